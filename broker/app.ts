@@ -1,0 +1,95 @@
+/** The broker's HTTP interface: which route takes what, and what answers it. openapi.yaml is its contract. */
+import { randomUUID } from "node:crypto";
+import { type Context, Hono } from "hono";
+import { bodyLimit as limitBody } from "hono/body-limit";
+import { createMiddleware } from "hono/factory";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type * as z from "zod/mini";
+import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
+import { bodyLimit, IssueRequest, RedemptionRequest } from "../shared/wire.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import { issue } from "./issue.ts";
+import { redeem } from "./redeem.ts";
+
+type Env = { Variables: { caller: Caller; request: string } };
+
+export type BrokerApp = Hono<Env>;
+
+export function createApp(broker: Broker): BrokerApp {
+  const app = new Hono<Env>();
+
+  const limited = limitBody({
+    maxSize: bodyLimit,
+    onError: () => {
+      throw new ClaimcheckError("body_too_large");
+    },
+  });
+  const authenticated = createMiddleware<Env>(async (c, next) => {
+    c.set("caller", await broker.authenticate(c.req.header("authorization")));
+    await next();
+  });
+
+  app.use(async (c, next) => {
+    c.set("request", randomUUID());
+    await next();
+    const { method, path } = c.req;
+    const error = c.error && asClaimcheckError(c.error);
+    broker.log({
+      request: c.get("request"),
+      method,
+      path,
+      status: c.res.status,
+      ...(error && { code: error.reason, cause: error.cause }),
+    });
+  });
+
+  app.post("/v1/handles", limited, authenticated, async (c) =>
+    c.json(await issue(broker, c.get("caller"), parse(await c.req.text(), IssueRequest), c.get("request"))),
+  );
+
+  app.post("/v1/redemptions", limited, authenticated, async (c) => {
+    const body = await c.req.text();
+    const asked = parse(body, RedemptionRequest);
+    const message = {
+      proof: c.req.header("dpop"),
+      method: "POST",
+      url: `${broker.url}/v1/redemptions`,
+      body,
+    };
+    return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
+  });
+
+  app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
+  app.get("/healthz", (c) => c.json({ status: "ok" }));
+
+  const paths = new Set(app.routes.map(({ path }) => path));
+  app.notFound((c) =>
+    problem(c, new ClaimcheckError(paths.has(c.req.path) ? "method_not_allowed" : "not_found")),
+  );
+  app.onError((thrown, c) => problem(c, asClaimcheckError(thrown)));
+  return app;
+}
+
+function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.infer<Schema> {
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    throw new ClaimcheckError("invalid_request", { detail: "the body is not JSON" });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  // The path names fields of ours and positions; what the client wrote there is not repeated.
+  const where = parsed.error.issues.map(({ path }) => path.join(".") || "the body").slice(0, 5);
+  throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
+}
+
+function problem(c: Context<Env>, error: ClaimcheckError): Response {
+  const status = error.status as ContentfulStatusCode;
+  return c.body(JSON.stringify(error.problem()), status, {
+    "content-type": "application/problem+json",
+    "cache-control": "no-store",
+    ...(error.code === "unauthenticated" && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
+  });
+}

@@ -1,0 +1,29 @@
+/** What a broker is made of. The composition root puts it together; `issue` and `redeem` act on it. */
+import type { AuditLog } from "./audit/log.ts";
+import type { Authenticate } from "./caller.ts";
+import type { BrokerKeys } from "./keys.ts";
+import type { Policy } from "./policy.ts";
+import type { Resolver } from "./resolver.ts";
+import type { HandleStore } from "./store/store.ts";
+
+export interface Broker {
+  /** Where clients reach it: the handles' issuer, and what proofs are made for. No slash at the end. */
+  readonly url: string;
+  readonly authenticate: Authenticate;
+  readonly policy: Policy;
+  readonly resolver: Resolver;
+  readonly keys: BrokerKeys;
+  readonly store: HandleStore;
+  readonly audit: AuditLog;
+  /** The operator's log: one entry a request, and the cause of what failed. Never a body. */
+  readonly log: (entry: RequestEntry) => void;
+}
+
+export interface RequestEntry {
+  readonly request: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly code?: string;
+  readonly cause?: unknown;
+}

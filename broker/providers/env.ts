@@ -1,0 +1,45 @@
+/**
+ * env://NAME, a variable of the broker's environment.
+ *
+ *     name = ( ALPHA / "_" ) *( ALPHA / DIGIT / "_" )     ; POSIX, XBD 8.1
+ *
+ * A variable that is set but empty is an empty secret; only one that is not set is missing.
+ */
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { head } from "../../shared/uri.ts";
+import type { Provider, SecretReference } from "./provider.ts";
+
+const namePattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+interface EnvReference extends SecretReference {
+  readonly name: string;
+}
+
+/** @param environment where the variables are looked up. */
+export function envProvider(
+  environment: Readonly<Record<string, string | undefined>>,
+): Provider<EnvReference> {
+  return {
+    scheme: "env",
+
+    parse(name) {
+      const shown = `env://${head(name)}`;
+      if (!namePattern.test(name)) {
+        throw new ClaimcheckError("invalid_uri", {
+          detail: `${shown}: a variable's name is letters, digits and "_"`,
+        });
+      }
+      return { scheme: "env", canonical: `env://${name}`, shown, name };
+    },
+
+    async read(references) {
+      return references.map(({ name, shown }) => {
+        const value = environment[name];
+        return value === undefined
+          ? new ClaimcheckError("secret_not_found", { detail: `${shown} is not set` })
+          : new Secret(Buffer.from(value));
+      });
+    },
+  };
+}

@@ -1,0 +1,177 @@
+# The process that stands between the executor and one container. It is process 1 of a pid namespace and
+# the owner of a mount namespace, both made for it by unshare(1), and it promises:
+#
+#   - what holds plaintext lies in a tmpfs that only this mount namespace has, and is unlinked before the
+#     container's first instruction;
+#   - when the executor goes away, however it does, the container ends and nothing of the run stays;
+#   - when this process goes away, however it does, the kernel ends the container and drops the mounts.
+#
+# Perl, because `runc create` leaves the container's first process to the nearest process 1, and a shell
+# cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
+#
+#   unshare … perl supervisor.pl RUNTIME RUNS ID
+#
+# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. Standard input, output and
+# error become the container's. Descriptor 3 brings orders, one a line:
+#
+#   rootfs LOWERDIR         mount an overlay over this image, answer "mounted"
+#   file SIZE MODE NAME     that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   run                     create, unlink, start; answer "created" and "started"
+#   signal NUMBER           send it to the container's first process
+#   (end of file)           the executor is gone
+#
+# Descriptor 4 takes the answers: "mounted", "created", "started", then "exited CODE" (128 + n after signal
+# n), or "failed STEP"; before "created", what is written to descriptor 2 is the runtime's reason.
+use strict;
+use warnings;
+use Fcntl qw(:DEFAULT :flock);
+use Errno qw(EINTR);
+use POSIX qw(WNOHANG);
+
+my ($runtime, $runs, $id) = @ARGV;
+my ($dir, $lock);
+my @files;
+my $init;
+
+$^F = 2;    # 3 and 4 are for us alone
+open(my $orders,  '<&=', 3) or die "descriptor 3: $!\n";
+open(my $answers, '>&=', 4) or die "descriptor 4: $!\n";
+umask 077;
+
+# A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
+# making and its locking, so what was locked has to be what the name still stands for.
+sub claim {
+    my ($path) = @_;
+    sysopen(my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
+    flock($handle, LOCK_EX | LOCK_NB) or return;
+    my @held = stat $handle;
+    my @named = lstat $path;
+    return $handle if @named && $held[0] == $named[0] && $held[1] == $named[1];
+    return;
+}
+
+# Removes what a run leaves on the host. Nothing in here is followed: rm and rmdir take names as they are.
+sub discard {
+    my ($run) = @_;
+    rmdir $_ for glob "/sys/fs/cgroup/{,*/}claimcheck/$run";
+    system('rm', '-rf', '--one-file-system', '--', "$runs/$run");
+}
+
+sub sweep {
+    opendir(my $all, $runs) or return;
+    for my $run (grep { /^[0-9a-f]+$/ && $_ ne $id } readdir $all) {
+        my $handle = claim("$runs/$run") or next;
+        discard($run);
+    }
+}
+
+sub answer { syswrite $answers, "@_\n" }
+
+sub finish {
+    kill 'KILL', -1;    # as process 1: everything in this namespace
+    1 while wait != -1;
+    system('umount', '--lazy', '--', "$dir/rootfs") if -d "$dir/rootfs";
+    system('umount', '--lazy', '--', "$dir/bundle") if -d "$dir/bundle";
+    discard($id) if $lock;
+    exit 0;
+}
+
+sub fail { answer('failed', @_); finish() }
+
+# One line, read a byte at a time so that the bytes after it stay where they are.
+sub order {
+    my $line = '';
+    while (1) {
+        my $n = sysread $orders, my $byte, 1;
+        next if !defined $n && $!{EINTR};
+        return unless $n;
+        return $line if $byte eq "\n";
+        $line .= $byte;
+    }
+}
+
+sub keep_file {
+    my ($size, $mode, $name) = @_;
+    sysopen(my $out, "$dir/bundle/$name", O_WRONLY | O_CREAT | O_EXCL, oct $mode) or fail('file');
+    my $buffer = '';
+    while ($size > 0) {
+        my $n = sysread $orders, $buffer, $size < 65536 ? $size : 65536;
+        next if !defined $n && $!{EINTR};
+        finish() unless $n;
+        my $sent = 0;
+        while ($sent < $n) {
+            $sent += syswrite($out, $buffer, $n - $sent, $sent) // fail('file');
+        }
+        $size -= $n;
+        substr($buffer, 0, $n, "\0" x $n);
+    }
+    close $out or fail('file');
+    push @files, $name;
+}
+
+sub prepare {
+    for (1 .. 100) {
+        mkdir "$runs/$id" or last;
+        last if $lock = claim("$runs/$id");
+    }
+    $lock or fail('claim');
+    $dir = "$runs/$id";
+    for my $part (qw(bundle upper work rootfs)) {
+        mkdir "$dir/$part" or fail('prepare');
+    }
+    # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
+    my @at = ('-o', 'mode=0700,noswap', 'claimcheck', "$dir/bundle");
+    system("mount -t tmpfs $at[0] $at[1] $at[2] '$at[3]' 2>/dev/null") == 0
+        or system('mount', '-t', 'ramfs', '-o', 'mode=0700', @at[2, 3]) == 0
+        or fail('bundle');
+}
+
+sub mount_rootfs {
+    my ($image) = @_;
+    my $options = "lowerdir=$image,upperdir=$dir/upper,workdir=$dir/work,volatile";
+    system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
+    answer('mounted');
+}
+
+# Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
+sub run {
+    my @runtime = ($runtime, '--root', "$dir/bundle/runtime");
+    my $pid_file = "$dir/bundle/pid";
+    system(@runtime, 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, $id) == 0 or fail('create');
+    open(my $pid, '<', $pid_file) or fail('create');
+    $init = readline $pid;
+    for my $file (@files) {
+        unlink "$dir/bundle/$file" or fail('unlink');
+    }
+    answer('created');
+    system(@runtime, 'start', $id) == 0 or fail('start');
+    answer('started');
+}
+
+# Waits for the container's end and for orders, whichever comes.
+pipe(my $child_ended, my $wake) or die "pipe: $!\n";
+$SIG{CHLD} = sub { syswrite $wake, '.' };
+
+sub reap {
+    sysread $child_ended, my $dots, 4096;
+    while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        next unless $init && $pid == $init;
+        answer('exited', $? & 127 ? 128 + ($? & 127) : $? >> 8);
+        finish();
+    }
+}
+
+prepare();
+sweep();
+while (1) {
+    my $ready = '';
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended;
+    next if select($ready, undef, undef, undef) < 0;
+    reap() if vec($ready, fileno $child_ended, 1);
+    next unless vec($ready, fileno $orders, 1);
+    my ($verb, @words) = split ' ', order() // finish();
+    if    ($verb eq 'rootfs') { mount_rootfs(@words) }
+    elsif ($verb eq 'file')   { keep_file(@words) }
+    elsif ($verb eq 'run')    { run() }
+    elsif ($verb eq 'signal') { kill $words[0], $init if $init }
+}

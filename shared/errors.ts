@@ -1,0 +1,90 @@
+/**
+ * Every way in which the broker says no. A code is wire contract, metric label and audit value; its status
+ * and its public message are fixed here and nowhere else.
+ */
+const table = {
+  invalid_request: [400, "The request does not have the documented form."],
+  invalid_uri: [400, "The secret URI is not well formed."],
+  unknown_scheme: [400, "No provider reads this scheme."],
+  invalid_cache_key: [400, "A cache key cannot be empty."],
+  unauthenticated: [401, "The request carries no token that this broker accepts."],
+  invalid_proof: [401, "The proof of possession does not fit this request."],
+  forbidden: [403, "The policy does not allow this."],
+  not_found: [404, "There is no such thing here."],
+  secret_not_found: [404, "The secret does not exist."],
+  method_not_allowed: [405, "This route does not know that method."],
+  invalid_handle: [400, "The handle is not one of this broker's."],
+  handle_expired: [410, "The handle has expired."],
+  handle_spent: [410, "The handle has no uses left."],
+  handle_void: [410, "The handle is not open any more; ask for a new one."],
+  redemption_conflict: [409, "The redemption id was used for another request."],
+  body_too_large: [413, "The request body is too large."],
+  secrets_unavailable: [422, "Some of the secrets could not be resolved."],
+  secret_too_large: [422, "The secret is larger than the provider's limit."],
+  provider_failed: [502, "The secret's provider failed."],
+  audit_unavailable: [503, "The audit log cannot be written, so nothing is released."],
+  internal: [500, "The broker failed."],
+} as const satisfies Record<string, readonly [status: number, message: string]>;
+
+export type ErrorCode = keyof typeof table;
+
+export const errorCodes = Object.keys(table) as [ErrorCode, ...ErrorCode[]];
+
+/** One failure in a batch: the position of the item that failed, and why. */
+export interface ItemFailure {
+  index: number;
+  code: ErrorCode;
+  message: string;
+  detail?: string;
+}
+
+interface Particulars {
+  /** Shown to the client. Whoever writes it promises that it holds no value, token or full command. */
+  detail?: string;
+  /** For the operator's log only. */
+  cause?: unknown;
+  /** What a decision's audit record says where the public code is deliberately coarse. */
+  reason?: string;
+  failures?: readonly ItemFailure[];
+}
+
+/** A coded refusal. `message` is the table's; everything particular is in the other fields. */
+export class ClaimcheckError extends Error {
+  override readonly name = "ClaimcheckError";
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly detail: string | undefined;
+  readonly reason: string;
+  readonly failures: readonly ItemFailure[];
+
+  constructor(code: ErrorCode, { detail, cause, reason, failures = [] }: Particulars = {}) {
+    super(table[code][1], { cause });
+    this.code = code;
+    this.status = table[code][0];
+    this.detail = detail;
+    this.reason = reason ?? code;
+    this.failures = failures;
+  }
+
+  /** The error as one item of a batch. */
+  at(index: number): ItemFailure {
+    return { index, code: this.code, message: this.message, ...(this.detail && { detail: this.detail }) };
+  }
+
+  /** The body that a client sees: RFC 9457 problem details. */
+  problem() {
+    return {
+      type: `urn:claimcheck:error:${this.code}`,
+      title: this.message,
+      status: this.status,
+      code: this.code,
+      ...(this.detail && { detail: this.detail }),
+      ...(this.failures.length > 0 && { failures: this.failures }),
+    };
+  }
+}
+
+/** Anything thrown, as a coded error: what was not foreseen is `internal`, its text kept as the cause. */
+export function asClaimcheckError(thrown: unknown): ClaimcheckError {
+  return thrown instanceof ClaimcheckError ? thrown : new ClaimcheckError("internal", { cause: thrown });
+}

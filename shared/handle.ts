@@ -1,0 +1,73 @@
+/**
+ * A handle: a compact JWS (RFC 7515) over the claims below, signed EdDSA with a key of the broker's JWKS.
+ *
+ *     {"alg":"EdDSA","typ":"claimcheck+jwt","kid":…}.{claims}.signature
+ *
+ * It carries neither the plaintext nor the URI.
+ */
+import * as jose from "jose";
+import * as z from "zod/mini";
+import { ClaimcheckError } from "./errors.ts";
+
+const typ = "claimcheck+jwt";
+
+/** RFC 7519 names where there are any. Times are seconds since 1970. */
+const HandleClaims = z.object({
+  iss: z.string(),
+  /** The principal that may redeem it. */
+  aud: z.string(),
+  /** The principal that asked for it. */
+  sub: z.string(),
+  jti: z.string(),
+  iat: z.int(),
+  exp: z.int(),
+  tenant: z.string(),
+  run: z.optional(z.string()),
+  /** What the requester calls the secret. */
+  name: z.string(),
+  /** The scheme of the URI that was resolved. */
+  scheme: z.string(),
+  /** `hmac-sha256:` and base64url: the keyed digest of the plaintext. */
+  digest: z.string(),
+  cache_key: z.optional(z.string()),
+  /** What stands for this secret in the exec cache. */
+  cache_id: z.string(),
+  uses: z.int(),
+  /** RFC 7800: only the holder of the key with this RFC 7638 thumbprint may redeem it. */
+  cnf: z.optional(z.object({ jkt: z.string() })),
+  /** Hash of the one plan that it may be used in. */
+  plan: z.optional(z.string()),
+});
+
+export type HandleClaims = z.infer<typeof HandleClaims>;
+
+/** A key that signs for the broker, and the `kid` under which its JWKS has the public half. */
+export interface SigningKey {
+  kid: string;
+  privateKey: jose.CryptoKey;
+}
+
+/** Finds the public key for a `kid`; from the broker's own keys, or from those an executor has pinned. */
+export type FindKey = jose.JWTVerifyGetKey;
+
+export async function signHandle(claims: HandleClaims, key: SigningKey): Promise<string> {
+  return new jose.SignJWT(claims)
+    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
+    .sign(key.privateKey);
+}
+
+/**
+ * Checks signature, type, issuer and expiry.
+ *
+ * @throws {ClaimcheckError} `handle_expired`, or `invalid_handle` for everything else that is wrong with it.
+ */
+export async function verifyHandle(handle: string, findKey: FindKey, issuer: string): Promise<HandleClaims> {
+  try {
+    const { payload } = await jose.jwtVerify(handle, findKey, { algorithms: ["EdDSA"], typ, issuer });
+    return HandleClaims.parse(payload);
+  } catch (cause) {
+    throw new ClaimcheckError(cause instanceof jose.errors.JWTExpired ? "handle_expired" : "invalid_handle", {
+      cause,
+    });
+  }
+}

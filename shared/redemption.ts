@@ -1,0 +1,112 @@
+/**
+ * What a redemption answers: the values of a whole batch, signed by the broker, then encrypted to the
+ * executor (RFC 7516 compact: ECDH-ES, A256GCM). The encrypted bytes are
+ *
+ *     manifest "\n" value value …
+ *
+ * where the manifest is a compact JWS (EdDSA) over JSON that says whose answer to what this is and gives each
+ * value's handle, digest, length and SHA-256. So the values are never text, and no one but the broker can
+ * have put them together.
+ */
+import { createHash } from "node:crypto";
+import * as jose from "jose";
+import * as z from "zod/mini";
+import type { FindKey, SigningKey } from "./handle.ts";
+import { Secret } from "./secret.ts";
+import type { EncryptionKey } from "./wire.ts";
+
+const typ = "claimcheck-redemption";
+const newline = 0x0a;
+
+const Manifest = z.object({
+  iss: z.string(),
+  tenant: z.string(),
+  /** The redemption id of the request, and the `jti` of its proof. */
+  redemption: z.string(),
+  proof: z.string(),
+  values: z.array(z.object({ jti: z.string(), digest: z.string(), length: z.int(), sha256: z.string() })),
+});
+
+type Manifest = z.infer<typeof Manifest>;
+
+/** What an answer is about; the executor expects exactly what it asked. */
+export type RedemptionContext = Pick<Manifest, "iss" | "tenant" | "redemption" | "proof">;
+
+export interface RedeemedValue {
+  jti: string;
+  digest: string;
+  value: Secret;
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64url");
+
+export async function sealRedemption(
+  context: RedemptionContext,
+  values: readonly RedeemedValue[],
+  signingKey: SigningKey,
+  recipient: EncryptionKey,
+): Promise<string> {
+  const manifest: Manifest = {
+    ...context,
+    values: values.map(({ jti, digest, value }) => {
+      const bytes = value.expose();
+      return { jti, digest, length: bytes.length, sha256: sha256(bytes) };
+    }),
+  };
+  const jws = await new jose.CompactSign(Buffer.from(JSON.stringify(manifest)))
+    .setProtectedHeader({ alg: "EdDSA", typ, kid: signingKey.kid })
+    .sign(signingKey.privateKey);
+  const plaintext = Buffer.concat([Buffer.from(`${jws}\n`), ...values.map(({ value }) => value.expose())]);
+  try {
+    return await new jose.CompactEncrypt(plaintext)
+      .setProtectedHeader({ alg: "ECDH-ES", enc: "A256GCM", typ })
+      .encrypt(await jose.importJWK(recipient, "ECDH-ES"));
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/**
+ * Decrypts an answer and checks that the broker signed it, that it answers this request, and that each value is
+ * the one the manifest names.
+ *
+ * @returns the values in the order of the manifest; the caller compares `jti` and `digest` with its handles'.
+ * @throws when anything about the answer is not as it has to be; nothing of it is to be used then.
+ */
+export async function openRedemption(
+  payload: string,
+  privateKey: jose.CryptoKey,
+  findKey: FindKey,
+  expected: RedemptionContext,
+): Promise<RedeemedValue[]> {
+  let plaintext: Uint8Array | undefined;
+  try {
+    ({ plaintext } = await jose.compactDecrypt(payload, privateKey, {
+      keyManagementAlgorithms: ["ECDH-ES"],
+      contentEncryptionAlgorithms: ["A256GCM"],
+    }));
+    const end = plaintext.indexOf(newline);
+    const jws = Buffer.from(plaintext.subarray(0, end)).toString("latin1");
+    const signed = await jose.compactVerify(jws, findKey, { algorithms: ["EdDSA"] });
+    if (signed.protectedHeader.typ !== typ) throw new Error("not a redemption");
+    const manifest = Manifest.parse(JSON.parse(Buffer.from(signed.payload).toString()));
+    for (const [claim, value] of Object.entries(expected)) {
+      if (manifest[claim as keyof RedemptionContext] !== value) throw new Error(`another ${claim}`);
+    }
+    return cutValues(plaintext.subarray(end + 1), manifest);
+  } finally {
+    plaintext?.fill(0);
+  }
+}
+
+function cutValues(bytes: Uint8Array, manifest: Manifest): RedeemedValue[] {
+  let at = 0;
+  const values = manifest.values.map(({ jti, digest, length, sha256: expected }) => {
+    const value = bytes.slice(at, at + length);
+    at += length;
+    if (value.length !== length || sha256(value) !== expected) throw new Error("another value");
+    return { jti, digest, value: new Secret(value) };
+  });
+  if (at !== bytes.length) throw new Error("more than the manifest names");
+  return values;
+}

@@ -1,0 +1,86 @@
+/** The bodies of the broker's HTTP interface. openapi.yaml says the same, and a test holds the two together. */
+import * as z from "zod/mini";
+import { errorCodes } from "./errors.ts";
+
+const thumbprint = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
+const compact = z.string().check(z.regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)+$/), z.maxLength(8192));
+const label = z.string().check(z.maxLength(256));
+
+/** The largest request body that the broker reads, in bytes. */
+export const bodyLimit = 1024 * 1024;
+
+const IssueItem = z.strictObject({
+  uri: z.string().check(z.minLength(1), z.maxLength(8192)),
+  name: z.optional(label),
+  cacheKey: z.optional(label),
+  ttl: z.optional(z.int().check(z.positive())),
+  uses: z.optional(z.int().check(z.positive(), z.maximum(1_000_000))),
+  audience: z.optional(label),
+  jkt: z.optional(thumbprint),
+  plan: z.optional(label),
+});
+
+export const IssueRequest = z.strictObject({
+  secrets: z.array(IssueItem).check(z.minLength(1), z.maxLength(1000)),
+  run: z.optional(label),
+});
+
+export const IssueResponse = z.strictObject({
+  handles: z.array(z.strictObject({ jti: z.string(), handle: compact, expires: z.int() })),
+});
+
+/** The executor's public encryption key, RFC 7517: a curve that ECDH-ES (RFC 7518) can use. */
+export const EncryptionKey = z.strictObject({
+  kty: z.literal("EC"),
+  crv: z.literal("P-256"),
+  x: thumbprint,
+  y: thumbprint,
+});
+
+export const RedemptionRequest = z.strictObject({
+  id: z.string().check(z.regex(/^[A-Za-z0-9_-]{16,64}$/)),
+  handles: z.array(compact).check(z.minLength(1), z.maxLength(1000)),
+  key: EncryptionKey,
+  /** False where the executor will not mask the output; the audit log says so. */
+  masked: z.optional(z.boolean()),
+});
+
+export const RedemptionResponse = z.strictObject({ id: z.string(), payload: z.string() });
+
+export const Jwks = z.strictObject({
+  keys: z.array(
+    z.strictObject({
+      kty: z.literal("OKP"),
+      crv: z.literal("Ed25519"),
+      x: thumbprint,
+      kid: thumbprint,
+      alg: z.literal("EdDSA"),
+      use: z.literal("sig"),
+    }),
+  ),
+});
+
+export const Health = z.strictObject({ status: z.literal("ok") });
+
+const code = z.enum(errorCodes);
+
+/** RFC 9457 problem details; `failures` lists what failed in a batch. */
+export const Problem = z.strictObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code,
+  detail: z.optional(z.string()),
+  failures: z.optional(
+    z.array(z.strictObject({ index: z.int(), code, message: z.string(), detail: z.optional(z.string()) })),
+  ),
+});
+
+export type IssueRequest = z.infer<typeof IssueRequest>;
+export type IssueItem = z.infer<typeof IssueItem>;
+export type IssueResponse = z.infer<typeof IssueResponse>;
+export type EncryptionKey = z.infer<typeof EncryptionKey>;
+export type RedemptionRequest = z.infer<typeof RedemptionRequest>;
+export type RedemptionResponse = z.infer<typeof RedemptionResponse>;
+export type Jwks = z.infer<typeof Jwks>;
+export type Problem = z.infer<typeof Problem>;
