@@ -44,11 +44,17 @@ export interface ProofKey {
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("base64url");
 
-export async function makeProof(request: ProvenRequest, key: ProofKey): Promise<string> {
-  return new jose.SignJWT({ jti: randomUUID(), ...(await covered(request)) })
+/** @returns the proof and its `jti`, which the broker's answer repeats. */
+export async function makeProof(
+  request: ProvenRequest,
+  key: ProofKey,
+): Promise<{ jwt: string; jti: string }> {
+  const jti = randomUUID();
+  const jwt = await new jose.SignJWT({ jti, ...(await covered(request)) })
     .setProtectedHeader({ alg: "EdDSA", typ, jwk: key.publicJwk })
     .setIssuedAt()
     .sign(key.privateKey);
+  return { jwt, jti };
 }
 
 /**

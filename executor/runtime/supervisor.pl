@@ -9,18 +9,18 @@
 # Perl, because `runc create` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
-#   unshare … perl supervisor.pl RUNTIME RUNS ID
+#   unshare … perl supervisor.pl RUNTIME RUNS ID IMAGE
 #
-# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. Standard input, output and
-# error become the container's. Descriptor 3 brings orders, one a line:
+# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. IMAGE is a folder with the
+# image's files, which stay as they are. Standard input, output and error become the container's. Descriptor
+# 3 brings orders, one a line:
 #
-#   rootfs LOWERDIR         mount an overlay over this image, answer "mounted"
 #   file SIZE MODE NAME     that many bytes follow; they become NAME in the bundle (MODE in octal)
 #   run                     create, unlink, start; answer "created" and "started"
 #   signal NUMBER           send it to the container's first process
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "mounted", "created", "started", then "exited CODE" (128 + n after signal
+# Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal
 # n), or "failed STEP"; before "created", what is written to descriptor 2 is the runtime's reason.
 use strict;
 use warnings;
@@ -28,7 +28,7 @@ use Fcntl qw(:DEFAULT :flock);
 use Errno qw(EINTR);
 use POSIX qw(WNOHANG);
 
-my ($runtime, $runs, $id) = @ARGV;
+my ($runtime, $runs, $id, $image) = @ARGV;
 my ($dir, $lock);
 my @files;
 my $init;
@@ -120,22 +120,19 @@ sub prepare {
         mkdir "$dir/$part" or fail('prepare');
     }
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
-    my @at = ('-o', 'mode=0700,noswap', 'claimcheck', "$dir/bundle");
-    system("mount -t tmpfs $at[0] $at[1] $at[2] '$at[3]' 2>/dev/null") == 0
-        or system('mount', '-t', 'ramfs', '-o', 'mode=0700', @at[2, 3]) == 0
+    system("mount -t tmpfs -o mode=0700,noswap tmpfs '$dir/bundle' 2>/dev/null") == 0
+        or system('mount', '-t', 'ramfs', '-o', 'mode=0700', 'ramfs', "$dir/bundle") == 0
         or fail('bundle');
-}
-
-sub mount_rootfs {
-    my ($image) = @_;
-    my $options = "lowerdir=$image,upperdir=$dir/upper,workdir=$dir/work,volatile";
+    (my $lower = $image) =~ s/([\\:,])/\\$1/g;
+    # volatile: what the container writes is thrown away, so nobody needs to wait for the disk.
+    my $options = "volatile,lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
-    answer('mounted');
+    answer('ready');
 }
 
 # Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
 sub run {
-    my @runtime = ($runtime, '--root', "$dir/bundle/runtime");
+    my @runtime = ($runtime, '--root', "$dir/bundle/runtime", '--log-format', 'json');
     my $pid_file = "$dir/bundle/pid";
     system(@runtime, 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, $id) == 0 or fail('create');
     open(my $pid, '<', $pid_file) or fail('create');
@@ -170,8 +167,7 @@ while (1) {
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
-    if    ($verb eq 'rootfs') { mount_rootfs(@words) }
-    elsif ($verb eq 'file')   { keep_file(@words) }
+    if    ($verb eq 'file')   { keep_file(@words) }
     elsif ($verb eq 'run')    { run() }
     elsif ($verb eq 'signal') { kill $words[0], $init if $init }
 }

@@ -1,0 +1,90 @@
+/** How `claimcheck run` reaches its broker: one in this process, or one at a URL. */
+import type { BrokerClient, Fetch } from "../executor/broker-client.ts";
+import { Failure } from "../executor/failure.ts";
+import { stateFolder } from "./environment.ts";
+
+/** Only a name: nothing listens there. */
+const embeddedUrl = "http://claimcheck.embedded";
+
+/** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
+export async function connectEmbedded(
+  auditFile: string | undefined,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<BrokerClient> {
+  const [{ createLocalBroker }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
+    await Promise.all([
+      import("./local-broker.ts"),
+      import("./root-key.ts"),
+      import("../executor/identity.ts"),
+      import("../executor/broker-client.ts"),
+    ]);
+  const [broker, identity] = await Promise.all([
+    createLocalBroker({
+      url: embeddedUrl,
+      rootKey: await loadRootKey(stateFolder(environment)),
+      environment,
+      auditFile,
+      rule: "embedded: this user's own secrets",
+      tokenLifetime: 60 * 60,
+      log: () => {},
+    }),
+    createIdentity(),
+  ]);
+  return createBrokerClient({
+    url: embeddedUrl,
+    fetch: (url, init) => broker.app.request(url, init),
+    accessToken: broker.accessToken,
+    pinnedKeys: broker.keyThumbprints,
+    identity,
+    signal,
+  });
+}
+
+export async function connectRemote(
+  url: string,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<BrokerClient> {
+  const [{ createIdentity }, { createBrokerClient }, accessToken] = await Promise.all([
+    import("../executor/identity.ts"),
+    import("../executor/broker-client.ts"),
+    findToken(environment),
+  ]);
+  const pinnedKeys = (environment.CLAIMCHECK_BROKER_KEYS ?? "").split(/[,\s]+/).filter(Boolean);
+  if (pinnedKeys.length === 0) {
+    throw new Failure("usage", {
+      detail:
+        "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's signing keys, as its operator gives them",
+    });
+  }
+  return createBrokerClient({
+    url: brokerUrl(url),
+    // A redirect would carry the token to wherever an answer says.
+    fetch: ((address, init) => fetch(address, { ...init, redirect: "error" })) satisfies Fetch,
+    accessToken,
+    pinnedKeys,
+    identity: await createIdentity(),
+    signal,
+  });
+}
+
+function brokerUrl(url: string): string {
+  const { protocol, origin, pathname } = URL.parse(url) ?? {};
+  if ((protocol !== "https:" && protocol !== "http:") || pathname !== "/") {
+    throw new Failure("usage", { detail: "--broker takes a URL such as https://broker.example" });
+  }
+  return origin as string;
+}
+
+async function findToken(environment: NodeJS.ProcessEnv): Promise<string> {
+  const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
+  if (token) return token;
+  if (!path)
+    throw new Failure("usage", { detail: "set CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE for --broker" });
+  const { readFile } = await import("node:fs/promises");
+  const read = await readFile(path, "utf8").catch((cause) => {
+    throw new Failure("usage", { detail: `CLAIMCHECK_TOKEN_FILE ${path} cannot be read`, cause });
+  });
+  return read.trim();
+}

@@ -1,0 +1,77 @@
+/**
+ * A broker with the secrets of this host, memory for its handles, and an issuer made for the occasion: embedded in
+ * `claimcheck run`, or served by `claimcheck broker --dev`. It is the same app as any other.
+ */
+import { type BrokerApp, createApp } from "../broker/app.ts";
+import { fileSink } from "../broker/audit/file.ts";
+import { createAuditLog } from "../broker/audit/log.ts";
+import type { RequestEntry } from "../broker/broker.ts";
+import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
+import { createKeys } from "../broker/keys.ts";
+import { createPolicy, type Rule } from "../broker/policy.ts";
+import { envProvider } from "../broker/providers/env.ts";
+import { createResolver } from "../broker/resolver.ts";
+import { memoryStore } from "../broker/store/memory.ts";
+import { Failure } from "../executor/failure.ts";
+import type { Secret } from "../shared/secret.ts";
+
+interface Settings {
+  /** Where it will be reached. */
+  readonly url: string;
+  readonly rootKey: Secret;
+  /** The variables that `env://` finds. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly auditFile: string | undefined;
+  /** What the audit log calls the rule by which everything is allowed. */
+  readonly rule: string;
+  /** Of the access token, in seconds. */
+  readonly tokenLifetime: number;
+  readonly log: (entry: RequestEntry) => void;
+}
+
+export interface LocalBroker {
+  readonly app: BrokerApp;
+  readonly accessToken: string;
+  readonly keyThumbprints: readonly string[];
+  close(): Promise<void>;
+}
+
+const day = 24 * 60 * 60;
+const user = "user";
+
+export async function createLocalBroker(settings: Settings): Promise<LocalBroker> {
+  const { url, auditFile } = settings;
+  const { issuer, token } = await throwawayIssuer("local");
+  const keys = await createKeys(settings.rootKey);
+  const audit = createAuditLog(auditFile === undefined ? [] : [await openAudit(auditFile)]);
+  const allowed: Rule = {
+    name: settings.rule,
+    effect: "allow",
+    actions: ["issue", "redeem"],
+    principals: [user],
+    secrets: ["**"],
+    limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },
+  };
+  const app = createApp({
+    url,
+    authenticate: createAuthenticator([issuer], url),
+    policy: createPolicy([allowed]),
+    resolver: createResolver([envProvider(settings.environment)]),
+    keys,
+    store: memoryStore(),
+    audit,
+    log: settings.log,
+  });
+  return {
+    app,
+    accessToken: await token(user, url, settings.tokenLifetime),
+    keyThumbprints: keys.jwks.keys.map(({ kid }) => kid),
+    close: () => audit.close(),
+  };
+}
+
+async function openAudit(path: string) {
+  return fileSink(path).catch((cause) => {
+    throw new Failure("state_unusable", { detail: `the audit log ${path} cannot be opened`, cause });
+  });
+}

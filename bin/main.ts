@@ -1,0 +1,46 @@
+/** The `claimcheck` command: one file a subcommand. */
+import { Command, CommanderError } from "commander";
+import { Failure } from "../executor/failure.ts";
+import { brokerCommand } from "./broker.ts";
+import { runCommand } from "./run.ts";
+
+function report(thrown: unknown): void {
+  // Help was printed already; asked for, it is an answer, and otherwise a hint.
+  if (thrown instanceof CommanderError && thrown.code.startsWith("commander.help")) {
+    process.exitCode = thrown.exitCode === 0 ? 0 : 125;
+    return;
+  }
+  const failure = asFailure(thrown);
+  process.stderr.write(`claimcheck: ${failure}\n`);
+  process.exitCode = failure.exitCode;
+}
+
+function asFailure(thrown: unknown): Failure {
+  if (thrown instanceof Failure) return thrown;
+  // A misplaced value is not repeated, be it in --option=value or in --secret-env NAME=value.
+  if (thrown instanceof CommanderError) {
+    const detail = thrown.message.replace(/^error: /, "").replace(/=[^'\s]*/g, "=…");
+    return new Failure("usage", { detail: `${detail}; see --help` });
+  }
+  return new Failure("internal", {
+    detail: thrown instanceof Error ? thrown.name : "unknown",
+    cause: thrown,
+  });
+}
+
+process.on("uncaughtException", (thrown) => {
+  report(thrown);
+  process.exit();
+});
+
+const program = new Command("claimcheck")
+  .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
+  .enablePositionalOptions()
+  .addCommand(runCommand())
+  .addCommand(brokerCommand());
+
+for (const command of [program, ...program.commands]) {
+  command.exitOverride().configureOutput({ outputError: () => {} });
+}
+
+await program.parseAsync().catch(report);

@@ -1,0 +1,52 @@
+/** The root key of a user's embedded broker: made once, or nothing would ever be found in a cache twice. */
+import { randomBytes } from "node:crypto";
+import { link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { rootKeyLength } from "../broker/keys.ts";
+import { Failure } from "../executor/failure.ts";
+import { Secret } from "../shared/secret.ts";
+
+/** @throws {Failure} `state_unusable`, also for a key that others can read. */
+export async function loadRootKey(folder: string): Promise<Secret> {
+  const path = join(folder, "root-key");
+  try {
+    return await read(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await make(path);
+  } catch (cause) {
+    throw new Failure("state_unusable", { detail: `${path} cannot be made`, cause });
+  }
+  return read(path);
+}
+
+async function read(path: string): Promise<Secret> {
+  const { mode, uid } = await stat(path);
+  if (mode & 0o077 || uid !== process.getuid?.()) {
+    throw new Failure("state_unusable", { detail: `${path} has to be its owner's alone (chmod 600)` });
+  }
+  const bytes = await readFile(path);
+  if (bytes.length !== rootKeyLength) {
+    throw new Failure("state_unusable", { detail: `${path} is not a root key of ${rootKeyLength} bytes` });
+  }
+  return new Secret(bytes);
+}
+
+/** Whole or not at all, and never over another process's key. */
+async function make(path: string): Promise<void> {
+  const draft = `${path}.${randomBytes(6).toString("hex")}`;
+  const file = await open(draft, "wx", 0o600);
+  try {
+    await file.writeFile(randomBytes(rootKeyLength));
+    await file.sync();
+    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+  } finally {
+    await file.close();
+    await unlink(draft);
+  }
+}

@@ -1,0 +1,79 @@
+/** claimcheck run: one container, with secrets, output scrubbed. */
+import { constants } from "node:os";
+import { Command } from "commander";
+import { Failure } from "../executor/failure.ts";
+import type { SecretVariable } from "../executor/plan.ts";
+import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
+import { connectEmbedded, connectRemote } from "./broker-connection.ts";
+import { toolEnvironment } from "./environment.ts";
+
+/** Root's, because containers are. */
+const runs = "/var/lib/claimcheck/runs";
+
+const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
+interface Options {
+  secretEnv?: SecretVariable[];
+  broker?: string;
+  audit?: string;
+  runtime: string;
+}
+
+export function runCommand(): Command {
+  return new Command("run")
+    .description("Run a command in a container, with secrets, and mask them in what it prints.")
+    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]")
+    .argument("<image>", "as podman and docker name images; pulled when it is not there")
+    .argument("[command...]", "instead of the image's own")
+    .passThroughOptions()
+    .option("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", collectVariable)
+    .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
+    .option("--audit <FILE>", "have the embedded broker write down every decision")
+    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
+    .addHelpText("after", help)
+    .action(run);
+}
+
+const help = `
+Example:
+  API_TOKEN=guessme claimcheck run --secret-env MY_SECRET=env://API_TOKEN \\
+    alpine:latest -- sh -c 'echo this is the secret: $MY_SECRET'
+
+Exit codes: the command's own; 125 claimcheck failed, 126 the command cannot be
+executed, 127 it does not exist, 128 + n a signal ended it.`;
+
+async function run(image: string, command: string[], options: Options): Promise<void> {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) {
+    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
+  }
+  const { broker = process.env.CLAIMCHECK_BROKER, audit } = options;
+  if (broker && audit) {
+    throw new Failure("usage", {
+      detail: "--audit is for the embedded broker; the one at --broker has its own log",
+    });
+  }
+  const args = command[0] === "--" ? command.slice(1) : command;
+  const started = startRun(
+    { image, step: { args, secretVariables: options.secretEnv ?? [] } },
+    {
+      connect: (signal) =>
+        broker ? connectRemote(broker, process.env, signal) : connectEmbedded(audit, process.env, signal),
+      runtime: options.runtime,
+      runs,
+      environment: toolEnvironment(process.env),
+      stdout: process.stdout,
+      stderr: process.stderr,
+      onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
+    },
+  );
+  for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
+  process.exitCode = await started.finished;
+}
+
+function collectVariable(text: string, before: SecretVariable[] = []): SecretVariable[] {
+  const at = text.indexOf("=");
+  const name = text.slice(0, at);
+  if (at < 1) throw new Failure("usage", { detail: "--secret-env takes NAME=URI" });
+  return [...before, { name, ...takeCacheKey(text.slice(at + 1)) }];
+}

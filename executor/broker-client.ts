@@ -1,0 +1,191 @@
+/**
+ * The executor's side of the broker's HTTP interface. It takes a `fetch`, so that a broker in the same process
+ * and one across the network are spoken to in the same words.
+ */
+import { randomUUID } from "node:crypto";
+import * as jose from "jose";
+import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
+import { makeProof } from "../shared/proof.ts";
+import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
+import { type IssueItem, IssueResponse, Jwks, Problem, RedemptionResponse } from "../shared/wire.ts";
+import { Failure } from "./failure.ts";
+import type { Identity } from "./identity.ts";
+
+/** The part of the Fetch standard that is needed here. */
+export type Fetch = (
+  url: string,
+  init: { method: string; headers?: Record<string, string>; body?: string; signal?: AbortSignal },
+) => Response | Promise<Response>;
+
+interface Connection {
+  /** Where the broker is, as it says itself; no slash at the end. */
+  readonly url: string;
+  readonly fetch: Fetch;
+  readonly accessToken: string;
+  /** RFC 7638 thumbprints of the broker's signing keys: no other key is believed, whoever sends it. */
+  readonly pinnedKeys: readonly string[];
+  readonly identity: Identity;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
+}
+
+export interface IssuedHandle {
+  readonly handle: string;
+  readonly claims: HandleClaims;
+}
+
+export type BrokerClient = ReturnType<typeof createBrokerClient>;
+
+/** For one answer of the broker, in milliseconds. */
+const timeLimit = 30_000;
+
+export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identity, signal }: Connection) {
+  let keys: Promise<FindKey> | undefined;
+
+  async function call(method: string, path: string, body?: string, proof?: string): Promise<unknown> {
+    let response: Response;
+    let text: string;
+    try {
+      response = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(body !== undefined && {
+            authorization: `DPoP ${accessToken}`,
+            "content-type": "application/json",
+          }),
+          ...(proof && { dpop: proof }),
+        },
+        ...(body !== undefined && { body }),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeLimit)]),
+      });
+      text = await response.text();
+    } catch (cause) {
+      throw new Failure("broker_unreachable", { detail: `${url} (${reasonOf(cause)})`, cause });
+    }
+    const json = parseJson(text);
+    if (response.ok) return json;
+    throw refusal(json, response.status);
+  }
+
+  async function fetchKeys(): Promise<FindKey> {
+    const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
+    const believed: jose.JWK[] = [];
+    for (const jwk of jwks.data?.keys ?? []) {
+      if (pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk))) believed.push(jwk);
+    }
+    if (believed.length === 0)
+      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
+    return jose.createLocalJWKSet({ keys: believed });
+  }
+
+  /** The pinned ones among the broker's keys; asked for once. */
+  function findKeys(): Promise<FindKey> {
+    keys ??= fetchKeys();
+    return keys;
+  }
+
+  return {
+    /**
+     * Asks for handles, bound to this executor's key.
+     *
+     * @returns them in the order of the secrets, their signatures checked.
+     */
+    async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
+      const bound = secrets.map((secret) => ({ ...secret, jkt: identity.jkt }));
+      const [findKey, answer] = await Promise.all([
+        findKeys(),
+        call("POST", "/v1/handles", JSON.stringify({ secrets: bound })),
+      ]);
+      const { handles } = understand(IssueResponse, answer);
+      if (handles.length !== secrets.length)
+        throw new Failure("broker_untrusted", { detail: "handles are missing" });
+      return Promise.all(
+        handles.map(async ({ handle }) => {
+          const claims = await verifyHandle(handle, findKey, url).catch((cause) => {
+            throw new Failure("broker_untrusted", { detail: "a handle is not the broker's", cause });
+          });
+          return { handle, claims };
+        }),
+      );
+    },
+
+    /**
+     * Trades handles for plaintext: all of them, or none.
+     *
+     * @returns values to be wiped by the caller, in the order of the handles.
+     */
+    async redeem(
+      handles: readonly IssuedHandle[],
+      { masked }: { masked: boolean },
+    ): Promise<RedeemedValue[]> {
+      const first = handles[0];
+      if (!first) return [];
+      const id = randomUUID();
+      const body = JSON.stringify({
+        id,
+        handles: handles.map(({ handle }) => handle),
+        key: identity.encryptionKey,
+        masked,
+      });
+      const route = "/v1/redemptions";
+      const proof = await makeProof(
+        { method: "POST", url: `${url}${route}`, accessToken, body, encryptionKey: identity.encryptionKey },
+        identity.proofKey,
+      );
+      const { payload } = understand(RedemptionResponse, await call("POST", route, body, proof.jwt));
+      const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof: proof.jti };
+      try {
+        const values = await openRedemption(payload, identity.decryptionKey, await findKeys(), context);
+        const same = handles.every(
+          ({ claims }, index) => values[index]?.jti === claims.jti && values[index]?.digest === claims.digest,
+        );
+        if (!same || values.length !== handles.length) throw new Error("values of other handles");
+        return values;
+      } catch (cause) {
+        throw new Failure("broker_untrusted", {
+          detail: "the values are not what the handles stand for",
+          cause,
+        });
+      }
+    },
+  };
+}
+
+function understand<T>(
+  schema: { safeParse(json: unknown): { success: boolean; data?: T } },
+  json: unknown,
+): T {
+  const parsed = schema.safeParse(json);
+  if (!parsed.success)
+    throw new Failure("broker_untrusted", { detail: "it does not have the documented form" });
+  return parsed.data as T;
+}
+
+function refusal(json: unknown, status: number): Failure {
+  const parsed = Problem.safeParse(json);
+  if (!parsed.success)
+    return new Failure("broker_untrusted", { detail: `HTTP status ${status}, no problem details` });
+  const { code, title, detail, failures = [] } = parsed.data;
+  const particulars = failures.map((failure) => failure.detail ?? failure.message);
+  const told = detail ?? [...new Set(particulars)].join("; ");
+  // A batch whose items all failed for one reason is told as that reason.
+  const [only, ...others] = new Set(failures.map((failure) => failure.code));
+  const problem =
+    only && others.length === 0 ? { code: only, title: failures[0]?.message ?? title } : { code, title };
+  return new Failure("broker_refused", { problem, ...(told && { detail: told }) });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The system's word for why a connection failed, such as ECONNREFUSED: never a message, which may quote more. */
+function reasonOf(error: unknown): string {
+  const code = (error as { cause?: { code?: unknown } }).cause?.code ?? (error as { code?: unknown }).code;
+  if (typeof code === "string") return code;
+  return error instanceof Error && error.name === "TimeoutError" ? "no answer in time" : "no connection";
+}

@@ -1,0 +1,50 @@
+/**
+ * Every way in which a run fails that is not the command's own doing: code → exit code → sentence. Exit codes
+ * are Docker's: 125 for ourselves, 126 and 127 for a command that cannot be run or found.
+ */
+const table = {
+  usage: [125, "The command line is not understood."],
+  unsupported_host: [125, "Containers cannot run here."],
+  state_unusable: [125, "The state folder cannot be used."],
+  broker_unreachable: [125, "The broker cannot be reached."],
+  broker_refused: [125, "The broker refused."],
+  broker_untrusted: [125, "The broker's answer cannot be trusted."],
+  image_unavailable: [125, "The image cannot be had."],
+  invalid_user: [125, "The image has no such user."],
+  secret_not_text: [125, "The secret cannot be an environment variable; use a file."],
+  secret_too_short: [125, "The secret is too short to be masked."],
+  runtime_failed: [125, "The container runtime failed."],
+  internal: [125, "Claimcheck failed."],
+  command_not_executable: [126, "The command cannot be executed."],
+  command_not_found: [127, "The command does not exist in the image."],
+} as const satisfies Record<string, readonly [exitCode: number, message: string]>;
+
+export type FailureCode = keyof typeof table;
+
+interface Particulars {
+  /** Shown to the user, so it holds no value and no token. */
+  detail?: string;
+  /** The broker's own code and sentence, where the broker said no. */
+  problem?: { code: string; title: string };
+  cause?: unknown;
+}
+
+export class Failure extends Error {
+  override readonly name = "Failure";
+  readonly code: string;
+  readonly exitCode: number;
+  detail: string | undefined;
+
+  constructor(code: FailureCode, { detail, problem, cause }: Particulars = {}) {
+    super(problem?.title ?? table[code][1], { cause });
+    this.code = problem?.code ?? code;
+    this.exitCode = table[code][0];
+    this.detail = detail;
+  }
+
+  /** One line: what happened, what it was about, the code to look up. */
+  override toString(): string {
+    const text = this.detail ? `${this.message.replace(/\.$/, "")}: ${this.detail}` : this.message;
+    return `${text.replace(/\s+/g, " ")} [${this.code}]`;
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Images, from the storage that buildah, podman and CRI-O share. A name means what it means to them, and what
+ * is not there is pulled.
+ *
+ * Runs of one image share one read-only mount of it: a buildah working container that is made at the first use
+ * and stays, because to make one for every run would cost more than the run.
+ */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { Failure } from "./failure.ts";
+
+const exec = promisify(execFile);
+
+/** What an image says of how to run it: the OCI image configuration's `config`. */
+export interface ImageConfig {
+  readonly Env?: readonly string[];
+  readonly Entrypoint?: readonly string[];
+  readonly Cmd?: readonly string[];
+  readonly User?: string;
+  readonly WorkingDir?: string;
+}
+
+export interface Image {
+  readonly id: string;
+  readonly config: ImageConfig;
+  /** Where its files are. Only to be read. */
+  readonly path: string;
+}
+
+interface Surroundings {
+  /** For the programs that are started: what they need, and no secret. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  readonly onProgress: (line: string) => void;
+}
+
+/** @throws {Failure} `image_unavailable`. */
+export async function prepareImage(name: string, surroundings: Surroundings): Promise<Image> {
+  if (name === "" || name.startsWith("-")) {
+    throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
+  }
+  const { environment, signal, onProgress } = surroundings;
+  const buildah = async (...args: string[]): Promise<string> => {
+    const { stdout } = await exec("buildah", args, { env: environment, signal, maxBuffer: 64 * 1024 * 1024 });
+    return stdout.trim();
+  };
+
+  const inspect = () => buildah("inspect", "--type", "image", name);
+  const inspected = await inspect().catch(async (error) => {
+    if (isMissing(error))
+      throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    onProgress(`pulling ${name}`);
+    try {
+      await buildah("pull", "--quiet", name);
+      return await inspect();
+    } catch (cause) {
+      throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });
+    }
+  });
+  const { id, config } = readInspection(inspected);
+
+  // Two first runs at once race for the name; whoever loses finds the container made.
+  const container = `claimcheck-${id}`;
+  const mount = () => buildah("mount", container);
+  const path = await mount().catch(async () => {
+    await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
+    return mount().catch((cause) => {
+      throw new Failure("image_unavailable", {
+        detail: `${name} cannot be mounted (${reasonOf(cause)})`,
+        cause,
+      });
+    });
+  });
+  return { id, config, path };
+}
+
+function readInspection(json: string): { id: string; config: ImageConfig } {
+  const inspected = JSON.parse(json) as { FromImageID: string; OCIv1: { config?: ImageConfig } };
+  return { id: inspected.FromImageID, config: inspected.OCIv1.config ?? {} };
+}
+
+const isMissing = (error: unknown) => (error as { code?: unknown }).code === "ENOENT";
+
+/** The last line that buildah wrote, bounded: the ones before it tell the same story from further away. */
+function reasonOf(error: unknown): string {
+  const stderr = String((error as { stderr?: unknown }).stderr ?? "").trim();
+  const line = stderr.slice(stderr.lastIndexOf("\n") + 1).replace(/^Error: /, "");
+  return line.slice(0, 300) || "buildah failed";
+}

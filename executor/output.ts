@@ -1,0 +1,46 @@
+/** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
+import { once } from "node:events";
+import type { Readable, Writable } from "node:stream";
+
+/** One stream's side of the scrubber. */
+export interface ScrubStream {
+  push(chunk: Uint8Array): Uint8Array;
+  flush(): Uint8Array;
+  end(): Uint8Array;
+}
+
+/** After this long without output, in milliseconds, somebody at a terminal sees the start of a prompt. */
+const idleAfter = 100;
+
+/**
+ * Forwards until the source ends, no faster than the sink takes it. When the sink's reader goes away the source is
+ * closed, so that the writer learns of it as it would without us.
+ */
+export async function forward(source: Readable, scrub: ScrubStream, sink: Writable): Promise<void> {
+  const broken = new AbortController();
+  const onError = () => {
+    broken.abort();
+    source.destroy();
+  };
+  sink.on("error", onError);
+  const isTerminal = (sink as { isTTY?: boolean }).isTTY === true;
+  let idle: NodeJS.Timeout | undefined;
+
+  const write = async (bytes: Uint8Array) => {
+    if (bytes.length > 0 && !sink.write(bytes)) await once(sink, "drain", { signal: broken.signal });
+  };
+  try {
+    for await (const chunk of source) {
+      clearTimeout(idle);
+      await write(scrub.push(chunk));
+      if (isTerminal) idle = setTimeout(() => sink.write(scrub.flush()), idleAfter);
+    }
+    clearTimeout(idle);
+    await write(scrub.end());
+  } catch (error) {
+    if (!broken.signal.aborted) throw error;
+  } finally {
+    clearTimeout(idle);
+    sink.off("error", onError);
+  }
+}

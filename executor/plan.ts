@@ -1,0 +1,19 @@
+/** What to run. */
+
+export interface SecretVariable {
+  /** Of the environment variable. */
+  readonly name: string;
+  readonly uri: string;
+  readonly cacheKey?: string;
+}
+
+export interface Step {
+  /** The command; the image's own where it is empty. */
+  readonly args: readonly string[];
+  readonly secretVariables: readonly SecretVariable[];
+}
+
+export interface Plan {
+  readonly image: string;
+  readonly step: Step;
+}

@@ -1,0 +1,157 @@
+/**
+ * One container, run by an OCI runtime under supervisor.pl, which says what it promises and how it is spoken
+ * to. This side starts it, gives the orders and waits for the answers.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { Failure } from "../failure.ts";
+
+interface Surroundings {
+  /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
+  readonly runtime: string;
+  /** The folder of all runs' folders. */
+  readonly runs: string;
+  /** The folder with the image's files. They stay as they are. */
+  readonly image: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export type Container = ReturnType<typeof startContainer>;
+
+// Neither the supervisor nor anything it starts leaves a core file or wakes a core handler (see spec.ts), and
+// this process, which will hold the plaintext, does not either. Its process group is its own, so that Ctrl-C on
+// a terminal reaches the container through us and not past us.
+const launch = `
+  set -e
+  prlimit --core=1:1 --pid "$PPID"
+  prlimit --core=1:1 --pid "$$"
+  exec unshare --mount --pid --fork --kill-child --mount-proc -- perl "$@"`;
+
+/** Starts the supervisor. The container itself starts with `run`. */
+export function startContainer({ runtime, runs, image, environment }: Surroundings) {
+  const id = randomBytes(6).toString("hex");
+  try {
+    mkdirSync(runs, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
+  }
+  const supervisor = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
+  const child: ChildProcess = spawn("sh", ["-c", launch, "sh", supervisor, runtime, runs, id, image], {
+    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
+    env: environment,
+    detached: true,
+  });
+  const [, stdout, stderr, orders, answers] = child.stdio as [null, Readable, Readable, Writable, Readable];
+
+  // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
+  orders.on("error", () => {});
+
+  const waiting = new Map<string, { resolve: (rest: string) => void; reject: (failure: Failure) => void }>();
+  let failed: Failure | undefined;
+
+  function fail(failure: Failure): void {
+    failed ??= failure;
+    for (const { reject } of waiting.values()) reject(failed);
+    waiting.clear();
+  }
+
+  function answer(word: string): Promise<string> {
+    if (failed) return Promise.reject(failed);
+    return new Promise((resolve, reject) => waiting.set(word, { resolve, reject }));
+  }
+
+  createInterface({ input: answers }).on("line", (line) => {
+    const [word = "", rest = ""] = line.split(" ");
+    if (word === "failed") return void explain(rest, stderr).then(fail);
+    waiting.get(word)?.resolve(rest);
+    waiting.delete(word);
+  });
+
+  /** When the supervisor has ended, and with it the container and everything it left. */
+  const gone = new Promise<void>((resolve) => {
+    child.on("error", (cause) => {
+      fail(new Failure("runtime_failed", { detail: "its supervisor cannot be started", cause }));
+      resolve();
+    });
+    child.on("exit", (code, signal) => {
+      // What it said last may still be on its way; only then is silence a failure.
+      const end = () => {
+        fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${signal ?? code})` }));
+        resolve();
+      };
+      if (answers.closed) end();
+      else answers.once("close", end);
+    });
+  });
+
+  const ready = answer("ready");
+  const exited = answer("exited").then(Number);
+  // Whoever waits for one of them learns of a failure; nobody has to wait for both.
+  ready.catch(() => {});
+  exited.catch(() => {});
+
+  return {
+    id,
+    stdout,
+    stderr,
+    gone,
+    /** When everything is there but the configuration. */
+    ready,
+    /** The exit code of the container's first process; 128 + n after signal n. */
+    exited,
+
+    /**
+     * Creates the container, unlinks the configuration, and starts it.
+     *
+     * @param configuration an OCI configuration in JSON with the plaintext in it; it is wiped.
+     * @returns once the container's output is its own.
+     */
+    async run(configuration: Buffer): Promise<void> {
+      const created = answer("created");
+      orders.write(`file ${configuration.length} 600 config.json\n`);
+      orders.write(configuration, () => configuration.fill(0));
+      orders.write("run\n");
+      await created;
+    },
+
+    signal(number: number): void {
+      orders.write(`signal ${number}\n`);
+    },
+
+    /** Ends the container, whatever it is doing. `gone` tells when nothing is left of it. */
+    abandon(): void {
+      orders.end();
+    },
+  };
+}
+
+/** What the runtime wrote, as a failure of ours. Once the container is created, the stream is the container's. */
+async function explain(step: string, stderr: Readable): Promise<Failure> {
+  if (step === "start") return new Failure("runtime_failed", { detail: step });
+  const chunks: Buffer[] = [];
+  for await (const chunk of stderr) chunks.push(chunk);
+  const reason = lastMessage(Buffer.concat(chunks).toString());
+  if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
+    return new Failure("command_not_found", { detail: quotedCommand(reason) });
+  }
+  if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
+    return new Failure("command_not_executable", { detail: quotedCommand(reason) });
+  }
+  return new Failure("runtime_failed", { detail: `${step}: ${reason || "no reason was given"}` });
+}
+
+/** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */
+function lastMessage(log: string): string {
+  const line = log.trim().split("\n").at(-1) ?? "";
+  try {
+    return String(JSON.parse(line).msg).slice(0, 1000);
+  } catch {
+    return line.slice(0, 1000);
+  }
+}
+
+const quotedCommand = (reason: string) => /exec: "([^"]*)"/.exec(reason)?.[1] ?? "";
