@@ -20,4 +20,4 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
 
 // In the user's own folder: what is loaded from a cache that others can write to is code of theirs.
 module.enableCompileCache?.(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "claimcheck"));
-await import(fromSources ? fileURLToPath(sources) : "./main.js");
+await import(fromSources ? fileURLToPath(sources) : "./main.cjs");

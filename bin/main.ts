@@ -43,4 +43,4 @@ for (const command of [program, ...program.commands]) {
   command.exitOverride().configureOutput({ outputError: () => {} });
 }
 
-await program.parseAsync().catch(report);
+void program.parseAsync().catch(report);

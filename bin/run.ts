@@ -9,7 +9,7 @@ import { connectEmbedded, connectRemote } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 
 /** Root's, because containers are. */
-const runs = "/var/lib/claimcheck/runs";
+const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -60,7 +60,7 @@ async function run(image: string, command: string[], options: Options): Promise<
       connect: (signal) =>
         broker ? connectRemote(broker, process.env, signal) : connectEmbedded(audit, process.env, signal),
       runtime: options.runtime,
-      runs,
+      state,
       environment: toolEnvironment(process.env),
       stdout: process.stdout,
       stderr: process.stderr,

@@ -9,7 +9,7 @@ import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { forward } from "./output.ts";
 import type { Plan } from "./plan.ts";
-import { type Container, startContainer } from "./runtime/runc.ts";
+import { type Container, forbidCores, startContainer } from "./runtime/runc.ts";
 import { createScrubber, type Scrubber } from "./scrub/scrubber.ts";
 import { createSpec } from "./spec.ts";
 
@@ -17,7 +17,8 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
-  readonly runs: string;
+  /** Root's folder for what runs and images need. */
+  readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly stdout: Writable;
   readonly stderr: Writable;
@@ -36,9 +37,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let scrubber: Scrubber | undefined;
 
   async function open() {
-    const image = await prepareImage(plan.image, { ...surroundings, signal: abort.signal });
+    const [image] = await Promise.all([
+      prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
+      forbidCores(surroundings.environment),
+    ]);
     abort.signal.throwIfAborted();
-    const opened = startContainer({ ...surroundings, image: image.path });
+    const opened = startContainer({ ...surroundings, runs: `${surroundings.state}/runs`, image: image.path });
     container = opened;
     await opened.ready;
     return { image, opened };

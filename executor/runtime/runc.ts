@@ -22,14 +22,22 @@ interface Surroundings {
 
 export type Container = ReturnType<typeof startContainer>;
 
-// Neither the supervisor nor anything it starts leaves a core file or wakes a core handler (see spec.ts), and
-// this process, which will hold the plaintext, does not either. Its process group is its own, so that Ctrl-C on
-// a terminal reaches the container through us and not past us.
-const launch = `
-  set -e
-  prlimit --core=1:1 --pid "$PPID"
-  prlimit --core=1:1 --pid "$$"
-  exec unshare --mount --pid --fork --kill-child --mount-proc -- perl "$@"`;
+/**
+ * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
+ * wakes a core handler (spec.ts says why one byte).
+ */
+export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
+      stdio: "ignore",
+      env: environment,
+    });
+    const fail = (cause?: unknown) =>
+      reject(new Failure("unsupported_host", { detail: "prlimit failed", cause }));
+    prlimit.on("error", fail);
+    prlimit.on("exit", (code) => (code === 0 ? resolve() : fail()));
+  });
+}
 
 /** Starts the supervisor. The container itself starts with `run`. */
 export function startContainer({ runtime, runs, image, environment }: Surroundings) {
@@ -40,11 +48,17 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
   const supervisor = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
-  const child: ChildProcess = spawn("sh", ["-c", launch, "sh", supervisor, runtime, runs, id, image], {
-    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
-    env: environment,
-    detached: true,
-  });
+  const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const child: ChildProcess = spawn(
+    "unshare",
+    [...namespaces, "--", "perl", supervisor, runtime, runs, id, image],
+    {
+      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
+      env: environment,
+      // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
+      detached: true,
+    },
+  );
   const [, stdout, stderr, orders, answers] = child.stdio as [null, Readable, Readable, Writable, Readable];
 
   // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
