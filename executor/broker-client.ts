@@ -85,6 +85,8 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
   }
 
   return {
+    accessToken,
+
     /**
      * Asks for handles, bound to this executor's key.
      *
