@@ -87,7 +87,7 @@ describe("people paste values where a URI belongs, so", () => {
     ["abc", "abc"],
     ["abcd", "abc…"],
     ["a\u{1f511}bcd", "a\u{1f511}b…"],
-    ["\u{1f511}\u{1f511}\u{1f511}\u{1f511}", "\u{1f511}\u{1f511}…"],
+    ["\u{1f511}\u{1f511}\u{1f511}\u{1f511}", "\u{1f511}\u{1f511}\u{1f511}…"],
   ])("of %j an error shows %j", (text, shown) => expect(head(text)).toBe(shown));
 
   test("head never shows more than 3 characters, and no half of one", () => {
