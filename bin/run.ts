@@ -1,6 +1,6 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { SecretVariable } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
@@ -18,6 +18,8 @@ interface Options {
   broker?: string;
   audit?: string;
   runtime: string;
+  masking: boolean;
+  shortSecrets: "refuse" | "show";
 }
 
 export function runCommand(): Command {
@@ -30,6 +32,15 @@ export function runCommand(): Command {
     .option("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", collectVariable)
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
+    .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
+    .addOption(
+      new Option(
+        "--short-secrets <WHAT>",
+        "what to do about a secret of less than 4 bytes, which cannot be masked",
+      )
+        .choices(["refuse", "show"])
+        .default("refuse"),
+    )
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(run);
@@ -54,8 +65,15 @@ async function run(image: string, command: string[], options: Options): Promise<
     });
   }
   const args = command[0] === "--" ? command.slice(1) : command;
+  const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
+  if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
-    { image, step: { args, secretVariables: options.secretEnv ?? [] } },
+    {
+      image,
+      step: { args, secretVariables: options.secretEnv ?? [] },
+      masked,
+      shortSecrets: options.shortSecrets,
+    },
     {
       connect: (signal) =>
         broker ? connectRemote(broker, process.env, signal) : connectEmbedded(audit, process.env, signal),

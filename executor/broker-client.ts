@@ -85,6 +85,8 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
   }
 
   return {
+    accessToken,
+
     /**
      * Asks for handles, bound to this executor's key.
      *
@@ -102,7 +104,10 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
       return Promise.all(
         handles.map(async ({ handle }) => {
           const claims = await verifyHandle(handle, findKey, url).catch((cause) => {
-            throw new Failure("broker_untrusted", { detail: "a handle is not the broker's", cause });
+            throw new Failure("broker_untrusted", {
+              detail: "a handle is not the broker's, or it knows itself by another URL",
+              cause,
+            });
           });
           return { handle, claims };
         }),

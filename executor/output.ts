@@ -1,16 +1,17 @@
 /** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
-
-/** One stream's side of the scrubber. */
-export interface ScrubStream {
-  push(chunk: Uint8Array): Uint8Array;
-  flush(): Uint8Array;
-  end(): Uint8Array;
-}
+import type { ScrubStream } from "./scrub/scrubber.ts";
 
 /** After this long without output, in milliseconds, somebody at a terminal sees the start of a prompt. */
 const idleAfter = 100;
+
+/** For `--no-masking`: everything passes as it is. */
+export const unmasked: ScrubStream = {
+  push: (chunk) => chunk,
+  flush: () => new Uint8Array(0),
+  end: () => new Uint8Array(0),
+};
 
 /**
  * Forwards until the source ends, no faster than the sink takes it. When the sink's reader goes away the source is

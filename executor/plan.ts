@@ -16,4 +16,8 @@ export interface Step {
 export interface Plan {
   readonly image: string;
   readonly step: Step;
+  /** Whether known values are masked in what the command prints. */
+  readonly masked: boolean;
+  /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
+  readonly shortSecrets: "refuse" | "show";
 }

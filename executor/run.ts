@@ -3,14 +3,15 @@
  * until the configuration is written, and in the scrubber until the output has ended.
  */
 import type { Writable } from "node:stream";
+import type { RedeemedValue } from "../shared/redemption.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { injectVariables } from "./bundle.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
-import { forward } from "./output.ts";
+import { forward, unmasked } from "./output.ts";
 import type { Plan } from "./plan.ts";
 import { type Container, forbidCores, startContainer } from "./runtime/runc.ts";
-import { createScrubber, type Scrubber } from "./scrub/scrubber.ts";
+import { createScrubber, type Scrubber, ScrubberError } from "./scrub/scrubber.ts";
 import { createSpec } from "./spec.ts";
 
 interface Surroundings {
@@ -50,18 +51,22 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function grant() {
     const { secretVariables } = plan.step;
-    if (secretVariables.length === 0) return async () => [];
+    if (secretVariables.length === 0) return { credentials: [], redeem: async () => [] };
     const broker = await surroundings.connect(abort.signal);
     const handles = await broker.issue(secretVariables);
-    return () => broker.redeem(handles, { masked: true });
+    return {
+      /** Worth as much as a secret to whoever reads them in a log. */
+      credentials: [broker.accessToken, ...handles.map(({ handle }) => handle)],
+      redeem: () => broker.redeem(handles, { masked: plan.masked }),
+    };
   }
 
   async function perform(): Promise<number> {
-    const [{ image, opened }, redeem] = await Promise.all([open(), grant()]);
+    const [{ image, opened }, { credentials, redeem }] = await Promise.all([open(), grant()]);
     const spec = createSpec(plan.step, image, opened.id);
     const redeemed = await redeem();
     try {
-      scrubber = createScrubber(redeemed.map(({ value }) => value.expose()));
+      scrubber = buildScrubber(plan, redeemed, credentials);
       const variables = plan.step.secretVariables.map(({ name }, index) => {
         const value = redeemed[index]?.value;
         if (!value) throw new Failure("internal");
@@ -75,8 +80,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
     const [exitCode] = await Promise.all([
       opened.exited,
-      forward(opened.stdout, scrubber.stream(), surroundings.stdout),
-      forward(opened.stderr, scrubber.stream(), surroundings.stderr),
+      forward(opened.stdout, plan.masked ? scrubber.stream() : unmasked, surroundings.stdout),
+      forward(opened.stderr, plan.masked ? scrubber.stream() : unmasked, surroundings.stderr),
     ]);
     return exitCode;
   }
@@ -112,6 +117,28 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       }
     },
   };
+}
+
+/** @throws {Failure} `secret_too_short`, unless the plan has short values shown. */
+function buildScrubber(
+  { step, masked, shortSecrets }: Plan,
+  redeemed: readonly RedeemedValue[],
+  credentials: readonly string[],
+): Scrubber {
+  const values = [
+    ...redeemed.map(({ value }) => value.expose()),
+    ...credentials.map((credential) => Buffer.from(credential)),
+  ];
+  try {
+    return createScrubber(values, { shortValues: masked ? shortSecrets : "show" });
+  } catch (cause) {
+    if (!(cause instanceof ScrubberError)) throw cause;
+    const name = step.secretVariables[cause.index]?.name;
+    throw new Failure("secret_too_short", {
+      detail: `${name} has fewer than 4 bytes; see --short-secrets`,
+      cause,
+    });
+  }
 }
 
 /** A runtime's words may quote what it was given. */

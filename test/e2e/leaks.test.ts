@@ -1,0 +1,120 @@
+/**
+ * G8: what Claimcheck does with the plaintext is nowhere on this host, neither while the container runs nor after
+ * `kill -9`, at whatever moment.
+ */
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { expect, test } from "vitest";
+import { image, printed, start } from "../command.ts";
+import { filesContaining, processesContaining, remains, until } from "../host.ts";
+
+/** A value that nothing else on this host contains, and the forms that a file could have it in. */
+function uniqueSecret() {
+  const value = `claimcheck-${randomBytes(16).toString("hex")}`;
+  const bytes = Buffer.from(value);
+  return { value, forms: [value, bytes.toString("base64").slice(0, -4), bytes.toString("hex")] };
+}
+
+const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c"];
+
+/** Uses the value without writing it anywhere, says so, and waits for its end. */
+const useAndSleep = 'test "${#MY_SECRET}" = 43 && echo ready && exec sleep 1000';
+
+test("while the container runs, the value is in no file and on no command line", async () => {
+  const { value, forms } = uniqueSecret();
+  const running = start([...args, useAndSleep], { env: { API_TOKEN: value } });
+  await printed(running, "ready");
+
+  expect(await filesContaining(forms)).toEqual([]);
+  expect(processesContaining("cmdline", value)).toEqual([]);
+  // In nobody's environment but the command's own, which the user gave it, and the container's.
+  const holders = processesContaining("environ", value).map(commandOf);
+  expect(holders.sort()).toEqual(["node", "sleep"]);
+
+  running.child.kill("SIGKILL");
+  await running.finished;
+  await until(() => remains().length === 0);
+  expect(await filesContaining(forms)).toEqual([]);
+});
+
+test("the search finds what a container writes, so that finding nothing means something", async () => {
+  const { value, forms } = uniqueSecret();
+  const write = 'printf %s "$MY_SECRET" > /root/leak && echo ready && exec sleep 1000';
+  const running = start([...args, write], { env: { API_TOKEN: value } });
+  await printed(running, "ready");
+  expect(await filesContaining(forms)).toEqual([expect.stringMatching(/\/upper\/root\/leak$/)]);
+  running.child.kill("SIGKILL");
+  await until(() => remains().length === 0);
+  expect(await filesContaining(forms)).toEqual([]);
+});
+
+test("kill -9 of the executor, at moments all over a run, leaves neither the value nor anything else", async () => {
+  const secrets = Array.from({ length: 24 }, uniqueSecret);
+  for (const [index, { value }] of secrets.entries()) {
+    const running = start([...args, "exec sleep 1000"], { env: { API_TOKEN: value } });
+    // From before the supervisor is there until after the container has started, in steps of a few milliseconds:
+    // the moment is not waited for but counted in processes started, so that no clock decides.
+    for (let step = 0; step < index * 4; step++) execFileSync("true");
+    running.child.kill("SIGKILL");
+    await running.finished;
+  }
+  await until(() => remains().length === 0);
+  expect(await filesContaining(secrets.flatMap(({ forms }) => forms))).toEqual([]);
+});
+
+test("kill -9 of the supervisor ends the container, and the next run sweeps up", async () => {
+  const running = start([...args, useAndSleep], { env: { API_TOKEN: "x".repeat(43) } });
+  await printed(running, "ready");
+  const [supervisor] = processesContaining("cmdline", "supervisor.pl").filter(
+    (pid) => commandOf(pid) === "perl",
+  );
+  process.kill(supervisor as number, "SIGKILL");
+  const { code, stderr } = await running.finished;
+  expect(code).toBe(125);
+  expect(stderr).toMatch(/\[runtime_failed\]\n$/);
+  expect(processesContaining("cmdline", "sleep\u00001000")).toEqual([]);
+
+  await start(["run", image, "true"]).finished;
+  expect(remains()).toEqual([]);
+});
+
+test("a sweep leaves a live run alone", async () => {
+  const running = start([...args, "echo ready; read line < /dev/null; sleep 0.5; ls / && exit 5"], {
+    env: { API_TOKEN: "a-value-of-no-interest" },
+  });
+  await printed(running, "ready");
+  await start(["run", image, "true"]).finished;
+  const finished = await running.finished;
+  expect(finished.code).toBe(5);
+  expect(finished.stdout).toContain("bin");
+});
+
+test("neither the command nor what it starts leaves a core file or wakes a core handler", async () => {
+  const running = start([...args, "echo ready; exec sleep 1000"], {
+    env: { API_TOKEN: "a-value-of-no-interest" },
+  });
+  await printed(running, "ready");
+  const family = [running.child.pid as number, ...processesContaining("cmdline", "supervisor.pl")];
+  const sleeping = processesContaining("cmdline", "sleep\u00001000");
+  expect(sleeping).toHaveLength(1);
+  for (const pid of [...family, ...sleeping]) {
+    const limits = execFileSync("prlimit", [
+      "--core",
+      "--raw",
+      "--noheadings",
+      "--output=SOFT,HARD",
+      "--pid",
+      `${pid}`,
+    ]);
+    expect(limits.toString().trim()).toBe("1 1");
+  }
+  running.child.kill("SIGKILL");
+  await until(() => remains().length === 0);
+});
+
+function commandOf(pid: number): string {
+  return execFileSync("ps", ["-o", "comm=", "-p", String(pid)])
+    .toString()
+    .trim()
+    .replace(/^(node|MainThread)$/, "node");
+}

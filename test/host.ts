@@ -1,0 +1,70 @@
+/** What a run can leave on this host, looked for as root would. */
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+
+/** Every place that a run, or a tool that it starts, could write to. */
+const places = ["/var", "/run", "/tmp", "/dev/shm"];
+
+/** Names of the files there that contain one of these texts. The texts go in by standard input, not by argument. */
+export async function filesContaining(texts: readonly string[], within = places): Promise<string[]> {
+  const grep = spawn("grep", ["-rlaF", "-D", "skip", "-f", "-", "--", ...within], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  let found = "";
+  grep.stdout.setEncoding("utf8").on("data", (text: string) => {
+    found += text;
+  });
+  grep.stdin.end(`${texts.join("\n")}\n`);
+  await once(grep, "close");
+  return found.split("\n").filter(Boolean);
+}
+
+/** The processes of which `file` in /proc (cmdline, environ) contains the text. */
+export function processesContaining(file: "cmdline" | "environ", text: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/${file}`).includes(text);
+      } catch {
+        return false; // It ended meanwhile.
+      }
+    })
+    .map(Number);
+}
+
+export const runs = "/var/lib/claimcheck/runs";
+
+/** The mounts of runs that this host sees. */
+export function mounts(): string[] {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  return lines.filter((line) => line.includes(`${runs}/`));
+}
+
+/** What is left of runs: their folders, cgroups, mounts and processes. Empty when all is clean. */
+export function remains(): string[] {
+  return [
+    ...(existsSync(runs) ? readdirSync(runs).map((run) => `${runs}/${run}`) : []),
+    ...cgroups(),
+    ...mounts(),
+    ...processesContaining("cmdline", "supervisor.pl").map((pid) => `process ${pid}`),
+  ];
+}
+
+function cgroups(): string[] {
+  const root = "/sys/fs/cgroup";
+  const parents = [root, ...readdirSync(root).map((name) => `${root}/${name}`)].map(
+    (path) => `${path}/claimcheck`,
+  );
+  return parents.filter(existsSync).flatMap((parent) =>
+    readdirSync(parent, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `${parent}/${name}`),
+  );
+}
+
+/** Asks again and again, giving way in between, until the condition holds; the test's own time limit is the end. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => execFile("true", resolve));
+}
