@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { createKeys } from "../../broker/keys.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import {
+  importRecipient,
   openRedemption,
   type RedeemedValue,
   type RedemptionContext,
@@ -11,10 +12,12 @@ import {
 } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
 import { rootKey } from "../broker.ts";
+import { refusalOf } from "../refusal.ts";
 
 const broker = await createKeys(rootKey());
 const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xff)));
 const executor = await createIdentity();
+const recipient = await importRecipient(executor.encryptionKey);
 
 const context: RedemptionContext = {
   iss: "https://broker.example",
@@ -30,7 +33,7 @@ const value = (jti: string, bytes: string | Uint8Array): RedeemedValue => ({
 });
 
 const seal = (values: readonly RedeemedValue[], key = broker.signingKey) =>
-  sealRedemption(context, values, key, executor.encryptionKey);
+  sealRedemption(context, values, key, recipient);
 
 const open = (payload: string, expected = context, key = executor.decryptionKey) =>
   openRedemption(payload, key, broker.findKey, expected);
@@ -40,9 +43,7 @@ const plain = (values: readonly RedeemedValue[]) =>
 
 /** What an attacker can do who has the executor's public key, and perhaps an answer of another time. */
 const encrypt = async (bytes: Uint8Array, enc = "A256GCM") =>
-  new jose.CompactEncrypt(bytes)
-    .setProtectedHeader({ alg: "ECDH-ES", enc })
-    .encrypt(await jose.importJWK(executor.encryptionKey, "ECDH-ES"));
+  new jose.CompactEncrypt(bytes).setProtectedHeader({ alg: "ECDH-ES", enc }).encrypt(recipient);
 
 const decrypt = async (payload: string) =>
   Buffer.from((await jose.compactDecrypt(payload, executor.decryptionKey)).plaintext);
@@ -124,6 +125,13 @@ describe("an answer is refused", () => {
   test("when it is encrypted in another way than agreed", async () => {
     const same = await decrypt(await seal(values()));
     await expect(open(await encrypt(same, "A128CBC-HS256"))).rejects.toThrow();
+  });
+});
+
+describe("a key to encrypt to", () => {
+  test("is refused when it is no point on its curve", async () => {
+    const off = { ...executor.encryptionKey, y: executor.encryptionKey.x };
+    expect(await refusalOf(() => importRecipient(off))).toMatchObject({ code: "invalid_request" });
   });
 });
 
