@@ -2,6 +2,7 @@
  * A whole broker in memory, for tests: put together as `bin/` does it, from real parts, with the seams that a
  * test needs. Clients reach it through its HTTP interface, as in production.
  */
+import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
 import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
@@ -15,7 +16,10 @@ import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { type BrokerClient, createBrokerClient, type Fetch } from "../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../executor/identity.ts";
+import { ClaimcheckError } from "../shared/errors.ts";
+import { makeProof, type ProvenRequest } from "../shared/proof.ts";
 import { Secret } from "../shared/secret.ts";
+import type { RedemptionRequest } from "../shared/wire.ts";
 
 export const brokerUrl = "https://broker.example";
 
@@ -37,6 +41,19 @@ export function allow(secrets: readonly string[], rule: Partial<Rule> = {}): Rul
 
 export function deny(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
   return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
+}
+
+/** `fixed://NAME`: values that an environment could not hold. */
+export function fixedProvider(values: Readonly<Record<string, Uint8Array>>): Provider {
+  return {
+    scheme: "fixed",
+    parse: (name) => ({ scheme: "fixed", canonical: `fixed://${name}`, shown: "fixed://…" }),
+    read: async (references) =>
+      references.map(({ canonical }) => {
+        const value = values[canonical.slice("fixed://".length)];
+        return value ? new Secret(Uint8Array.from(value)) : new ClaimcheckError("secret_not_found");
+      }),
+  };
 }
 
 /** A record as a sink sees it. */
@@ -144,6 +161,16 @@ export async function startBroker(seams: Seams = {}) {
       return fetch(`${brokerUrl}${path}`, { method, headers, ...(body !== undefined && { body: text }) });
     },
 
+    /** One redemption over HTTP; what is sent can be told apart from what was proven. */
+    async redeem(
+      executor: Pick<Executor, "identity" | "accessToken">,
+      handles: readonly string[],
+      changed: Partial<RedemptionRequest> = {},
+    ) {
+      const { body, prove, authorization } = await prepareRedemption(executor, handles, changed);
+      return this.send("POST", route, body, { authorization, dpop: await prove() });
+    },
+
     async executor({ principal, tenant, identity, proxy }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
       const accessToken = await token(principal, tenant);
@@ -158,4 +185,26 @@ export async function startBroker(seams: Seams = {}) {
       return { identity: own, accessToken, client };
     },
   };
+}
+
+const route = "/v1/redemptions";
+
+/** A redemption as the executor's client sends it, in the pieces that an attacker could exchange. */
+export async function prepareRedemption(
+  { identity, accessToken }: Pick<Executor, "identity" | "accessToken">,
+  handles: readonly string[],
+  changed: Partial<RedemptionRequest> = {},
+) {
+  const asked = { id: randomUUID(), handles, key: identity.encryptionKey, ...changed };
+  const body = JSON.stringify(asked);
+  const covered: ProvenRequest = {
+    method: "POST",
+    url: `${brokerUrl}${route}`,
+    accessToken,
+    body,
+    encryptionKey: asked.key,
+  };
+  const prove = async (other: Partial<ProvenRequest> = {}) =>
+    (await makeProof({ ...covered, ...other }, identity.proofKey)).jwt;
+  return { id: asked.id, body, prove, authorization: `DPoP ${accessToken}` };
 }
