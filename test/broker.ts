@@ -19,7 +19,8 @@ import { createIdentity, type Identity } from "../executor/identity.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { makeProof, type ProvenRequest } from "../shared/proof.ts";
 import { Secret } from "../shared/secret.ts";
-import type { RedemptionRequest } from "../shared/wire.ts";
+import type { Problem, RedemptionRequest } from "../shared/wire.ts";
+import { type Answer, contract, examplesOf, operations } from "./openapi.ts";
 
 export const brokerUrl = "https://broker.example";
 
@@ -139,6 +140,7 @@ export async function startBroker(seams: Seams = {}) {
 
   const fetch: Fetch = async (url, init) => {
     const response = await app.request(url, init);
+    await expectDocumented(init.method, new URL(url).pathname, response.clone());
     answers.push(`${JSON.stringify([...response.headers])}\n${await response.clone().text()}`);
     return response;
   };
@@ -186,6 +188,19 @@ export async function startBroker(seams: Seams = {}) {
     },
   };
 }
+
+/** Whatever a test is about, an answer that openapi.yaml does not know fails it. */
+async function expectDocumented(method: string, path: string, response: Response): Promise<void> {
+  const operation = operations.get(`${method} ${path}`);
+  const answer = operation ? operation.responses[response.status] : unrouted[response.status];
+  const code = response.ok ? undefined : ((await response.json()) as Problem).code;
+  if (!answer || (code && !(code in examplesOf(answer)))) {
+    throw new Error(`openapi.yaml has no ${response.status} ${code ?? ""} for ${method} ${path}`);
+  }
+}
+
+const { NotFound, MethodNotAllowed } = contract.components.responses;
+const unrouted: Record<number, Answer | undefined> = { 404: NotFound, 405: MethodNotAllowed };
 
 const route = "/v1/redemptions";
 
