@@ -63,10 +63,12 @@ export function createApp(broker: Broker): BrokerApp {
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
 
-  const paths = new Set(app.routes.map(({ path }) => path));
-  app.notFound((c) =>
-    problem(c, new ClaimcheckError(paths.has(c.req.path) ? "method_not_allowed" : "not_found")),
-  );
+  const routes = app.routes.filter(({ method }) => method !== "ALL");
+  app.notFound((c) => {
+    const allowed = new Set(routes.filter(({ path }) => path === c.req.path).map(({ method }) => method));
+    if (allowed.size === 0) return problem(c, new ClaimcheckError("not_found"));
+    return problem(c, new ClaimcheckError("method_not_allowed"), { allow: [...allowed].join(", ") });
+  });
   app.onError((thrown, c) => problem(c, asClaimcheckError(thrown)));
   return app;
 }
@@ -85,11 +87,12 @@ function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.in
   throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
 }
 
-function problem(c: Context<Env>, error: ClaimcheckError): Response {
+function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string, string> = {}): Response {
   const status = error.status as ContentfulStatusCode;
   return c.body(JSON.stringify(error.problem()), status, {
     "content-type": "application/problem+json",
     "cache-control": "no-store",
-    ...(error.code === "unauthenticated" && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
+    ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
+    ...headers,
   });
 }

@@ -48,7 +48,7 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
  * `broker --dev` have instead of a CI system's.
  */
 export async function throwawayIssuer(tenant: string) {
-  const issuer = "urn:claimcheck:throwaway";
+  const issuer = `urn:claimcheck:throwaway:${tenant}`;
   const { publicKey, privateKey } = await jose.generateKeyPair("EdDSA");
   return {
     issuer: { issuer, tenant, keys: async () => publicKey } satisfies Issuer,

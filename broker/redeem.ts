@@ -5,7 +5,7 @@
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { verifyProof } from "../shared/proof.ts";
-import { sealRedemption } from "../shared/redemption.ts";
+import { importRecipient, type Recipient, sealRedemption } from "../shared/redemption.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import type { AuditRecord } from "./audit/log.ts";
 import type { Broker } from "./broker.ts";
@@ -40,19 +40,17 @@ export async function redeem(
   let handles: HandleClaims[] = [];
   const refused = async (thrown: unknown): Promise<never> => {
     const { reason, failures } = asClaimcheckError(thrown);
-    const named = handles.map(({ jti, digest }) => ({ jti, digest }));
-    await broker.audit.record(
-      (named.length > 0 ? named : [{}]).map((handle, index) => ({
-        ...about,
-        ...handle,
-        outcome: "denied",
-        code: failures.find((failure) => failure.index === index)?.code ?? reason,
-      })),
-    );
+    const denied = { ...about, outcome: "denied", code: reason } as const;
+    const named = handles.map(({ jti, digest }, index) => {
+      const failed = failures.find((failure) => failure.index === index);
+      return { ...denied, jti, digest, ...(failed && { code: failed.code }) };
+    });
+    await broker.audit.record(named.length > 0 ? named : [denied]);
     throw thrown;
   };
 
   const proof = await prove(broker, caller, asked, message).catch(refused);
+  const recipient = await importRecipient(asked.key).catch(refused);
   const redemption: Redemption = { tenant, id: asked.id, principal, jkt: proof.jkt };
   let released: Release[] = [];
   let outcome: "released" | "repeat" = "released";
@@ -83,7 +81,7 @@ export async function redeem(
     if (outcome === "released") await broker.store.giveBack(redemption);
     throw thrown;
   }
-  return answer(broker, redemption, proof.jti, released, asked);
+  return answer(broker, redemption, proof.jti, released, recipient);
 }
 
 interface Release {
@@ -180,7 +178,7 @@ async function answer(
   { tenant, id }: Redemption,
   proof: string,
   released: readonly Release[],
-  { key }: RedemptionRequest,
+  recipient: Recipient,
 ): Promise<RedemptionResponse> {
   const values = released.map(({ handle: { jti, digest, sealed } }) => ({
     jti,
@@ -189,7 +187,7 @@ async function answer(
   }));
   try {
     const context = { iss: url, tenant, redemption: id, proof };
-    return { id, payload: await sealRedemption(context, values, keys.signingKey, key) };
+    return { id, payload: await sealRedemption(context, values, keys.signingKey, recipient) };
   } finally {
     for (const { value } of values) value.wipe();
   }

@@ -89,7 +89,8 @@ function bounded(result: Secret | ClaimcheckError | undefined): Secret | Claimch
 function finish(value: Secret, { trimNewline }: ResolvableReference): Secret {
   const bytes = value.expose();
   if (!trimNewline || bytes.at(-1) !== 0x0a) return value;
-  const trimmed = new Secret(bytes.slice(0, bytes.at(-2) === 0x0d ? -2 : -1));
+  // A copy: `slice` of a Buffer would be a view of the bytes that are wiped next.
+  const trimmed = new Secret(Uint8Array.from(bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1)));
   value.wipe();
   return trimmed;
 }

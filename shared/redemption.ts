@@ -11,6 +11,7 @@
 import { createHash } from "node:crypto";
 import * as jose from "jose";
 import * as z from "zod/mini";
+import { ClaimcheckError } from "./errors.ts";
 import type { FindKey, SigningKey } from "./handle.ts";
 import { Secret } from "./secret.ts";
 import type { EncryptionKey } from "./wire.ts";
@@ -40,11 +41,22 @@ export interface RedeemedValue {
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64url");
 
+export type Recipient = Awaited<ReturnType<typeof jose.importJWK>>;
+
+/** @throws {ClaimcheckError} `invalid_request` for a key that is no point on its curve. */
+export async function importRecipient(key: EncryptionKey): Promise<Recipient> {
+  try {
+    return await jose.importJWK(key, "ECDH-ES");
+  } catch (cause) {
+    throw new ClaimcheckError("invalid_request", { detail: "wrong or missing: key", cause });
+  }
+}
+
 export async function sealRedemption(
   context: RedemptionContext,
   values: readonly RedeemedValue[],
   signingKey: SigningKey,
-  recipient: EncryptionKey,
+  recipient: Recipient,
 ): Promise<string> {
   const manifest: Manifest = {
     ...context,
@@ -60,7 +72,7 @@ export async function sealRedemption(
   try {
     return await new jose.CompactEncrypt(plaintext)
       .setProtectedHeader({ alg: "ECDH-ES", enc: "A256GCM", typ })
-      .encrypt(await jose.importJWK(recipient, "ECDH-ES"));
+      .encrypt(recipient);
   } finally {
     plaintext.fill(0);
   }

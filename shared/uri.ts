@@ -15,7 +15,8 @@ const shownLength = 3;
 
 /** As much of a text that may turn out to be a value as an error can show. */
 export function head(text: string): string {
-  const shown = [...text.slice(0, shownLength + 1)].slice(0, shownLength).join("");
+  // A character has at most two code units; cutting between the two would show half of one.
+  const shown = [...text.slice(0, 2 * shownLength)].slice(0, shownLength).join("");
   return text.length > shown.length ? `${shown}…` : shown;
 }
 

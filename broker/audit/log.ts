@@ -13,7 +13,7 @@ export interface AuditRecord {
   readonly code?: string;
   readonly tenant?: string;
   readonly principal?: string;
-  /** Canonical; where no rule allowed it, its scheme and a keyed hash, because people paste values into URIs. */
+  /** Canonical; one that was refused is `redacted:` and a keyed hash, because people paste values into URIs. */
   readonly uri?: string;
   readonly jti?: string;
   readonly digest?: string;

@@ -35,7 +35,8 @@ export function envProvider(
 
     async read(references) {
       return references.map(({ name, shown }) => {
-        const value = environment[name];
+        // `env://toString` is not set because every object has one.
+        const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
         return value === undefined
           ? new ClaimcheckError("secret_not_found", { detail: `${shown} is not set` })
           : new Secret(Buffer.from(value));

@@ -1,0 +1,225 @@
+/**
+ * A whole broker in memory, for tests: put together as `bin/` does it, from real parts, with the seams that a
+ * test needs. Clients reach it through its HTTP interface, as in production.
+ */
+import { randomUUID } from "node:crypto";
+import { createApp } from "../broker/app.ts";
+import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
+import type { RequestEntry } from "../broker/broker.ts";
+import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
+import { createKeys } from "../broker/keys.ts";
+import { createPolicy, type Rule } from "../broker/policy.ts";
+import { envProvider } from "../broker/providers/env.ts";
+import type { Provider } from "../broker/providers/provider.ts";
+import { createResolver } from "../broker/resolver.ts";
+import { memoryStore } from "../broker/store/memory.ts";
+import type { HandleStore } from "../broker/store/store.ts";
+import { type BrokerClient, createBrokerClient, type Fetch } from "../executor/broker-client.ts";
+import { createIdentity, type Identity } from "../executor/identity.ts";
+import { ClaimcheckError } from "../shared/errors.ts";
+import { makeProof, type ProvenRequest } from "../shared/proof.ts";
+import { Secret } from "../shared/secret.ts";
+import type { Problem, RedemptionRequest } from "../shared/wire.ts";
+import { type Answer, contract, examplesOf, operations } from "./openapi.ts";
+
+export const brokerUrl = "https://broker.example";
+
+/** The bytes 00 to 1f: the root key of every test broker, of the vectors and of the examples in openapi.yaml. */
+export const rootKey = () => new Secret(Uint8Array.from({ length: 32 }, (_, index) => index));
+
+/** A rule that allows the one principal of these tests what it names. */
+export function allow(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+  return {
+    name: `allow ${secrets.join(" ")}`,
+    effect: "allow",
+    actions: ["issue", "redeem"],
+    principals: ["**"],
+    secrets,
+    limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
+    ...rule,
+  };
+}
+
+export function deny(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+  return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
+}
+
+/** `fixed://NAME`: values that an environment could not hold. */
+export function fixedProvider(values: Readonly<Record<string, Uint8Array>>): Provider {
+  return {
+    scheme: "fixed",
+    parse: (name) => ({ scheme: "fixed", canonical: `fixed://${name}`, shown: "fixed://…" }),
+    read: async (references) =>
+      references.map(({ canonical }) => {
+        const value = values[canonical.slice("fixed://".length)];
+        return value ? new Secret(Uint8Array.from(value)) : new ClaimcheckError("secret_not_found");
+      }),
+  };
+}
+
+/** A record as a sink sees it. */
+export type WrittenRecord = AuditRecord & { readonly time: string };
+
+/** An audit sink in memory that a test can break. */
+export class RecordingSink implements AuditSink {
+  text = "";
+  broken = false;
+
+  get records(): WrittenRecord[] {
+    return this.text
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  }
+
+  /** The records of what was asked for last. */
+  get latest(): WrittenRecord[] {
+    const { records } = this;
+    return records.filter(({ request }) => request === records.at(-1)?.request);
+  }
+
+  async append(lines: Uint8Array): Promise<void> {
+    if (this.broken) throw new Error("no space left on device");
+    this.text += Buffer.from(lines).toString();
+  }
+
+  async close(): Promise<void> {}
+}
+
+interface Seams {
+  /** What `env://` finds. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Besides `env://`. */
+  readonly providers?: readonly Provider[];
+  readonly rules?: readonly Rule[];
+  /** Besides the one that records. */
+  readonly sinks?: readonly AuditSink[];
+  readonly store?: HandleStore;
+}
+
+type Tenant = "acme" | "rival";
+
+interface Who {
+  readonly principal?: string;
+  readonly tenant?: Tenant;
+  readonly identity?: Identity;
+  /** Stands between the client and the broker. */
+  readonly proxy?: (forward: Fetch) => Fetch;
+}
+
+/** An executor process: its keys, its token, its client. */
+export interface Executor {
+  readonly identity: Identity;
+  readonly accessToken: string;
+  readonly client: BrokerClient;
+}
+
+export type TestBroker = Awaited<ReturnType<typeof startBroker>>;
+
+export async function startBroker(seams: Seams = {}) {
+  const audit = new RecordingSink();
+  const log: RequestEntry[] = [];
+  /** Every answer that left the broker, headers included. */
+  const answers: string[] = [];
+  const [keys, acme, rival] = await Promise.all([
+    createKeys(rootKey()),
+    throwawayIssuer("acme"),
+    throwawayIssuer("rival"),
+  ]);
+  const store = seams.store ?? memoryStore();
+  const app = createApp({
+    url: brokerUrl,
+    authenticate: createAuthenticator([acme.issuer, rival.issuer], brokerUrl),
+    policy: createPolicy(seams.rules ?? [allow(["**"])]),
+    resolver: createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]),
+    keys,
+    store,
+    audit: createAuditLog([audit, ...(seams.sinks ?? [])]),
+    log: (entry) => log.push(entry),
+  });
+
+  const fetch: Fetch = async (url, init) => {
+    const response = await app.request(url, init);
+    await expectDocumented(init.method, new URL(url).pathname, response.clone());
+    answers.push(`${JSON.stringify([...response.headers])}\n${await response.clone().text()}`);
+    return response;
+  };
+
+  const token = (principal = "ci", tenant: Tenant = "acme", lifetime = 3600): Promise<string> =>
+    (tenant === "acme" ? acme : rival).token(principal, brokerUrl, lifetime);
+
+  return {
+    app,
+    keys,
+    store,
+    audit,
+    log,
+    answers,
+    token,
+
+    /** One request over HTTP; a body that is no string is sent as JSON. */
+    async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
+      const text = typeof body === "string" ? body : JSON.stringify(body);
+      return fetch(`${brokerUrl}${path}`, { method, headers, ...(body !== undefined && { body: text }) });
+    },
+
+    /** One redemption over HTTP; what is sent can be told apart from what was proven. */
+    async redeem(
+      executor: Pick<Executor, "identity" | "accessToken">,
+      handles: readonly string[],
+      changed: Partial<RedemptionRequest> = {},
+    ) {
+      const { body, prove, authorization } = await prepareRedemption(executor, handles, changed);
+      return this.send("POST", route, body, { authorization, dpop: await prove() });
+    },
+
+    async executor({ principal, tenant, identity, proxy }: Who = {}): Promise<Executor> {
+      const own = identity ?? (await createIdentity());
+      const accessToken = await token(principal, tenant);
+      const client = createBrokerClient({
+        url: brokerUrl,
+        fetch: proxy ? proxy(fetch) : fetch,
+        accessToken,
+        pinnedKeys: [keys.signingKey.kid],
+        identity: own,
+        signal: new AbortController().signal,
+      });
+      return { identity: own, accessToken, client };
+    },
+  };
+}
+
+/** Whatever a test is about, an answer that openapi.yaml does not know fails it. */
+async function expectDocumented(method: string, path: string, response: Response): Promise<void> {
+  const operation = operations.get(`${method} ${path}`);
+  const answer = operation ? operation.responses[response.status] : unrouted[response.status];
+  const code = response.ok ? undefined : ((await response.json()) as Problem).code;
+  if (!answer || (code && !(code in examplesOf(answer)))) {
+    throw new Error(`openapi.yaml has no ${response.status} ${code ?? ""} for ${method} ${path}`);
+  }
+}
+
+const { NotFound, MethodNotAllowed } = contract.components.responses;
+const unrouted: Record<number, Answer | undefined> = { 404: NotFound, 405: MethodNotAllowed };
+
+const route = "/v1/redemptions";
+
+/** A redemption as the executor's client sends it, in the pieces that an attacker could exchange. */
+export async function prepareRedemption(
+  { identity, accessToken }: Pick<Executor, "identity" | "accessToken">,
+  handles: readonly string[],
+  changed: Partial<RedemptionRequest> = {},
+) {
+  const asked = { id: randomUUID(), handles, key: identity.encryptionKey, ...changed };
+  const body = JSON.stringify(asked);
+  const covered: ProvenRequest = {
+    method: "POST",
+    url: `${brokerUrl}${route}`,
+    accessToken,
+    body,
+    encryptionKey: asked.key,
+  };
+  const prove = async (other: Partial<ProvenRequest> = {}) =>
+    (await makeProof({ ...covered, ...other }, identity.proofKey)).jwt;
+  return { id: asked.id, body, prove, authorization: `DPoP ${accessToken}` };
+}

@@ -1,0 +1,77 @@
+/** openapi.yaml, as far as the tests read it. */
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+export interface Example {
+  readonly value: Json;
+}
+
+export interface Content {
+  readonly schema: { readonly $ref: string };
+  readonly examples: Readonly<Record<string, Example>>;
+}
+
+export interface Answer {
+  readonly content: Readonly<Record<string, Content>>;
+}
+
+export interface Operation {
+  readonly security: readonly Readonly<Record<string, readonly string[]>>[];
+  readonly requestBody?: Answer;
+  readonly responses: Readonly<Record<string, Answer>>;
+}
+
+interface Contract {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Json>>;
+    readonly responses: Readonly<Record<string, Answer>>;
+    readonly examples: Readonly<Record<string, Example>>;
+  };
+}
+
+export const text = readFileSync(new URL("../openapi.yaml", import.meta.url), "utf8");
+
+const document: Json = parse(text);
+
+/** A part of the document with every `$ref` replaced by what it refers to. */
+export function resolve(part: Json): Json {
+  if (Array.isArray(part)) return part.map(resolve);
+  if (typeof part !== "object" || part === null) return part;
+  if (typeof part.$ref === "string") return resolve(find(part.$ref));
+  return Object.fromEntries(Object.entries(part).map(([name, value]) => [name, resolve(value)]));
+}
+
+function find(reference: string): Json {
+  const names = reference.replace(/^#\//, "").split("/");
+  const found = names.reduce<Json | undefined>(
+    (part, name) => (part as { [name: string]: Json } | undefined)?.[name],
+    document,
+  );
+  if (found === undefined) throw new Error(`openapi.yaml refers to ${reference}, which is not there`);
+  return found;
+}
+
+export const contract = document as unknown as Contract;
+
+/** Every operation, under the name that `app.routes` has for it. */
+export const operations = new Map(
+  Object.entries(contract.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(
+      ([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const,
+    ),
+  ),
+);
+
+/** The examples of a body, by name. */
+export function examplesOf(answer: Answer): Record<string, Json> {
+  const contents = Object.values(answer.content).flatMap(({ examples }) => Object.entries(examples));
+  return Object.fromEntries(
+    contents.map(([name, example]) => [
+      name,
+      (resolve(example as unknown as Json) as unknown as Example).value,
+    ]),
+  );
+}

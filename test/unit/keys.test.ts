@@ -1,0 +1,169 @@
+import { readdirSync, readFileSync } from "node:fs";
+import * as jose from "jose";
+import { describe, expect, test } from "vitest";
+import * as z from "zod/mini";
+import { createKeys } from "../../broker/keys.ts";
+import { Secret } from "../../shared/secret.ts";
+import { Jwks } from "../../shared/wire.ts";
+import { rootKey } from "../broker.ts";
+
+const secret = (value: string | Uint8Array = "guessme") => new Secret(Buffer.from(value));
+const text = (value: Secret) => Buffer.from(value.expose()).toString();
+const keys = await createKeys(rootKey());
+
+/**
+ * What another implementation has to agree with: `key: value` lines, an empty line, then the plaintext to the
+ * end of the file. The numbers were reckoned apart from this code.
+ */
+const Vector = z.strictObject({
+  comment: z.string(),
+  "root-key": z.string(),
+  tenant: z.string(),
+  "cache-key": z.optional(z.string()),
+  kid: z.string(),
+  digest: z.string(),
+  "cache-id": z.string(),
+});
+
+const folder = new URL("../vectors/keys/", import.meta.url);
+
+function readVector(name: string) {
+  const file = readFileSync(new URL(name, folder));
+  const end = file.indexOf("\n\n");
+  const lines = file.subarray(0, end).toString().split("\n");
+  const fields = lines.map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]);
+  return { ...Vector.parse(Object.fromEntries(fields)), plaintext: file.subarray(end + 2) };
+}
+
+describe("the published vector", () => {
+  test.each(readdirSync(folder))("%s", async (name) => {
+    const vector = readVector(name);
+    const { tenant, "cache-key": cacheKey } = vector;
+    const made = await createKeys(new Secret(Buffer.from(vector["root-key"], "hex")));
+    const value = secret(vector.plaintext);
+    expect({
+      kid: made.signingKey.kid,
+      digest: made.digest(tenant, value),
+      "cache-id": made.cacheId(tenant, cacheKey === undefined ? { value } : { cacheKey }),
+    }).toEqual({ kid: vector.kid, digest: vector.digest, "cache-id": vector["cache-id"] });
+  });
+});
+
+describe("from one root key", () => {
+  test("every replica and every restart makes the same keys", async () => {
+    const replica = await createKeys(rootKey());
+    expect(replica.jwks).toEqual(keys.jwks);
+    expect(replica.digest("acme", secret())).toBe(keys.digest("acme", secret()));
+    expect(replica.cacheId("acme", { value: secret() })).toBe(keys.cacheId("acme", { value: secret() }));
+    expect(text(replica.open("acme", "jti", keys.seal("acme", "jti", secret())))).toBe("guessme");
+  });
+
+  test.each([0, 31, 33, 64])("of %i bytes none are made", async (length) => {
+    await expect(createKeys(new Secret(new Uint8Array(length)))).rejects.toThrow("a root key has 32 bytes");
+  });
+
+  test("the public half is in the JWKS under its RFC 7638 thumbprint, and the private half is not", async () => {
+    const [jwk] = Jwks.parse(keys.jwks).keys;
+    expect(await jose.calculateJwkThumbprint(jwk as jose.JWK)).toBe(jwk?.kid);
+    expect(jwk?.kid).toBe(keys.signingKey.kid);
+    expect(jwk).not.toHaveProperty("d");
+    expect(keys.signingKey.privateKey.extractable).toBe(false);
+  });
+});
+
+describe("tenants and purposes share nothing", () => {
+  test("equal values of two tenants have different digests, cache ids and redactions", () => {
+    expect(keys.digest("acme", secret())).not.toBe(keys.digest("rival", secret()));
+    expect(keys.cacheId("acme", { value: secret() })).not.toBe(keys.cacheId("rival", { value: secret() }));
+    expect(keys.redact("acme", "guessme")).not.toBe(keys.redact("rival", "guessme"));
+  });
+
+  test("equal cache keys of two tenants have different cache ids", () => {
+    const of = { cacheKey: "npm-token" };
+    expect(keys.cacheId("acme", of)).not.toBe(keys.cacheId("rival", of));
+  });
+
+  test("digest, cache id and redaction of one value have nothing in common, so that one does not tell another", () => {
+    const digest = keys.digest("acme", secret()).replace("hmac-sha256:", "");
+    const cacheId = keys.cacheId("acme", { value: secret() });
+    const redacted = keys.redact("acme", "guessme");
+    const tagged = keys.redact("acme", "vguessme");
+    expect(new Set([digest, cacheId, redacted, tagged].map((each) => each.slice(0, 22))).size).toBe(4);
+    expect(digest).not.toBe(keys.digest("acme", secret("vguessme")).replace("hmac-sha256:", ""));
+    expect(cacheId).not.toBe(keys.digest("acme", secret("vguessme")).replace("hmac-sha256:", ""));
+  });
+});
+
+describe("a cache id", () => {
+  const cacheId = (of: { value: Secret } | { cacheKey: string }) => keys.cacheId("acme", of);
+
+  test("is the value's, wherever it came from", () => {
+    expect(cacheId({ value: secret() })).toBe(cacheId({ value: secret() }));
+    expect(cacheId({ value: secret("guessme2") })).not.toBe(cacheId({ value: secret() }));
+  });
+
+  test.each([
+    ["of the same bytes", "guessme", "guessme"],
+    ["with the value's tag before it", "guessme", "vguessme"],
+    ["that its own tag would complete", "kguessme", "guessme"],
+    ["of nothing", "", ""],
+    ["that is the value's cache id", "guessme", cacheId({ value: secret() })],
+    ["that is the value's digest", "guessme", keys.digest("acme", secret())],
+  ])("of a cache key %s is never that of the value", (_, value, cacheKey) => {
+    expect(cacheId({ cacheKey })).not.toBe(cacheId({ value: secret(value) }));
+  });
+});
+
+describe("a sealed value", () => {
+  const sealed = keys.seal("acme", "jti-1", secret());
+
+  test.each(["guessme", "", "\0\n\r\n"])(
+    "opens to %j for the tenant and the jti that it was sealed for",
+    (value) => {
+      expect(text(keys.open("acme", "jti-1", keys.seal("acme", "jti-1", secret(value))))).toBe(value);
+    },
+  );
+
+  test("never looks the same twice", () => {
+    expect(keys.seal("acme", "jti-1", secret())).not.toEqual(sealed);
+  });
+
+  test("holds no plaintext", () => {
+    expect(Buffer.from(sealed).includes("guessme")).toBe(false);
+  });
+
+  test.each([
+    ["another jti", "acme", "jti-2"],
+    ["no jti", "acme", ""],
+    ["another tenant", "rival", "jti-1"],
+  ])("does not open for %s", (_, tenant, jti) => {
+    expect(() => keys.open(tenant, jti, sealed)).toThrow();
+  });
+
+  test("does not open under another root key", async () => {
+    const other = await createKeys(new Secret(Buffer.alloc(32, 0xff)));
+    expect(() => other.open("acme", "jti-1", sealed)).toThrow();
+  });
+
+  test("does not open when any one byte of it was changed", () => {
+    for (let index = 0; index < sealed.length; index++) {
+      const changed = Buffer.from(sealed);
+      changed[index] = (changed[index] as number) ^ 1;
+      expect(() => keys.open("acme", "jti-1", changed), `byte ${index}`).toThrow();
+    }
+  });
+
+  test("does not open when it was cut, at whatever length", () => {
+    for (let length = 0; length < sealed.length; length++) {
+      expect(() => keys.open("acme", "jti-1", sealed.subarray(0, length)), `length ${length}`).toThrow();
+    }
+  });
+
+  test.each([4, 8, 12])(
+    "does not open with a tag cut short, which could be guessed: %i bytes in all",
+    (length) => {
+      const cut = sealed.subarray(0, length);
+      expect(() => keys.open("acme", "jti-1", cut)).toThrow("Invalid authentication tag length");
+    },
+  );
+});

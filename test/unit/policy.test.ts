@@ -1,0 +1,118 @@
+import { describe, expect, test } from "vitest";
+import { allowsCacheKey, createPolicy } from "../../broker/policy.ts";
+import { allow, deny } from "../broker.ts";
+
+const caller = (principal = "ci") => ({ tenant: "acme", principal, accessToken: "" });
+
+describe("a pattern over secrets", () => {
+  const yes = true;
+  const no = false;
+  test.each([
+    ["env://API_TOKEN", "env://API_TOKEN", yes],
+    ["env://API_TOKEN", "env://API_TOKEN2", no],
+    ["env://API_TOKEN", "xenv://API_TOKEN", no],
+    ["env://api_token", "env://API_TOKEN", no],
+    ["env://CI_*", "env://CI_TOKEN", yes],
+    ["env://CI_*", "env://CI_", yes],
+    ["env://CI_*", "env://PROD_TOKEN", no],
+    ["vault://secret/*", "vault://secret/app", yes],
+    ["vault://secret/*", "vault://secret/app/db", no],
+    ["vault://secret/*", "vault://secret/app#password", no],
+    ["vault://secret/*#*", "vault://secret/app#password", yes],
+    ["vault://secret/*/db#password", "vault://secret/app/db#password", yes],
+    ["vault://secret/**", "vault://secret/app/db#password", yes],
+    ["vault://secret/**", "vault://secret", no],
+    ["vault://**/db#*", "vault://a/b/c/db#user", yes],
+    ["**", "anything://at/all#x", yes],
+    ["*", "env://A", no],
+    ["env://A.B", "env://AxB", no],
+    ["env://A+", "env://AA", no],
+    ["env://(A|B)", "env://A", no],
+    ["env://[A]", "env://A", no],
+    ["env://A$", "env://A", no],
+    ["cmd://a\\d", "cmd://a1", no],
+    ["cmd://a\\d", "cmd://a\\d", yes],
+    ["cmd://echo **", "cmd://echo a\nb", yes],
+    ["cmd://echo a", "cmd://echo a\n", no],
+    ["env://A", "env://B\nenv://A", no],
+  ])("%j on %j: %j", (pattern, uri, allowed) => {
+    expect(createPolicy([allow([pattern])]).decide(caller(), "issue", uri).allowed).toBe(allowed);
+  });
+});
+
+describe("a pattern over principals", () => {
+  test.each([
+    ["ci", "ci", true],
+    ["ci", "ci2", false],
+    ["repo:acme/*", "repo:acme/site", true],
+    ["repo:acme/*", "repo:acme/site/ref", false],
+    ["repo:acme/**", "repo:acme/site/ref", true],
+    ["repo:acme/*", "repo:evil/site", false],
+  ])("%s on %s: %j", (pattern, principal, allowed) => {
+    const policy = createPolicy([allow(["**"], { principals: [pattern] })]);
+    expect(policy.decide(caller(principal), "issue", "env://A").allowed).toBe(allowed);
+  });
+});
+
+describe("deciding", () => {
+  const uri = "env://PROD_TOKEN";
+  const everything = allow(["**"]);
+  const production = deny(["env://PROD_*"]);
+
+  test("allows nothing without a rule", () => {
+    expect(createPolicy([]).decide(caller(), "issue", uri)).toEqual({ allowed: false });
+  });
+
+  test.each([
+    ["before", [production, everything]],
+    ["after", [everything, production]],
+  ])("lets a rule that denies %s one that allows win, and names it", (_, rules) => {
+    expect(createPolicy(rules).decide(caller(), "issue", uri)).toEqual({
+      allowed: false,
+      rule: production.name,
+    });
+  });
+
+  test("denies only those whom the denying rule is about", () => {
+    const rules = [everything, deny(["**"], { principals: ["intruder"] })];
+    expect(createPolicy(rules).decide(caller("ci"), "issue", uri).allowed).toBe(true);
+    expect(createPolicy(rules).decide(caller("intruder"), "issue", uri).allowed).toBe(false);
+  });
+
+  test.each([
+    ["issue", "redeem"],
+    ["redeem", "issue"],
+  ] as const)("does not take a right to %s for one to %s", (given, asked) => {
+    const policy = createPolicy([allow(["**"], { actions: [given] })]);
+    expect(policy.decide(caller(), given, uri).allowed).toBe(true);
+    expect(policy.decide(caller(), asked, uri).allowed).toBe(false);
+  });
+
+  test("takes the limits of the first rule that allows", () => {
+    const strict = allow(["env://PROD_*"], { name: "strict", limits: { ttl: 60, uses: 1 } });
+    expect(createPolicy([strict, everything]).decide(caller(), "issue", uri)).toEqual({
+      allowed: true,
+      rule: "strict",
+      limits: { ttl: 60, uses: 1 },
+    });
+    expect(createPolicy([everything, strict]).decide(caller(), "issue", uri)).toMatchObject({
+      rule: everything.name,
+    });
+  });
+});
+
+describe("cache keys", () => {
+  test.each([
+    [undefined, "any", false],
+    [[], "any", false],
+    [["npm-*"], "npm-token", true],
+    [["npm-*"], "pip-token", false],
+    [["npm-*"], "npm-a/b", false],
+    [["npm-**"], "npm-a/b", true],
+    [["a", "b"], "b", true],
+    [["a"], "ab", false],
+  ])("of a rule that names %j: %s is allowed: %j", (cacheKeys, cacheKey, allowed) => {
+    const limits = { ttl: 60, uses: 1, ...(cacheKeys && { cacheKeys }) };
+    expect(allowsCacheKey(limits, cacheKey)).toBe(allowed);
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, test } from "vitest";
+import type { ImageConfig } from "../../executor/image.ts";
+import { createSpec } from "../../executor/spec.ts";
+
+const specOf = (config: ImageConfig = {}, args: readonly string[] = ["true"]) =>
+  createSpec({ args, secretVariables: [] }, { id: "image", path: "/nonexistent", config }, "run-1");
+
+describe("a container's command", () => {
+  test.each<[string, ImageConfig, string[], string[]]>([
+    ["the run's", {}, ["sh", "-c", "x"], ["sh", "-c", "x"]],
+    ["the image's, where the run names none", { Cmd: ["serve"] }, [], ["serve"]],
+    ["the run's instead of the image's", { Cmd: ["serve"] }, ["sh"], ["sh"]],
+    [
+      "the run's after the entrypoint",
+      { Entrypoint: ["tini", "--"], Cmd: ["x"] },
+      ["sh"],
+      ["tini", "--", "sh"],
+    ],
+    ["the image's after the entrypoint", { Entrypoint: ["tini"], Cmd: ["serve"] }, [], ["tini", "serve"]],
+  ])("is %s", (_, config, args, command) => expect(specOf(config, args).process.args).toEqual(command));
+});
+
+describe("a container's environment", () => {
+  test("is a path, a host name and a home, and nothing of ours", () => {
+    expect(specOf().process.env).toEqual([
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      "HOSTNAME=run-1",
+      "HOME=/",
+    ]);
+  });
+
+  test("is what the image says, once a name", () => {
+    const { env } = specOf({ Env: ["PATH=/opt/bin", "A=b=c", "EMPTY=", "BARE"] }).process;
+    expect(env).toEqual(["PATH=/opt/bin", "HOSTNAME=run-1", "HOME=/", "A=b=c", "EMPTY=", "BARE="]);
+  });
+});
+
+describe("a container is shut in", () => {
+  const { process, linux, mounts, root } = specOf();
+
+  test("in namespaces of its own, network included", () => {
+    const types = linux.namespaces.map(({ type }) => type);
+    expect(types.sort()).toEqual(["ipc", "mount", "network", "pid", "uts"]);
+    expect(linux.namespaces.filter((namespace) => "path" in namespace)).toEqual([]);
+  });
+
+  test("without a way to more privileges", () => expect(process.noNewPrivileges).toBe(true));
+
+  test.each([
+    "SYS_ADMIN",
+    "SYS_PTRACE",
+    "SYS_MODULE",
+    "NET_ADMIN",
+    "NET_RAW",
+    "MKNOD",
+    "DAC_READ_SEARCH",
+    "BPF",
+  ])("without CAP_%s", (capability) => {
+    const { bounding, effective, permitted } = process.capabilities;
+    expect([...bounding, ...effective, ...permitted]).not.toContain(`CAP_${capability}`);
+  });
+
+  test("without any capability when it is not root's", () => {
+    expect(specOf({ User: "1000" }).process.capabilities).toMatchObject({ effective: [], permitted: [] });
+  });
+
+  test("with a core file limit of one byte, which also keeps core handlers away", () => {
+    expect(process.rlimits).toContainEqual({ type: "RLIMIT_CORE", hard: 1, soft: 1 });
+  });
+
+  test("without devices but those that the runtime gives everyone, and with a limit of processes", () => {
+    const { devices, pids } = linux.resources;
+    expect(devices).toEqual([{ allow: false, access: "rwm" }]);
+    expect(pids.limit).toBeGreaterThan(0);
+  });
+
+  test("with nothing of the host mounted into it", () => {
+    const ofTheHost = mounts.filter(({ type, source }) => type === "bind" || source.startsWith("/"));
+    expect(ofTheHost).toEqual([]);
+    expect(root).toEqual({ path: "../rootfs" });
+  });
+
+  test.each(["/sys", "/sys/fs/cgroup"])("with %s read-only", (destination) => {
+    expect(mounts.find((mount) => mount.destination === destination)?.options).toContain("ro");
+  });
+
+  test("away from the kernel's memory, keys and switches", () => {
+    expect(linux.maskedPaths).toEqual(expect.arrayContaining(["/proc/kcore", "/proc/keys", "/sys/firmware"]));
+    expect(linux.readonlyPaths).toEqual(expect.arrayContaining(["/proc/sys", "/proc/sysrq-trigger"]));
+  });
+});
+
+describe("a container's user and folder", () => {
+  test("are root's and / unless the image says otherwise", () => {
+    expect(specOf().process).toMatchObject({ user: { uid: 0, gid: 0, additionalGids: [] }, cwd: "/" });
+  });
+
+  test("are the image's", () => {
+    const { process } = specOf({ User: "1000:1001", WorkingDir: "/app" });
+    expect(process).toMatchObject({ user: { uid: 1000, gid: 1001, additionalGids: [] }, cwd: "/app" });
+  });
+});
