@@ -1,0 +1,173 @@
+// Hides secret values in byte streams. Needs nothing but itself.
+//
+//   const scrubber = createScrubber([new TextEncoder().encode("hunter2-hunter2")]);
+//   const stream = scrubber.stream();
+//   for await (const chunk of process.stdin) process.stdout.write(stream.push(chunk));
+//   process.stdout.write(stream.end());
+//
+// A byte is hidden if and only if some occurrence of some pattern covers it, and each longest run of hidden
+// bytes becomes one "***". Held back is the longest suffix of the stream that is a proper prefix of some
+// pattern, never more, never less. Time is linear in the stream, whatever the patterns and the text.
+//
+//   values ─ forms.ts ─→ patterns ─ matcher.ts ─→ automaton.ts + filter.ts      compiled once, shared
+//   chunk ─ reader.ts (search.ts, tail.ts) ─→ hits ─ stream.ts (runs.ts) ─→ chunk       one a stream
+
+import { spellings, trimSpace } from "./forms.ts";
+import { compile, type Pattern } from "./matcher.ts";
+import { type Current, createReader } from "./reader.ts";
+import { createStream, type ScrubStream } from "./stream.ts";
+
+export type { ScrubStream } from "./stream.ts";
+
+export interface ScrubberOptions {
+  /**
+   * true (default): the values are searched in all forms of forms.ts. false: they are literal patterns of any
+   * length, white space and all.
+   */
+  readonly forms?: boolean;
+  /**
+   * What to do about a value of 1 to 3 bytes, which cannot be hidden without wrecking the output: refuse it
+   * (default) or leave it out of the search.
+   */
+  readonly shortValues?: "refuse" | "show";
+}
+
+/** Where a value was found, counted in bytes from the stream's start. */
+export interface Hit {
+  readonly start: number;
+  /** First byte after it. */
+  readonly end: number;
+  /** Index of the value, in the order they were given to createScrubber() and add(). */
+  readonly value: number;
+}
+
+/** Finds instead of hiding. */
+export interface Finder {
+  /** Hits that end in this chunk, by their ends; of several that end at one place, the longest. */
+  push(chunk: Uint8Array): Hit[];
+}
+
+/** A compiled set of values. As a stream, it is the first of its own streams. */
+export interface Scrubber extends ScrubStream {
+  /** A further stream, with state of its own. */
+  stream(): ScrubStream;
+  /** The same as a web transform stream, which ends its scrubbing when it is closed. */
+  transform(): TransformStream<Uint8Array, Uint8Array>;
+  /** All hits in `bytes`. */
+  find(bytes: Uint8Array): Hit[];
+  /** The same for bytes that come in chunks. */
+  finder(): Finder;
+  /**
+   * Adds values, also for streams that are under way: of bytes that are still held back, nothing is lost. All
+   * or nothing: throws a ScrubberError and adds none if one is refused.
+   */
+  add(values: readonly Uint8Array[]): void;
+  /** Zeroes the values and what was compiled from them. The scrubber and its streams are of no use then. */
+  wipe(): void;
+}
+
+/** Says which value was refused, never what it is. */
+export class ScrubberError extends Error {
+  override readonly name = "ScrubberError";
+  readonly code: "secret_too_short";
+  /** Index of the value in the call that was refused. */
+  readonly index: number;
+
+  constructor(code: "secret_too_short", index: number, message: string) {
+    super(message);
+    this.code = code;
+    this.index = index;
+  }
+}
+
+/** Shortest value that is searched, in bytes, without the white space around it. */
+const shortest = 4;
+
+/** Values are bytes and are copied. Throws a ScrubberError if one is refused. */
+export function createScrubber(values: readonly Uint8Array[], options: ScrubberOptions = {}): Scrubber {
+  const patterns: Pattern[] = [];
+  let count = 0;
+
+  function expand(added: readonly Uint8Array[]): Pattern[] {
+    return added.flatMap((value, index) => {
+      const owner = count + index;
+      if (options.forms === false) return [{ bytes: value.slice(), owner }];
+      const trimmed = trimSpace(toByteString(value));
+      if (trimmed.length === 0) return [];
+      if (trimmed.length < shortest) {
+        if (options.shortValues === "show") return [];
+        throw new ScrubberError(
+          "secret_too_short",
+          index,
+          `value ${index} is shorter than ${shortest} bytes and cannot be hidden`,
+        );
+      }
+      return Array.from(spellings(trimmed), (spelling) => ({ bytes: fromByteString(spelling), owner }));
+    });
+  }
+
+  patterns.push(...expand(values));
+  count = values.length;
+  const current: Current = { matcher: compile(patterns) };
+  let own: ScrubStream | undefined;
+  const first = () => (own ??= createStream(current));
+
+  function finder(): Finder {
+    let hits: Hit[] = [];
+    const reader = createReader(current, (start, end, pattern) => {
+      hits.push({ start, end, value: current.matcher.owners[pattern]! });
+    });
+    return {
+      push(chunk) {
+        hits = [];
+        reader.read(chunk);
+        reader.keep(chunk);
+        return hits;
+      },
+    };
+  }
+
+  return {
+    push: (chunk) => first().push(chunk),
+    flush: () => first().flush(),
+    end: () => first().end(),
+    stream: () => createStream(current),
+    transform() {
+      const stream = createStream(current);
+      const pass = (bytes: Uint8Array, controller: TransformStreamDefaultController<Uint8Array>) => {
+        if (bytes.length > 0) controller.enqueue(bytes);
+      };
+      return new TransformStream<Uint8Array, Uint8Array>({
+        transform: (chunk, controller) => pass(stream.push(chunk), controller),
+        flush: (controller) => pass(stream.end(), controller),
+      });
+    },
+    find: (bytes) => finder().push(bytes),
+    finder,
+    add(added) {
+      patterns.push(...expand(added));
+      count += added.length;
+      const before = current.matcher;
+      current.matcher = compile(patterns);
+      before.wipe();
+    },
+    wipe() {
+      for (const { bytes } of patterns) bytes.fill(0);
+      patterns.length = 0;
+      current.matcher.wipe();
+      current.matcher = compile([]);
+    },
+  };
+}
+
+function toByteString(bytes: Uint8Array): string {
+  let string = "";
+  for (let i = 0; i < bytes.length; i++) string += String.fromCharCode(bytes[i]!);
+  return string;
+}
+
+function fromByteString(string: string): Uint8Array {
+  const bytes = new Uint8Array(string.length);
+  for (let i = 0; i < string.length; i++) bytes[i] = string.charCodeAt(i);
+  return bytes;
+}
