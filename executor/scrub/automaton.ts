@@ -45,6 +45,8 @@ export interface Automaton {
   /** Length of each pattern. */
   readonly lengths: Int32Array;
   depthOf(node: number): number;
+  /** The bytes on the way to the node, or more of the same pattern; depthOf() says how many count. */
+  spell(node: number): Uint8Array;
 }
 
 /** Patterns sorted by bytes, none empty, none twice. Time and space are linear in their bytes. */
@@ -98,19 +100,34 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
   const rows = new Int32Array(branches.size * width);
   linkFailures(edges, links, outs, rows, classes, width, branches);
 
-  function depthOf(node: number): number {
-    const short = edges[node]! >> DEPTH_SHIFT;
-    if (short < DEEP) return short;
+  /** Index of the pattern that put the node in. */
+  function originOf(node: number): number {
     let low = 0;
     for (let high = firsts.length; high - low > 1; ) {
       const middle = (low + high) >> 1;
       if (firsts[middle]! <= node) low = middle;
       else high = middle;
     }
-    return shared[low]! + 1 + node - firsts[low]!;
+    return low;
   }
 
-  return { edges, links, outs, rows, classes, lengths: Int32Array.from(patterns, (p) => p.length), depthOf };
+  function depthOf(node: number): number {
+    const depth = edges[node]! >> DEPTH_SHIFT;
+    if (depth < DEEP) return depth;
+    const origin = originOf(node);
+    return shared[origin]! + 1 + node - firsts[origin]!;
+  }
+
+  return {
+    edges,
+    links,
+    outs,
+    rows,
+    classes,
+    lengths: Int32Array.from(patterns, (p) => p.length),
+    depthOf,
+    spell: (node) => patterns[originOf(node)]!,
+  };
 }
 
 function commonPrefix(a: Uint8Array, b: Uint8Array): number {

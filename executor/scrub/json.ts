@@ -1,4 +1,4 @@
-// JSON strings (RFC 8259 section 7) without their quotes. Any character may be written as an escaped, and
+// JSON strings (RFC 8259 section 7) without their quotes. Any character may be written as an escape, and
 // writers differ in which they do.
 
 const short: Record<string, string> = {
@@ -30,7 +30,7 @@ function writers(value: string, text: string | undefined): string[] {
     separators(json),
     slashed(json), // PHP with JSON_UNESCAPED_UNICODE
     goSafe, // Go encoding/json, Rails
-    separators(value.replace(/["\\\x00-\x1f<>&='\x7f]/g, escaped)), // Gson
+    separators(value.replace(/["\\\x00-\x1f<>&=']/g, escaped)), // Gson
     goSafe.replaceAll("\\b", "\\u0008").replaceAll("\\f", "\\u000c"), // Go before 1.22
   ];
   if (text === undefined) return out;

@@ -9,6 +9,8 @@ export interface Matcher {
   readonly filter: Filter | undefined;
   /** Pattern to the index of the value it spells; the first one where several share it. */
   readonly owners: Int32Array;
+  /** Whether patterns are also found across the line breaks of wrapped base64 (wrap.ts). */
+  readonly seesWraps: boolean;
   /** Zeroes all that could give a value away. What is found from then on is undefined. */
   wipe(): void;
 }
@@ -20,7 +22,7 @@ export interface Pattern {
 }
 
 /** Empty patterns are found nowhere, the same one twice is one. */
-export function compile(given: readonly Pattern[]): Matcher {
+export function compile(given: readonly Pattern[], seesWraps: boolean): Matcher {
   const sorted = given.filter(({ bytes }) => bytes.length > 0);
   sorted.sort((a, b) => compareBytes(a.bytes, b.bytes) || a.owner - b.owner);
   const unique = sorted.filter(({ bytes }, i) => i === 0 || compareBytes(sorted[i - 1]!.bytes, bytes) !== 0);
@@ -31,6 +33,7 @@ export function compile(given: readonly Pattern[]): Matcher {
     automaton,
     filter,
     owners: Int32Array.from(unique, ({ owner }) => owner),
+    seesWraps,
     wipe() {
       for (const table of [automaton.edges, automaton.links, automaton.outs, automaton.rows]) table.fill(0);
       automaton.classes.fill(0);

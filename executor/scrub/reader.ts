@@ -1,9 +1,11 @@
-// One reading of one stream: searches chunk after chunk, keeps the bytes that may still become a hit, and
-// goes over to a new matcher when values joined.
+// One reading of one stream: searches chunk after chunk, also across the line breaks of wrapped base64, keeps
+// the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
+import { createJoined } from "./joined.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
 import { createTail, type Tail } from "./tail.ts";
+import { findWraps, type LineState } from "./wrap.ts";
 
 /** The matcher in force. Its owner puts a new one in; readers notice at their next call. */
 export interface Current {
@@ -25,33 +27,101 @@ export interface Reader {
   refresh(): void;
 }
 
+const noWraps: readonly number[] = [];
+
 export function createReader(current: Current, onHit: OnHit): Reader {
   let matcher = current.matcher;
   let cursor = newCursor();
+  let held = 0;
   const tail = createTail();
+  const line: LineState = { run: 0, cr: false };
+  const joined = createJoined(onHit);
+  /** Between chunks: the last byte is a CR that may begin a wrap, and the search had reached `node` before it. */
+  let open: { node: number } | undefined;
+
+  function searchTo(bytes: Uint8Array, from: number, to: number) {
+    if (from < to) search(matcher.automaton, matcher.filter, cursor, bytes, from, to, onHit);
+  }
+
+  /** Hits across a break come first, so that those that follow end behind them or lie within. */
+  function searchBoth(bytes: Uint8Array, from: number, to: number) {
+    joined.follow(matcher.automaton, bytes, from, to, cursor.position);
+    searchTo(bytes, from, to);
+  }
+
+  /** `wraps` as findWraps() gives them, of this chunk; its last byte may be a CR that may begin one. */
+  function searchWrapped(bytes: Uint8Array, wraps: readonly number[], openEnd: boolean) {
+    const { automaton } = matcher;
+    const base = cursor.position;
+    let at = 0;
+    let next = 0;
+    if (open) {
+      if (wraps[0] === -1) {
+        joined.cross(automaton, open.node, base - 1, base + 1);
+        searchTo(bytes, 0, 1);
+        at = 1;
+        next = 2;
+      } else joined.follow(automaton, Uint8Array.of(0x0d), 0, 1, base - 1);
+      open = undefined;
+    }
+    for (; next < wraps.length; next += 2) {
+      const start = wraps[next]!;
+      const end = wraps[next + 1]!;
+      searchBoth(bytes, at, start);
+      joined.cross(automaton, cursor.node, base + start, base + end);
+      searchTo(bytes, start, end);
+      at = end;
+    }
+    if (openEnd) {
+      searchBoth(bytes, at, bytes.length - 1);
+      open = { node: cursor.node };
+      at = bytes.length - 1;
+      searchTo(bytes, at, bytes.length);
+    } else searchBoth(bytes, at, bytes.length);
+  }
+
+  function updateHeld() {
+    const { automaton } = matcher;
+    const { position, node } = cursor;
+    const from = open
+      ? joined.heldFromBreak(automaton, open.node, position - 1)
+      : joined.heldFrom(automaton, position);
+    // A CR alone is no beginning of anything: something must stand before it.
+    const reach = open && from === position - 1 ? 0 : position - from;
+    held = Math.max(automaton.depthOf(node), reach);
+    joined.forget(position - held);
+  }
 
   function refresh() {
     if (matcher === current.matcher) return;
     matcher = current.matcher;
-    // No byte before the tail can be part of a hit: the old patterns are among the new, and what was passed
-    // on is gone. So the new automaton starts at the tail.
-    const held = tail.bytes();
-    cursor = newCursor(cursor.position - held.length);
-    search(matcher.automaton, matcher.filter, cursor, held, 0, held.length, onHit);
-    tail.keep(new Uint8Array(0), matcher.automaton.depthOf(cursor.node));
+    // No byte before the tail can be part of a hit: it was passed on. So the new automaton starts there.
+    const bytes = tail.bytes();
+    const from = cursor.position - bytes.length;
+    const wraps = joined.breaksFrom(from).map((position) => position - from);
+    const openEnd = open !== undefined;
+    open = undefined;
+    joined.reset();
+    cursor = newCursor(from);
+    searchWrapped(bytes, wraps, openEnd);
+    updateHeld();
+    tail.keep(new Uint8Array(0), held);
   }
 
   return {
     tail,
     position: () => cursor.position,
-    held: () => matcher.automaton.depthOf(cursor.node),
+    held: () => held,
     refresh,
     read(chunk) {
       refresh();
-      search(matcher.automaton, matcher.filter, cursor, chunk, 0, chunk.length, onHit);
+      if (chunk.length === 0) return;
+      const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
+      searchWrapped(chunk, wraps, line.cr);
+      updateHeld();
     },
     keep(chunk) {
-      tail.keep(chunk, matcher.automaton.depthOf(cursor.node));
+      tail.keep(chunk, held);
     },
   };
 }

@@ -85,13 +85,14 @@ const shortest = 4;
 
 /** Values are bytes and are copied. Throws a ScrubberError if one is refused. */
 export function createScrubber(values: readonly Uint8Array[], options: ScrubberOptions = {}): Scrubber {
+  const withForms = options.forms ?? true;
   const patterns: Pattern[] = [];
   let count = 0;
 
   function expand(added: readonly Uint8Array[]): Pattern[] {
     return added.flatMap((value, index) => {
       const owner = count + index;
-      if (options.forms === false) return [{ bytes: value.slice(), owner }];
+      if (!withForms) return [{ bytes: value.slice(), owner }];
       const trimmed = trimSpace(toByteString(value));
       if (trimmed.length === 0) return [];
       if (trimmed.length < shortest) {
@@ -108,7 +109,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
 
   patterns.push(...expand(values));
   count = values.length;
-  const current: Current = { matcher: compile(patterns) };
+  const current: Current = { matcher: compile(patterns, withForms) };
   let own: ScrubStream | undefined;
   const first = () => (own ??= createStream(current));
 
@@ -148,14 +149,14 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
       patterns.push(...expand(added));
       count += added.length;
       const before = current.matcher;
-      current.matcher = compile(patterns);
+      current.matcher = compile(patterns, withForms);
       before.wipe();
     },
     wipe() {
       for (const { bytes } of patterns) bytes.fill(0);
       patterns.length = 0;
       current.matcher.wipe();
-      current.matcher = compile([]);
+      current.matcher = compile([], false);
     },
   };
 }
