@@ -2,12 +2,12 @@
 // PEM) or 76 (RFC 2045, MIME; coreutils' base64). Letters are those of base64 and base64url; the run begins at
 // the stream's start or after anything else.
 //
-// Most text has no such run, and seeing that must cost next to nothing. A run that begins at `begin` or later
-// and is 64 long covers `begin + 63`, so that is where to look first; from the last byte before it that is no
-// letter, the next look is again 63 further:
+// Most text has no such run, and seeing that must cost next to nothing. A run of 64 that begins at `begin` or
+// later covers `begin + 63`, so only that byte is looked at; if it is a letter, its run is followed to its end,
+// which is no line break most of the time:
 //
-//   … s r c / m a i n . t s : 1 2   w a r n i n g …
-//     begin ^                    ^ no letter: begin again behind it        ^ begin + 63: look back from here
+//   … s r c / m a i n . t s   w a r n i n g :   u n u s e d   i m p o r t …
+//     begin ^                                       far ^ ─ ─→ ^ begin again behind it
 
 /** What the scan of one stream has to remember. */
 export interface LineState {
@@ -34,30 +34,28 @@ export function findWraps(state: LineState, chunk: Uint8Array): number[] {
   const wraps = state.cr && chunk[0] === LF ? [-1, 1] : [];
   state.cr = false;
   const end = chunk.length;
-  let begin = -state.run;
-  for (;;) {
-    const far = begin + shorter - 1;
-    let at = far < end ? far : end - 1;
-    const low = Math.max(begin, 0);
-    while (at >= low && isLetter[chunk[at]!]) at--;
-    if (at >= low) {
-      begin = at + 1;
-      continue;
-    }
-    if (far >= end) break;
-    // A run that is long enough. Where does it end?
-    at = far < 0 ? 0 : far + 1;
+  let far = Math.max(0, shorter - 1 - state.run);
+  while (far < end) {
+    let at = far;
     while (at < end && isLetter[chunk[at]!]) at++;
     if (at === end) break;
-    const length = at - begin;
-    begin = at + 1;
-    if (length !== shorter && length !== longest) continue;
-    if (chunk[at] === LF) wraps.push(at, at + 1);
-    else if (chunk[at] === CR) {
-      if (at + 1 === end) state.cr = true;
-      else if (chunk[at + 1] === LF) wraps.push(at, at + 2);
-    }
+    far = at + shorter;
+    const stop = chunk[at];
+    if (stop !== LF && stop !== CR) continue;
+    const run = lettersBefore(chunk, at, state.run);
+    if (run !== shorter && run !== longest) continue;
+    if (stop === LF) wraps.push(at, at + 1);
+    else if (at + 1 === end) state.cr = true;
+    else if (chunk[at + 1] === LF) wraps.push(at, at + 2);
   }
-  state.run = Math.min(end - begin, longest + 1);
+  state.run = lettersBefore(chunk, end, state.run);
   return wraps;
+}
+
+/** How many, up to `longest + 1`; `carried` of them stand before the chunk. */
+function lettersBefore(chunk: Uint8Array, at: number, carried: number): number {
+  const low = Math.max(0, at - longest - 1);
+  let from = at;
+  while (from > low && isLetter[chunk[from - 1]!]) from--;
+  return from === 0 ? Math.min(at + carried, longest + 1) : at - from;
 }
