@@ -26,10 +26,10 @@ export interface Filter {
   readonly shift: number;
 }
 
-export const STARTS = 0x80;
-export const DISTANCE = 0x7f;
+const STARTS = 0x80;
+const DISTANCE = 0x7f;
 /** Odd, bits well mixed: 2^32 divided by the golden ratio (Knuth, TAOCP volume 3, section 6.4). */
-export const MULTIPLIER = 0x9e3779b1 | 0;
+const MULTIPLIER = 0x9e3779b1 | 0;
 
 /** `undefined` when a pattern is too short for any skipping to pay. */
 export function buildFilter(patterns: readonly Uint8Array[]): Filter | undefined {
@@ -55,4 +55,76 @@ export function buildFilter(patterns: readonly Uint8Array[]): Filter | undefined
     }
   }
   return { window, gram, grams, shift };
+}
+export function skip4(filter: Filter, view: DataView, from: number, to: number): number {
+  const { grams, shift, window } = filter;
+  const before = window - 4;
+  const stride = before + 1;
+  const last = to - 4;
+  let at = from + before;
+  while (at <= last) {
+    while (at + stride <= last) {
+      if (
+        (grams[Math.imul(view.getInt32(at, true), MULTIPLIER) >>> shift]! |
+          grams[Math.imul(view.getInt32(at + stride, true), MULTIPLIER) >>> shift]!) !==
+        0
+      )
+        break;
+      at += 2 * stride;
+    }
+    if (at > last) break;
+    const found = grams[Math.imul(view.getInt32(at, true), MULTIPLIER) >>> shift]!;
+    const distance = found & DISTANCE;
+    if (distance === 0) at += stride;
+    else if (distance > 1) at += distance - 1;
+    else if (grams[Math.imul(view.getInt32(at - before, true), MULTIPLIER) >>> shift]! & STARTS) break;
+    else at++;
+  }
+  return at - before;
+}
+
+export function skip2(filter: Filter, view: DataView, from: number, to: number): number {
+  const { grams, shift, window } = filter;
+  const before = window - 2;
+  const stride = before + 1;
+  const last = to - 2;
+  let at = from + before;
+  while (at <= last) {
+    const found = grams[Math.imul(view.getUint16(at, true), MULTIPLIER) >>> shift]!;
+    const distance = found & DISTANCE;
+    if (distance === 0) at += stride;
+    else if (distance > 1) at += distance - 1;
+    else if (grams[Math.imul(view.getUint16(at - before, true), MULTIPLIER) >>> shift]! & STARTS) break;
+    else at++;
+  }
+  return at - before;
+}
+
+export function skipBytes(filter: Filter, bytes: Uint8Array, from: number, to: number): number {
+  const { grams, shift, window, gram } = filter;
+  const before = window - gram;
+  const stride = before + 1;
+  const last = to - gram;
+  const wide = gram === 4;
+  let at = from + before;
+  while (at <= last) {
+    let word = bytes[at]! | (bytes[at + 1]! << 8);
+    if (wide) word |= (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+    const found = grams[Math.imul(word, MULTIPLIER) >>> shift]!;
+    if (found === 0) {
+      at += stride;
+      continue;
+    }
+    const distance = (found & DISTANCE) - 1;
+    if (distance > 0) {
+      at += distance;
+      continue;
+    }
+    const start = at - before;
+    word = bytes[start]! | (bytes[start + 1]! << 8);
+    if (wide) word |= (bytes[start + 2]! << 16) | (bytes[start + 3]! << 24);
+    if (grams[Math.imul(word, MULTIPLIER) >>> shift]! & STARTS) break;
+    at++;
+  }
+  return at - before;
 }

@@ -14,6 +14,8 @@ import type { OnHit } from "./search.ts";
 
 /** Positions count from the stream's start, line breaks and all. */
 export interface Joined {
+  /** No pattern reaches across a break so far. */
+  idle(): boolean;
   /** Reads `bytes[from, to)`, of which the first has this position. */
   follow(automaton: Automaton, bytes: Uint8Array, from: number, to: number, position: number): void;
   /** A line break `[start, end)` is to be seen through; the search had reached `node` before it. */
@@ -65,6 +67,7 @@ export function createJoined(onHit: OnHit): Joined {
   }
 
   return {
+    idle: () => node === 0,
     follow(automaton, bytes, from, to, position) {
       if (node === 0) return;
       const { edges } = automaton;

@@ -117,6 +117,11 @@ export function createReader(current: Current, onHit: OnHit): Reader {
       refresh();
       if (chunk.length === 0) return;
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
+      if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
+        search(matcher.automaton, matcher.filter, cursor, chunk, 0, chunk.length, onHit);
+        held = cursor.node === 0 ? 0 : matcher.automaton.depthOf(cursor.node);
+        return;
+      }
       searchWrapped(chunk, wraps, line.cr);
       updateHeld();
     },

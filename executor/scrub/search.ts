@@ -7,8 +7,13 @@
 //
 // At the end of a chunk the automaton has read all of it, so that `node` alone says what came before.
 
-import { type Automaton, CHAIN, DEEP, DEPTH_SHIFT, HIT, LEAF, LEAF_MASK, ROW } from "./automaton.ts";
-import { DISTANCE, type Filter, MULTIPLIER, STARTS } from "./filter.ts";
+import { type Automaton, CHAIN, DEPTH_SHIFT, HIT, LEAF, LEAF_MASK, ROW } from "./automaton.ts";
+import { type Filter, skip2, skip4, skipBytes } from "./filter.ts";
+
+/** Below this many bytes, making a view costs more than it gains. */
+const worthAView = 1024;
+/** Nodes less deep than 3 are those at which giving back to the filter is considered. */
+const SHALLOW = 3 << DEPTH_SHIFT;
 
 /** What the search of one stream has to remember. */
 export interface Cursor {
@@ -44,15 +49,17 @@ export function search(
 ): void {
   const { edges, links, rows, classes } = automaton;
   const base = cursor.position - from;
+  const view =
+    to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const window = filter ? filter.window : 0;
+  const shallow = filter ? SHALLOW : 0;
   let node = cursor.node;
   let steps = 0;
   let at = from;
   for (;;) {
     if (node === 0 && filter !== undefined && at + window <= to) {
-      const start = skip(filter, bytes, at, to);
-      steps += looks;
-      at = start;
+      if (view === undefined) at = skipBytes(filter, bytes, at, to);
+      else at = filter.gram === 4 ? skip4(filter, view, at, to) : skip2(filter, view, at, to)
     }
     const entered = at;
     let edge = edges[node]!;
@@ -62,12 +69,19 @@ export function search(
         edge = edges[++node]!;
         if (!(edge & HIT)) continue;
       } else {
-        while (!(edge & ROW) && (edge & CHAIN) !== byte) {
+        for (;;) {
+          if (edge & ROW) {
+            node = rows[links[node]! + classes[byte]!]!;
+            break;
+          }
           node = links[node]!;
           edge = edges[node]!;
           steps++;
+          if ((edge & CHAIN) === byte) {
+            node++;
+            break;
+          }
         }
-        node = edge & ROW ? rows[links[node]! + classes[byte]!]! : node + 1;
         edge = edges[node]!;
       }
       if (edge & HIT) {
@@ -83,12 +97,14 @@ export function search(
           edge = edges[node]!;
         }
       }
-      const depth = edge >> DEPTH_SHIFT;
-      if (depth * depth < at - entered && depth < DEEP && at - depth + window <= to && filter !== undefined) {
-        steps += at - entered;
-        at -= depth;
-        node = 0;
-        break;
+      if (edge < shallow) {
+        const depth = edge >> DEPTH_SHIFT;
+        if (depth * depth < at - entered && at - depth + window <= to) {
+          steps += at - entered;
+          at -= depth;
+          node = 0;
+          break;
+        }
       }
     }
     if (at >= to) {
@@ -99,46 +115,4 @@ export function search(
   cursor.node = node;
   cursor.position = base + to;
   cursor.steps += steps;
-}
-
-/** How often the last `skip` looked at the text. */
-let looks = 0;
-
-/** First place in `bytes[from, to)` where a pattern may begin, or where less than a window is left. */
-function skip(filter: Filter, bytes: Uint8Array, from: number, to: number): number {
-  const { grams, shift, window, gram } = filter;
-  const before = window - gram;
-  const stride = before + 1;
-  const last = to - gram;
-  let at = from + before;
-  let count = 0;
-  while (at <= last) {
-    count++;
-    const word =
-      gram === 4
-        ? bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-        : bytes[at]! | (bytes[at + 1]! << 8);
-    const found = grams[Math.imul(word, MULTIPLIER) >>> shift]!;
-    if (found === 0) {
-      at += stride;
-      continue;
-    }
-    const distance = (found & DISTANCE) - 1;
-    if (distance > 0) {
-      at += distance;
-      continue;
-    }
-    const start = at - before;
-    const first =
-      gram === 4
-        ? bytes[start]! | (bytes[start + 1]! << 8) | (bytes[start + 2]! << 16) | (bytes[start + 3]! << 24)
-        : bytes[start]! | (bytes[start + 1]! << 8);
-    if (grams[Math.imul(first, MULTIPLIER) >>> shift]! & STARTS) {
-      looks = count;
-      return start;
-    }
-    at++;
-  }
-  looks = count;
-  return at - before;
 }
