@@ -23,18 +23,28 @@ export function ciLog(size: number, seed = 1): Uint8Array {
   const hex = (n: number) => Array.from({ length: n }, () => roll(16).toString(16)).join("");
   const path = (depth: number) => Array.from({ length: depth }, word).join("/");
   const two = (n: number) => String(roll(n)).padStart(2, "0");
-  const time = () => `2026-03-${two(28)}T${two(24)}:${two(60)}:${two(60)}.${String(roll(1e6)).padStart(6, "0")}0Z`;
+  const time = () =>
+    `2026-03-${two(28)}T${two(24)}:${two(60)}:${two(60)}.${String(roll(1e6)).padStart(6, "0")}0Z`;
   const lines: (() => string)[] = [
-    () => `${time()} [INFO] Compiling ${word()}-${word()} v${roll(9)}.${roll(30)}.${roll(9)} (/home/runner/work/${path(4)})`,
-    () => `${time()} ok   ${path(3)}_test.go ${roll(9)}.${two(100)}s coverage: ${roll(100)}.${roll(10)}% of statements in ./...`,
-    () => `${time()} npm http fetch GET 200 https://registry.example.com/${word()}-${word()}/-/${word()}-${roll(9)}.${roll(20)}.0.tgz ${roll(900)}ms (cache miss)`,
-    () => `${time()} #${roll(40)} sha256:${hex(64)} ${roll(90)}.${roll(9)}MB / ${roll(99)}.${roll(9)}MB ${roll(30)}.${roll(9)}s`,
-    () => `${time()} src/${path(3)}.ts(${roll(400)},${roll(80)}): warning TS${6000 + roll(999)}: '${word()}${word()}' is declared but its value is never read.`,
-    () => `${time()} PASS test/unit/${path(2)}.test.ts > ${word()} > ${word()} the ${word()} when the ${word()} is ${word()} (${roll(300)} ms)`,
-    () => `${time()} Step ${roll(30)}/30 : RUN apt-get install -y --no-install-recommends lib${word()}-dev lib${word()}${roll(9)}`,
-    () => `${time()}     at ${word()}.${word()} (/app/node_modules/${word()}/lib/${word()}.js:${roll(900)}:${roll(60)})`,
+    () =>
+      `${time()} [INFO] Compiling ${word()}-${word()} v${roll(9)}.${roll(30)}.${roll(9)} (/home/runner/work/${path(4)})`,
+    () =>
+      `${time()} ok   ${path(3)}_test.go ${roll(9)}.${two(100)}s coverage: ${roll(100)}.${roll(10)}% of statements in ./...`,
+    () =>
+      `${time()} npm http fetch GET 200 https://registry.example.com/${word()}-${word()}/-/${word()}-${roll(9)}.${roll(20)}.0.tgz ${roll(900)}ms (cache miss)`,
+    () =>
+      `${time()} #${roll(40)} sha256:${hex(64)} ${roll(90)}.${roll(9)}MB / ${roll(99)}.${roll(9)}MB ${roll(30)}.${roll(9)}s`,
+    () =>
+      `${time()} src/${path(3)}.ts(${roll(400)},${roll(80)}): warning TS${6000 + roll(999)}: '${word()}${word()}' is declared but its value is never read.`,
+    () =>
+      `${time()} PASS test/unit/${path(2)}.test.ts > ${word()} > ${word()} the ${word()} when the ${word()} is ${word()} (${roll(300)} ms)`,
+    () =>
+      `${time()} Step ${roll(30)}/30 : RUN apt-get install -y --no-install-recommends lib${word()}-dev lib${word()}${roll(9)}`,
+    () =>
+      `${time()}     at ${word()}.${word()} (/app/node_modules/${word()}/lib/${word()}.js:${roll(900)}:${roll(60)})`,
     () => `${time()} ---> ${hex(12)}`,
-    () => `${time()} {"level":"info","msg":"${word()} ${word()}","trace":"${hex(16)}","took":${roll(9000)},"status":200}`,
+    () =>
+      `${time()} {"level":"info","msg":"${word()} ${word()}","trace":"${hex(16)}","took":${roll(9000)},"status":200}`,
   ];
   const parts: string[] = [];
   for (let length = 0; length < size; ) {

@@ -36,8 +36,8 @@ export function createReader(current: Current, onHit: OnHit): Reader {
   const tail = createTail();
   const line: LineState = { run: 0, cr: false };
   const joined = createJoined(onHit);
-  /** Between chunks: the last byte is a CR that may begin a wrap, and the search had reached `node` before it. */
-  let open: { node: number } | undefined;
+  /** Between chunks: the last byte is a CR that may begin a wrap, and the search had reached `place` before it. */
+  let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
     if (from < to) search(matcher.automaton, matcher.filter, cursor, bytes, from, to, onHit);
@@ -57,7 +57,7 @@ export function createReader(current: Current, onHit: OnHit): Reader {
     let next = 0;
     if (open) {
       if (wraps[0] === -1) {
-        joined.cross(automaton, open.node, base - 1, base + 1);
+        joined.cross(automaton, open.place, base - 1, base + 1);
         searchTo(bytes, 0, 1);
         at = 1;
         next = 2;
@@ -68,13 +68,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
       const start = wraps[next]!;
       const end = wraps[next + 1]!;
       searchBoth(bytes, at, start);
-      joined.cross(automaton, cursor.node, base + start, base + end);
+      joined.cross(automaton, cursor.place, base + start, base + end);
       searchTo(bytes, start, end);
       at = end;
     }
     if (openEnd) {
       searchBoth(bytes, at, bytes.length - 1);
-      open = { node: cursor.node };
+      open = { place: cursor.place };
       at = bytes.length - 1;
       searchTo(bytes, at, bytes.length);
     } else searchBoth(bytes, at, bytes.length);
@@ -82,13 +82,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
 
   function updateHeld() {
     const { automaton } = matcher;
-    const { position, node } = cursor;
+    const { position, place } = cursor;
     const from = open
-      ? joined.heldFromBreak(automaton, open.node, position - 1)
+      ? joined.heldFromBreak(automaton, open.place, position - 1)
       : joined.heldFrom(automaton, position);
     // A CR alone is no beginning of anything: something must stand before it.
     const reach = open && from === position - 1 ? 0 : position - from;
-    held = Math.max(automaton.depthOf(node), reach);
+    held = Math.max(automaton.depthOf(place), reach);
     joined.forget(position - held);
   }
 
@@ -119,7 +119,7 @@ export function createReader(current: Current, onHit: OnHit): Reader {
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
       if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
         search(matcher.automaton, matcher.filter, cursor, chunk, 0, chunk.length, onHit);
-        held = cursor.node === 0 ? 0 : matcher.automaton.depthOf(cursor.node);
+        held = matcher.automaton.depthOf(cursor.place);
         return;
       }
       searchWrapped(chunk, wraps, line.cr);

@@ -5,20 +5,32 @@
 // it has read more bytes than the square of its depth: what it has to give up, `depth` bytes that the
 // filter will see again, is then small against what was read, so the work stays linear in the text.
 //
-// At the end of a chunk the automaton has read all of it, so that `node` alone says what came before.
+// At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
-import { type Automaton, CHAIN, DEPTH_SHIFT, HIT, LEAF, LEAF_MASK, ROW } from "./automaton.ts";
+import {
+  type Automaton,
+  CHAIN,
+  DEPTH_SHIFT,
+  flagsOf,
+  HIT,
+  hitAt,
+  isLeaf,
+  ROOT,
+  ROW,
+  SHALLOW,
+  TAG_BITS,
+  TAG_LOOK,
+  TAG_SHALLOW,
+} from "./automaton.ts";
 import { type Filter, skip2, skip4, skipBytes } from "./filter.ts";
 
 /** Below this many bytes, making a view costs more than it gains. */
 const worthAView = 1024;
-/** Nodes less deep than 3 are those at which giving back to the filter is considered. */
-const SHALLOW = 3 << DEPTH_SHIFT;
 
 /** What the search of one stream has to remember. */
 export interface Cursor {
-  /** The automaton's node; its depth is the number of bytes to hold back. */
-  node: number;
+  /** Where the automaton rests; the depth of that place is the number of bytes to hold back. */
+  place: number;
   /** Bytes read since the stream began. */
   position: number;
   /** Where the last hit ended, so that a byte read twice is not reported twice. */
@@ -34,7 +46,7 @@ export interface Cursor {
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
 export function newCursor(position = 0): Cursor {
-  return { node: 0, position, lastEnd: -1, steps: 0 };
+  return { place: ROOT, position, lastEnd: -1, steps: 0 };
 }
 
 /** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
@@ -47,64 +59,46 @@ export function search(
   to: number,
   onHit: OnHit,
 ): void {
-  const { edges, links, rows, classes } = automaton;
   const base = cursor.position - from;
   const view =
     to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const window = filter ? filter.window : 0;
-  const shallow = filter ? SHALLOW : 0;
-  let node = cursor.node;
+  const giveBack = filter ? SHALLOW : 0;
+  let place = cursor.place;
   let steps = 0;
   let at = from;
   for (;;) {
-    if (node === 0 && filter !== undefined && at + window <= to) {
+    if (place === ROOT && filter !== undefined && at + window <= to) {
+      const begin = at;
       if (view === undefined) at = skipBytes(filter, bytes, at, to);
-      else at = filter.gram === 4 ? skip4(filter, view, at, to) : skip2(filter, view, at, to)
+      else at = filter.gram === 4 ? skip4(filter, view, at, to) : skip2(filter, view, at, to);
+      steps += at - begin + 1;
     }
     const entered = at;
-    let edge = edges[node]!;
     while (at < to) {
-      const byte = bytes[at++]!;
-      if ((edge & CHAIN) === byte) {
-        edge = edges[++node]!;
-        if (!(edge & HIT)) continue;
-      } else {
-        for (;;) {
-          if (edge & ROW) {
-            node = rows[links[node]! + classes[byte]!]!;
-            break;
-          }
-          node = links[node]!;
-          edge = edges[node]!;
-          steps++;
-          if ((edge & CHAIN) === byte) {
-            node++;
-            break;
-          }
-        }
-        edge = edges[node]!;
-      }
-      if (edge & HIT) {
+      at = walk(automaton, place, bytes, at, to);
+      place = reached;
+      steps += linksFollowed;
+      let flags = flagsOf(automaton, place);
+      if (flags & HIT) {
         const end = base + at;
         if (end > cursor.lastEnd) {
-          const pattern = automaton.outs[node]!;
+          const pattern = hitAt(automaton, place);
           cursor.lastEnd = end;
           onHit(end - automaton.lengths[pattern]!, end, pattern);
         }
         // Rest on the longest proper prefix: a finished leaf is none.
-        if ((edge & LEAF_MASK) === LEAF) {
-          node = links[node]!;
-          edge = edges[node]!;
+        if (isLeaf(flags)) {
+          place = automaton.links[place]!;
+          flags = flagsOf(automaton, place);
         }
       }
-      if (edge < shallow) {
-        const depth = edge >> DEPTH_SHIFT;
-        if (depth * depth < at - entered && at - depth + window <= to) {
-          steps += at - entered;
-          at -= depth;
-          node = 0;
-          break;
-        }
+      const depth = flags >> DEPTH_SHIFT;
+      if (depth < giveBack && depth * depth < at - entered && at - depth + window <= to) {
+        steps += at - entered;
+        at -= depth;
+        place = ROOT;
+        break;
       }
     }
     if (at >= to) {
@@ -112,7 +106,43 @@ export function search(
       break;
     }
   }
-  cursor.node = node;
+  cursor.place = place;
   cursor.position = base + to;
   cursor.steps += steps;
+}
+
+/** Where the last walk() ended, and how many links it followed. */
+let reached = ROOT;
+let linksFollowed = 0;
+
+/**
+ * Reads `bytes[from, to)` from `place` on, until a pattern ends or it has fallen back to a shallow place; returns what is left to
+ * read. Nothing is called in this loop and nothing written, so the engine can keep the tables in registers.
+ */
+function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
+  const { edges, links, rows, classes } = automaton;
+  let place = from;
+  let at = start;
+  let followed = 0;
+  while (at < to) {
+    const byte = bytes[at++]!;
+    let tags = TAG_LOOK;
+    while (place >= 0 && (edges[place]! & CHAIN) !== byte) {
+      place = links[place]!;
+      tags = TAG_LOOK | TAG_SHALLOW;
+      followed++;
+    }
+    if (place >= 0) {
+      const flags = edges[++place]!;
+      if (flags & ROW) place = links[place]!;
+      if (flags & HIT) break;
+    } else {
+      const next = rows[~place + classes[byte]!]!;
+      place = next >> TAG_BITS;
+      if (next & tags) break;
+    }
+  }
+  reached = place;
+  linksFollowed = followed;
+  return at;
 }
