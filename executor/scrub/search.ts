@@ -124,23 +124,34 @@ function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: numb
   let place = from;
   let at = start;
   let followed = 0;
-  while (at < to) {
-    const byte = bytes[at++]!;
+  read: while (at < to) {
+    let byte = bytes[at++]!;
     let tags = TAG_LOOK;
-    while (place >= 0 && (edges[place]! & CHAIN) !== byte) {
-      place = links[place]!;
-      tags = TAG_LOOK | TAG_SHALLOW;
-      followed++;
-    }
     if (place >= 0) {
-      const flags = edges[++place]!;
-      if (flags & ROW) place = links[place]!;
-      if (flags & HIT) break;
-    } else {
-      const next = rows[~place + classes[byte]!]!;
-      place = next >> TAG_BITS;
-      if (next & tags) break;
+      // Down the chain, then along the links.
+      let flags = edges[place]!;
+      while ((flags & CHAIN) === byte) {
+        flags = edges[++place]!;
+        if (flags & ROW) place = links[place]!;
+        if (flags & HIT) break read;
+        if (at === to || flags & ROW) continue read;
+        byte = bytes[at++]!;
+      }
+      do {
+        place = links[place]!;
+        followed++;
+      } while (place >= 0 && (edges[place]! & CHAIN) !== byte);
+      if (place >= 0) {
+        flags = edges[++place]!;
+        if (flags & ROW) place = links[place]!;
+        if (flags & HIT) break;
+        continue;
+      }
+      tags = TAG_LOOK | TAG_SHALLOW;
     }
+    const next = rows[~place + classes[byte]!]!;
+    place = next >> TAG_BITS;
+    if (next & tags) break;
   }
   reached = place;
   linksFollowed = followed;
