@@ -1,6 +1,7 @@
 // One reading of one stream: searches chunk after chunk, also across the line breaks of wrapped base64, keeps
 // the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
+import { ROOT } from "./automaton.ts";
 import { createJoined } from "./joined.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
@@ -10,6 +11,13 @@ import { findWraps, type LineState } from "./wrap.ts";
 /** The matcher in force. Its owner puts a new one in; readers notice at their next call. */
 export interface Current {
   matcher: Matcher;
+}
+
+/** Where a reader reports what it finds. */
+export interface Listener {
+  readonly onHit: OnHit;
+  /** All hits that begin at `position` or later are about to be reported again, and new ones among them. */
+  onAgain(position: number): void;
 }
 
 export interface Reader {
@@ -29,7 +37,7 @@ export interface Reader {
 
 const noWraps: readonly number[] = [];
 
-export function createReader(current: Current, onHit: OnHit): Reader {
+export function createReader(current: Current, { onHit, onAgain }: Listener): Reader {
   let matcher = current.matcher;
   let cursor = newCursor();
   let held = 0;
@@ -99,11 +107,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
     const bytes = tail.bytes();
     const from = cursor.position - bytes.length;
     const wraps = joined.breaksFrom(from).map((position) => position - from);
-    const openEnd = open !== undefined;
-    open = undefined;
+    const openEnd = open !== undefined && bytes.length > 0;
+    // If nothing was held, nothing stands before the CR that a pattern could begin with.
+    open = open && bytes.length === 0 ? { place: ROOT } : undefined;
     joined.reset();
     cursor = newCursor(from);
-    searchWrapped(bytes, wraps, openEnd);
+    onAgain(from);
+    if (bytes.length > 0) searchWrapped(bytes, wraps, openEnd);
     updateHeld();
     tail.keep(new Uint8Array(0), held);
   }

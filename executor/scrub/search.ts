@@ -59,6 +59,10 @@ export function search(
   to: number,
   onHit: OnHit,
 ): void {
+  if (automaton.lengths.length === 0) {
+    cursor.position += to - from;
+    return;
+  }
   const base = cursor.position - from;
   const view =
     to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
