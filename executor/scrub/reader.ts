@@ -48,7 +48,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
-    if (from < to) search(matcher.automaton, matcher.filter, cursor, bytes, from, to, onHit);
+    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, from, to, onHit);
   }
 
   /** Hits across a break come first, so that those that follow end behind them or lie within. */
@@ -128,7 +128,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
       if (chunk.length === 0) return;
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
       if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
-        search(matcher.automaton, matcher.filter, cursor, chunk, 0, chunk.length, onHit);
+        search(matcher.automaton, matcher.filters, cursor, chunk, 0, chunk.length, onHit);
         held = matcher.automaton.depthOf(cursor.place);
         return;
       }

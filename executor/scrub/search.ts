@@ -1,6 +1,6 @@
 // The search: which patterns end where, byte by byte, whatever the chunks.
 //
-// Two gears. In the first, the filter moves a window over the text. When the window may hold the start of a
+// Two gears. In the first, a filter moves a window over the text. When the window may hold the start of a
 // pattern, the automaton takes over at the window's start and reads byte by byte. It gives back as soon as
 // it has read more bytes than the square of its depth: what it has to give up, `depth` bytes that the
 // filter will see again, is then small against what was read, so the work stays linear in the text.
@@ -22,7 +22,7 @@ import {
   TAG_LOOK,
   TAG_SHALLOW,
 } from "./automaton.ts";
-import { type Filter, skip2, skip4, skipBytes } from "./filter.ts";
+import { type Filter, skip } from "./filter.ts";
 
 /** Below this many bytes, making a view costs more than it gains. */
 const worthAView = 1024;
@@ -52,7 +52,7 @@ export function newCursor(position = 0): Cursor {
 /** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
 export function search(
   automaton: Automaton,
-  filter: Filter | undefined,
+  filters: readonly Filter[],
   cursor: Cursor,
   bytes: Uint8Array,
   from: number,
@@ -66,17 +66,26 @@ export function search(
   const base = cursor.position - from;
   const view =
     to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const window = filter ? filter.window : 0;
-  const giveBack = filter ? SHALLOW : 0;
+  const [first, second] = filters;
+  const window = Math.max(first?.window ?? 0, second?.window ?? 0);
+  const giveBack = first ? SHALLOW : 0;
+  // Where each filter last saw something; it has to look again only from behind that place.
+  let seen = -1;
+  let seenToo = -1;
   let place = cursor.place;
   let steps = 0;
   let at = from;
   for (;;) {
-    if (place === ROOT && filter !== undefined && at + window <= to) {
-      const begin = at;
-      if (view === undefined) at = skipBytes(filter, bytes, at, to);
-      else at = filter.gram === 4 ? skip4(filter, view, at, to) : skip2(filter, view, at, to);
-      steps += at - begin + 1;
+    if (place === ROOT && first !== undefined && at + window <= to) {
+      if (seen < at) {
+        seen = skip(first, bytes, view, at, to);
+        steps += seen - at + 1;
+      }
+      if (second !== undefined && seenToo < at) {
+        seenToo = skip(second, bytes, view, at, to);
+        steps += seenToo - at + 1;
+      }
+      at = second === undefined ? seen : Math.min(seen, seenToo);
     }
     const entered = at;
     while (at < to) {
