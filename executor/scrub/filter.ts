@@ -93,6 +93,7 @@ export function skip(
   return filter.gram === 4 ? skip4(filter, view, from, to) : skip2(filter, view, from, to);
 }
 
+/** For grams of 4 bytes. */
 function skip4(filter: Filter, view: DataView, from: number, to: number): number {
   const { grams, shift, window } = filter;
   const before = window - 4;
@@ -120,6 +121,7 @@ function skip4(filter: Filter, view: DataView, from: number, to: number): number
   return at - before;
 }
 
+/** For grams of 2 bytes. */
 function skip2(filter: Filter, view: DataView, from: number, to: number): number {
   const { grams, shift, window } = filter;
   const before = window - 2;
@@ -137,6 +139,7 @@ function skip2(filter: Filter, view: DataView, from: number, to: number): number
   return at - before;
 }
 
+/** For both, without a view. */
 function skipBytes(filter: Filter, bytes: Uint8Array, from: number, to: number): number {
   const { grams, shift, window, gram } = filter;
   const before = window - gram;
