@@ -92,7 +92,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
   function expand(added: readonly Uint8Array[]): Pattern[] {
     return added.flatMap((value, index) => {
       const owner = count + index;
-      if (!withForms) return [{ bytes: value.slice(), owner }];
+      if (!withForms) return [{ bytes: new Uint8Array(value), owner }];
       const trimmed = trimSpace(toByteString(value));
       if (trimmed.length === 0) return [];
       if (trimmed.length < shortest) {

@@ -31,7 +31,7 @@ export function play({ mode, secrets, moves }: Game): string | undefined {
   const scrubber = createScrubber(secrets.map(bytes), { forms });
   const stream = scrubber.stream();
   const oracle = createOracle(patterns(secrets), forms);
-  let read = "";
+  let held = false;
   for (const [i, move] of [...moves, ["end"] as const].entries()) {
     let got = "";
     let wanted = "";
@@ -40,17 +40,18 @@ export function play({ mode, secrets, moves }: Game): string | undefined {
       const out = stream.push(chunk);
       got = Buffer.from(out).toString("latin1");
       wanted = oracle.push(move[1]);
-      if (wanted === move[1] && oracle.held() === 0 && read === "" && out !== chunk && chunk.length > 0) {
-        return `move ${i}: a clean chunk came back as a copy`;
-      }
-      read = oracle.held() === 0 ? "" : "held";
+      // A secret made of stars can be hidden in a chunk that comes out the same.
+      const clean = wanted === move[1] && !wanted.includes("*") && chunk.length > 0;
+      if (clean && !held && oracle.held() === 0 && out !== chunk)
+        return `move ${i}: a clean chunk was copied`;
+      held = oracle.held() > 0;
     } else if (move[0] === "add") {
       scrubber.add(move[1].map(bytes));
       oracle.add(patterns(move[1]));
     } else {
       got = Buffer.from(stream[move[0]]()).toString("latin1");
       wanted = oracle[move[0]]();
-      read = move[0] === "end" ? "" : read;
+      if (move[0] === "end") held = false;
     }
     if (got !== wanted)
       return `move ${i}, ${move[0]}: got ${JSON.stringify(got)}, wanted ${JSON.stringify(wanted)}`;
