@@ -40,7 +40,10 @@ export async function issue(
   const granted = await authorise(broker, caller, secrets, about);
   let values: Secret[];
   try {
-    values = await broker.resolver.resolve(granted.map(({ reference }) => reference));
+    values = await broker.resolver.resolve(
+      caller.tenant,
+      granted.map(({ reference }) => reference),
+    );
   } catch (thrown) {
     const { failures, code } = asClaimcheckError(thrown);
     await broker.audit.record(

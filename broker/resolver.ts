@@ -1,57 +1,64 @@
-/** What lies between a request's URIs and the providers: the same for every scheme. */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+/** What lies between a request's URIs and the sources: the same for every scheme. */
+import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
 import { splitParameters, splitUri } from "../shared/uri.ts";
 import type { Provider, SecretReference } from "./providers/provider.ts";
-
-/** The largest value that is accepted from a provider, in bytes. */
-const sizeLimit = 1024 * 1024;
+import { createSource } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
   readonly source: SecretReference;
   readonly trimNewline: boolean;
+  /** `?ttl=`, in milliseconds: how long ago the value may have been read. */
+  readonly maxAge?: number;
+}
+
+interface Settings {
+  /** How long a value that was read may be given out again, in seconds. Not at all where it is missing. */
+  readonly cacheTtl?: number;
 }
 
 export type Resolver = ReturnType<typeof createResolver>;
 
-export function createResolver(providers: readonly Provider[]) {
-  const byScheme = new Map(providers.map((provider) => [provider.scheme, provider]));
+export function createResolver(providers: readonly Provider[], { cacheTtl = 0 }: Settings = {}) {
+  const sources = new Map(
+    providers.map((provider) => [provider.scheme, createSource(provider, cacheTtl * 1000)]),
+  );
 
   return {
     /** @throws {ClaimcheckError} `invalid_uri` or `unknown_scheme`. */
     parse(uri: string): ResolvableReference {
       const { scheme, rest } = splitUri(uri);
-      const provider = byScheme.get(scheme);
+      const provider = sources.get(scheme)?.provider;
       if (!provider) {
-        const known = [...byScheme.keys()].map((name) => `${name}://`).join(", ");
+        const known = [...sources.keys()].map((name) => `${name}://`).join(", ");
         throw new ClaimcheckError("unknown_scheme", { detail: `known here: ${known}` });
       }
-      const { path, parameters } = splitParameters(rest, ["trim"]);
-      const trim = parameters.get("trim");
-      if (trim !== undefined && trim !== "newline") {
-        throw new ClaimcheckError("invalid_uri", { detail: 'the one value of "trim" is "newline"' });
-      }
-      const source = provider.parse(path);
+      const { path, parameters } = provider.parameters
+        ? splitParameters(rest, ["trim", "ttl", ...provider.parameters])
+        : { path: rest, parameters: new Map<string, string>() };
+      const trimNewline = readTrim(parameters.get("trim"));
+      const maxAge = readTtl(parameters.get("ttl"));
+      const source = provider.parse(path, parameters);
       const { canonical, shown } = source;
-      return { scheme, canonical, shown, source, trimNewline: trim !== undefined };
+      return { scheme, canonical, shown, source, trimNewline, ...(maxAge !== undefined && { maxAge }) };
     },
 
     /**
      * All or nothing, and every failure is reported.
      *
+     * @param tenant whose secrets these are: nothing that was read for one is given to another.
      * @returns the values in the order of the references, each to be wiped by the caller.
      * @throws {ClaimcheckError} `secrets_unavailable`, with the failures by index.
      */
-    async resolve(references: readonly ResolvableReference[]): Promise<Secret[]> {
-      const read = await Promise.all(
-        [...byScheme.values()].map((provider) => readScheme(provider, references)),
+    async resolve(tenant: string, references: readonly ResolvableReference[]): Promise<Secret[]> {
+      const results = await Promise.all(
+        references.map(({ scheme, source, maxAge }) => sources.get(scheme)?.read(tenant, source, maxAge)),
       );
-      const results = new Map(read.flat());
       const values: Secret[] = [];
       const failures: ItemFailure[] = [];
       for (const [index, reference] of references.entries()) {
-        const result = results.get(index) ?? new ClaimcheckError("internal");
+        const result = results[index] ?? new ClaimcheckError("internal");
         if (result instanceof Secret) values.push(finish(result, reference));
         else failures.push(result.at(index));
       }
@@ -61,28 +68,30 @@ export function createResolver(providers: readonly Provider[]) {
       }
       return values;
     },
+
+    async close(): Promise<void> {
+      await Promise.all(providers.map((provider) => provider.close?.()));
+    },
   };
 }
 
-async function readScheme(
-  provider: Provider,
-  references: readonly ResolvableReference[],
-): Promise<[index: number, result: Secret | ClaimcheckError][]> {
-  const mine = [...references.entries()].filter(([, { scheme }]) => scheme === provider.scheme);
-  if (mine.length === 0) return [];
-  try {
-    const results = await provider.read(mine.map(([, { source }]) => source));
-    return mine.map(([index], nth) => [index, bounded(results[nth])]);
-  } catch (thrown) {
-    return mine.map(([index]) => [index, asClaimcheckError(thrown)]);
+function readTrim(trim: string | undefined): boolean {
+  if (trim !== undefined && trim !== "newline") {
+    throw new ClaimcheckError("invalid_uri", { detail: 'the one value of "trim" is "newline"' });
   }
+  return trim !== undefined;
 }
 
-function bounded(result: Secret | ClaimcheckError | undefined): Secret | ClaimcheckError {
-  if (!(result instanceof Secret)) return result ?? new ClaimcheckError("internal");
-  if (result.expose().length <= sizeLimit) return result;
-  result.wipe();
-  return new ClaimcheckError("secret_too_large", { detail: `the limit is ${sizeLimit} bytes` });
+const unitTimes = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 };
+
+/** `90`, `90s`, `15m`, `2h` or `1d`. */
+function readTtl(ttl: string | undefined): number | undefined {
+  if (ttl === undefined) return undefined;
+  const [, number, unit = "s"] = /^(0|[1-9]\d{0,6})([smhd]?)$/.exec(ttl) ?? [];
+  if (number === undefined) {
+    throw new ClaimcheckError("invalid_uri", { detail: '"ttl" is a time such as 0, 90s, 15m or 2h' });
+  }
+  return Number(number) * unitTimes[(unit || "s") as keyof typeof unitTimes] * 1000;
 }
 
 /** `?trim=newline` removes one final LF or CRLF. */

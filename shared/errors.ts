@@ -22,6 +22,10 @@ const table = {
   secrets_unavailable: [422, "Some of the secrets could not be resolved."],
   secret_too_large: [422, "The secret is larger than the provider's limit."],
   provider_failed: [502, "The secret's provider failed."],
+  provider_denied: [502, "The provider does not let this broker read the secret."],
+  provider_busy: [503, "The secret's provider asks to be left alone for a while."],
+  provider_unreachable: [503, "The secret's provider cannot be reached."],
+  provider_timeout: [504, "The secret's provider did not answer in time."],
   audit_unavailable: [503, "The audit log cannot be written, so nothing is released."],
   internal: [500, "The broker failed."],
 } as const satisfies Record<string, readonly [status: number, message: string]>;

@@ -48,6 +48,7 @@ export function deny(secrets: readonly string[], rule: Partial<Rule> = {}): Rule
 export function fixedProvider(values: Readonly<Record<string, Uint8Array>>): Provider {
   return {
     scheme: "fixed",
+    parameters: [],
     parse: (name) => ({ scheme: "fixed", canonical: `fixed://${name}`, shown: "fixed://…" }),
     read: async (references) =>
       references.map(({ canonical }) => {

@@ -22,6 +22,7 @@ export function envProvider(
 ): Provider<EnvReference> {
   return {
     scheme: "env",
+    parameters: [],
 
     parse(name) {
       const shown = `env://${head(name)}`;

@@ -1,4 +1,4 @@
-import type { ClaimcheckError } from "../../shared/errors.ts";
+import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 
 /** A URI that its provider has parsed. */
@@ -10,22 +10,68 @@ export interface SecretReference {
   readonly shown: string;
 }
 
-/** The code that reads one scheme. */
+/**
+ * The code that reads one scheme from one source: an account, a server, this host. What is around every source
+ * (one read for many askers, batches, memory, time limit, retries, circuit) is in broker/source.ts.
+ */
 export interface Provider<Reference extends SecretReference = SecretReference> {
   readonly scheme: string;
+
+  /** The parameters that it knows. Missing where all that follows "://" is the path, whatever it looks like. */
+  readonly parameters?: readonly string[];
+
+  /** How many references one `read` takes at most; all that arrive together where it is missing. */
+  readonly batchSize?: number;
+
+  /** How many reads run side by side. */
+  readonly concurrency?: number;
+
+  /** For one read, waiting and retries included, in milliseconds. */
+  readonly timeLimit?: number;
 
   /**
    * Pure: no look at the world.
    *
-   * @param rest what follows the "://".
+   * @param path what follows the "://", without parameters.
    * @throws {ClaimcheckError} `invalid_uri`.
    */
-  parse(rest: string): Reference;
+  parse(path: string, parameters: ReadonlyMap<string, string>): Reference;
 
   /**
    * Reads each once, without retry or cache; side by side or in one go where the source allows it.
    *
+   * @param signal ends the read at its time limit; the answer has to come soon after.
    * @returns a value or a coded error for each reference, in their order; it does not throw for one of them.
    */
-  read(references: readonly Reference[]): Promise<readonly (Secret | ClaimcheckError)[]>;
+  read(references: readonly Reference[], signal: AbortSignal): Promise<readonly ReadResult[]>;
+
+  /** Ends what it holds open. */
+  close?(): Promise<void>;
+}
+
+export type ReadResult = Secret | ClaimcheckError;
+
+interface Prospects {
+  /** Never a value, a token or a full command. */
+  readonly detail?: string;
+  readonly cause?: unknown;
+  /** The source itself says that it is a matter of time. */
+  readonly again?: boolean;
+  /** When it wants to be asked next, in milliseconds from now. */
+  readonly after?: number | undefined;
+}
+
+/**
+ * A failure of the source and not of one secret, so that other secrets of it would fail too. It counts against the
+ * source's circuit, and nobody remembers it as an answer.
+ */
+export class SourceFailure extends ClaimcheckError {
+  readonly again: boolean;
+  readonly after: number | undefined;
+
+  constructor(code: ErrorCode, { again = false, after, ...particulars }: Prospects = {}) {
+    super(code, particulars);
+    this.again = again;
+    this.after = after;
+  }
 }

@@ -5,9 +5,10 @@ import { Secret } from "../../shared/secret.ts";
 import { refusalOf } from "../refusal.ts";
 
 const provider = envProvider({ API_TOKEN: "guessme", EMPTY: "", KEY: "schlüssel\r\n", UNSET: undefined });
+const parse = (name: string) => provider.parse(name, new Map());
 
 async function read(...names: string[]) {
-  const results = await provider.read(names.map((name) => provider.parse(name)));
+  const results = await provider.read(names.map(parse), new AbortController().signal);
   return results.map((result) =>
     result instanceof Secret ? Buffer.from(result.expose()).toString() : result.problem(),
   );
@@ -45,21 +46,21 @@ describe("env://", () => {
   });
 
   test.each(["A", "_", "_9", "API_TOKEN", "lower"])("takes %s for a name", (name) => {
-    expect(provider.parse(name)).toMatchObject({ scheme: "env", canonical: `env://${name}` });
+    expect(parse(name)).toMatchObject({ scheme: "env", canonical: `env://${name}` });
   });
 
   test.each(["", "9A", "A B", "A-B", "A=B", "A/B", "Ä", "A\n", "A\0", "%41"])(
     "refuses %j as a name",
     async (name) => {
-      const refusal = await refusalOf(() => provider.parse(name));
+      const refusal = await refusalOf(() => parse(name));
       expect(refusal).toBeInstanceOf(ClaimcheckError);
       expect(refusal.code).toBe("invalid_uri");
     },
   );
 
   test("shows 3 characters of a pasted value, whether it could be a name or not", async () => {
-    expect(provider.parse("ghp_16C7e42F292c6912E7").shown).toBe("env://ghp…");
-    expect((await refusalOf(() => provider.parse("hunter2-and-more"))).detail).toBe(
+    expect(parse("ghp_16C7e42F292c6912E7").shown).toBe("env://ghp…");
+    expect((await refusalOf(() => parse("hunter2-and-more"))).detail).toBe(
       `env://hun…: a variable's name is letters, digits and "_"`,
     );
   });

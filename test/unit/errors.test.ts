@@ -24,7 +24,11 @@ const statuses = {
   secret_too_large: 422,
   internal: 500,
   provider_failed: 502,
+  provider_denied: 502,
   audit_unavailable: 503,
+  provider_busy: 503,
+  provider_unreachable: 503,
+  provider_timeout: 504,
 };
 
 describe("the table of errors", () => {

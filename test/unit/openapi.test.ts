@@ -98,7 +98,15 @@ describe("the schemas", () => {
 
 describe("the error codes", () => {
   /** Those that only ever stand for one item of a batch. */
-  const ofItems: readonly ErrorCode[] = ["secret_not_found", "secret_too_large", "provider_failed"];
+  const ofItems: readonly ErrorCode[] = [
+    "secret_not_found",
+    "secret_too_large",
+    "provider_failed",
+    "provider_denied",
+    "provider_busy",
+    "provider_unreachable",
+    "provider_timeout",
+  ];
 
   test("of the document are the code's, in its order, each with its status", () => {
     const { enum: codes, description } = contract.components.schemas.ErrorCode as {

@@ -13,6 +13,7 @@ function tableProvider(scheme: string, answers: Record<string, string | Uint8Arr
   const asked: string[][] = [];
   const provider: Provider = {
     scheme,
+    parameters: [],
     parse: (rest): SecretReference => ({ scheme, canonical: `${scheme}://${rest}`, shown: `${scheme}://…` }),
     async read(references) {
       asked.push(references.map(({ canonical }) => canonical));
@@ -32,7 +33,10 @@ function tableProvider(scheme: string, answers: Record<string, string | Uint8Arr
 
 async function resolve(uris: readonly string[], ...providers: Provider[]): Promise<string[]> {
   const resolver = createResolver(providers);
-  const values = await resolver.resolve(uris.map((uri) => resolver.parse(uri)));
+  const values = await resolver.resolve(
+    "acme",
+    uris.map((uri) => resolver.parse(uri)),
+  );
   return values.map((value) => Buffer.from(value.expose()).toString("latin1"));
 }
 
@@ -152,9 +156,50 @@ describe("a URI is refused", () => {
   test.each([
     ["red://x?trim=spaces", 'the one value of "trim" is "newline"'],
     ["red://x?trim=", 'the one value of "trim" is "newline"'],
-    ["red://x?trin=newline", 'unknown parameter "tri…"; known here: trim'],
+    ["red://x?trin=newline", 'unknown parameter "tri…"; known here: trim, ttl'],
+    ["red://x?ttl=", '"ttl" is a time such as 0, 90s, 15m or 2h'],
+    ["red://x?ttl=soon", '"ttl" is a time such as 0, 90s, 15m or 2h'],
+    ["red://x?ttl=-1", '"ttl" is a time such as 0, 90s, 15m or 2h'],
+    ["red://x?ttl=01", '"ttl" is a time such as 0, 90s, 15m or 2h'],
     ["hunter2", '"hun…" has no "://"; write scheme://…'],
   ])("%s: %s", async (uri, detail) => {
     expect(await refusalOf(() => parse(uri))).toMatchObject({ code: "invalid_uri", detail });
+  });
+});
+
+describe("?ttl=", () => {
+  const { parse } = createResolver([tableProvider("red", {}).provider]);
+
+  test.each([
+    ["0", 0],
+    ["90", 90_000],
+    ["90s", 90_000],
+    ["15m", 900_000],
+    ["2h", 7_200_000],
+    ["1d", 86_400_000],
+  ])("%s is %i milliseconds, and no part of the canonical form", (ttl, maxAge) => {
+    expect(parse(`red://x?ttl=${ttl}`)).toMatchObject({ canonical: "red://x", maxAge });
+  });
+
+  test("bounds how old a value may be that is given out again", async () => {
+    const red = tableProvider("red", { one: "r1" });
+    const resolver = createResolver([red.provider], { cacheTtl: 60 });
+    const ask = async (uri: string) => (await resolver.resolve("acme", [resolver.parse(uri)]))[0];
+    await ask("red://one");
+    await ask("red://one");
+    expect(red.asked).toHaveLength(1);
+    await ask("red://one?ttl=0");
+    expect(red.asked).toHaveLength(2);
+  });
+});
+
+describe("a provider that takes all that follows ://", () => {
+  test("gets what looks like parameters as part of its path", () => {
+    const { parameters: _, ...verbatim } = tableProvider("all", {}).provider;
+    const { parse } = createResolver([verbatim]);
+    expect(parse("all://x?trim=newline&y")).toMatchObject({
+      canonical: "all://x?trim=newline&y",
+      trimNewline: false,
+    });
   });
 });

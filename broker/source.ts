@@ -1,0 +1,102 @@
+/**
+ * What is around every provider, once: askers for the same secret share one read, what arrives together goes out
+ * together, and what was answered a moment ago is not asked again.
+ */
+import type { ErrorCode } from "../shared/errors.ts";
+import { Secret } from "../shared/secret.ts";
+import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./providers/provider.ts";
+import { createReader } from "./reader.ts";
+import { createValueCache } from "./value-cache.ts";
+
+/** A read that has been asked for and is not over. */
+interface Flight {
+  readonly key: string;
+  readonly reference: SecretReference;
+  readonly result: Promise<ReadResult>;
+  readonly settle: (result: ReadResult) => void;
+  /** By `performance.now()`; not set while it waits for others to go out with. */
+  startedAt: number | undefined;
+  /** How many want the result: the last one gets the value itself, the others copies. */
+  askers: number;
+}
+
+export type Source = ReturnType<typeof createSource>;
+
+/** @param valueTime how long a value that was read may be used again, in milliseconds. */
+export function createSource(provider: Provider, valueTime: number) {
+  const read = createReader(provider);
+  const cache = createValueCache(valueTime);
+  const flights = new Map<string, Flight>();
+  let waiting: Flight[] = [];
+
+  return {
+    provider,
+
+    /**
+     * @param maxAge how long ago it may have been read, in milliseconds; as long as it is kept where it is missing.
+     * @returns a value that is the caller's to wipe, or a coded error; it never throws.
+     */
+    async read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
+      const key = `${tenant}\0${reference.canonical}`;
+      const known = cache.get(key, maxAge);
+      if (known) return known;
+      const underWay = flights.get(key);
+      const flight = underWay && isYoungEnough(underWay, maxAge) ? underWay : depart(key, reference);
+      flight.askers++;
+      const result = await flight.result;
+      flight.askers--;
+      if (!(result instanceof Secret) || flight.askers === 0) return result;
+      return new Secret(Uint8Array.from(result.expose()));
+    },
+  };
+
+  function depart(key: string, reference: SecretReference): Flight {
+    const { promise, resolve } = promiseOf<ReadResult>();
+    const flight = { key, reference, result: promise, settle: resolve, startedAt: undefined, askers: 0 };
+    flights.set(key, flight);
+    // Whatever else arrives in this turn of the event loop, from this request or another, goes out with it.
+    if (waiting.length === 0) setImmediate(flush);
+    waiting.push(flight);
+    return flight;
+  }
+
+  function flush(): void {
+    const ready = waiting;
+    waiting = [];
+    const size = provider.batchSize ?? ready.length;
+    for (let at = 0; at < ready.length; at += size) void fly(ready.slice(at, at + size));
+  }
+
+  async function fly(batch: readonly Flight[]): Promise<void> {
+    const startedAt = performance.now();
+    for (const flight of batch) flight.startedAt = startedAt;
+    const results = await read(batch.map(({ reference }) => reference));
+    for (const [nth, flight] of batch.entries()) {
+      const result = results[nth] as ReadResult;
+      if (flights.get(flight.key) === flight) flights.delete(flight.key);
+      if (isAnswer(result)) cache.put(flight.key, result, startedAt);
+      flight.settle(result);
+    }
+  }
+}
+
+/** Who wants a secret read again is not content with a read that began before. */
+function isYoungEnough({ startedAt }: Flight, maxAge: number | undefined): boolean {
+  return startedAt === undefined || maxAge === undefined || performance.now() - startedAt < maxAge;
+}
+
+/** What the source says about a secret can be remembered; that it is out of order, or that we are, cannot. */
+function isAnswer(result: ReadResult): boolean {
+  if (result instanceof Secret) return true;
+  return !(result instanceof SourceFailure) && !passing.has(result.code);
+}
+
+const passing = new Set<ErrorCode>(["internal", "provider_timeout"]);
+
+function promiseOf<T>() {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
