@@ -5,10 +5,14 @@
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
 import { createCircuit } from "./circuit.ts";
-import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./providers/provider.ts";
+import {
+  type Provider,
+  type ReadResult,
+  type SecretReference,
+  SourceFailure,
+  sizeLimit,
+} from "./providers/provider.ts";
 
-/** The largest value that is accepted from a provider, in bytes. */
-const sizeLimit = 1024 * 1024;
 const timeLimit = 15_000;
 const concurrency = 8;
 

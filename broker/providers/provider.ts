@@ -1,6 +1,9 @@
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 
+/** The largest value that is accepted from a provider, in bytes. */
+export const sizeLimit = 1024 * 1024;
+
 /** A URI that its provider has parsed. */
 export interface SecretReference {
   readonly scheme: string;

@@ -1,0 +1,128 @@
+/**
+ * cmd://COMMAND, what a command prints.
+ *
+ *     command = 1*( any character but NUL )
+ *
+ * Everything after "://" is the command, byte for byte, also what looks like a parameter. `sh -c` runs it in a
+ * process group of its own, and when the command is over, so is everything that it started.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { head } from "../../shared/uri.ts";
+import { type Provider, type ReadResult, type SecretReference, sizeLimit } from "./provider.ts";
+
+interface CommandReference extends SecretReference {
+  readonly command: string;
+}
+
+interface Settings {
+  /** The commands that exist, to the byte; none of them, none. `"any"` is for a user's own broker. */
+  readonly commands: readonly string[] | "any";
+  /** All that a command gets of ours. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly workingDirectory: string;
+  /** For one command, in milliseconds. */
+  readonly timeLimit?: number;
+}
+
+export function cmdProvider(settings: Settings): Provider<CommandReference> {
+  const { commands, timeLimit = 30_000 } = settings;
+  return {
+    scheme: "cmd",
+    batchSize: 1,
+    concurrency: 4,
+    timeLimit,
+
+    parse(command) {
+      const shown = `cmd://${head(command)}`;
+      if (command.trim() === "" || command.includes("\0") || !command.isWellFormed()) {
+        throw new ClaimcheckError("invalid_uri", { detail: `${shown}: a command is text for sh -c` });
+      }
+      return { scheme: "cmd", canonical: `cmd://${command}`, shown, command };
+    },
+
+    read: (references, signal) =>
+      Promise.all(
+        references.map(({ command, shown }) =>
+          commands === "any" || commands.includes(command)
+            ? run(command, shown, settings, signal)
+            : new ClaimcheckError("provider_denied", { detail: `${shown}: this broker does not run it` }),
+        ),
+      ),
+  };
+}
+
+async function run(
+  command: string,
+  shown: string,
+  { environment, workingDirectory }: Settings,
+  signal: AbortSignal,
+): Promise<ReadResult> {
+  const child = spawn("/bin/sh", ["-c", command], {
+    cwd: workingDirectory,
+    env: environment,
+    // Of a group of its own, so that all of it can be killed.
+    detached: true,
+    // What it says on its standard error may hold anything, and goes nowhere.
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const end = () => killGroup(child);
+  child.stdout.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > sizeLimit) end();
+  });
+  signal.addEventListener("abort", end);
+  try {
+    if (signal.aborted) end();
+    const ended = await ending(child);
+    if (length > sizeLimit) {
+      return new ClaimcheckError("secret_too_large", { detail: `the limit is ${sizeLimit} bytes` });
+    }
+    if (signal.aborted) {
+      return new ClaimcheckError("provider_timeout", { detail: `${shown} was killed at its time limit` });
+    }
+    return ended === "well"
+      ? new Secret(join(chunks, length))
+      : new ClaimcheckError("provider_failed", { detail: `${shown} ${ended}` });
+  } finally {
+    signal.removeEventListener("abort", end);
+    for (const chunk of chunks) chunk.fill(0);
+  }
+}
+
+/** Into memory of its own: what Buffer lends from its pool would outlive a wipe in its neighbours. */
+function join(chunks: readonly Buffer[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+/** @returns "well", or how else it ended; once all that it printed has been read. */
+function ending(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    // What it left running would hold its output open, and go on unseen.
+    child.once("exit", () => killGroup(child));
+    child.once("error", (error: NodeJS.ErrnoException) => resolve(`did not start (${error.code})`));
+    child.once("close", (code, signal) => {
+      if (signal) resolve(`was ended by ${signal}`);
+      else resolve(code === 0 ? "well" : `ended with exit status ${code}`);
+    });
+  });
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nothing of it is left.
+  }
+}
