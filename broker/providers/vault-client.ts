@@ -1,0 +1,181 @@
+/**
+ * node-vault, with its transport replaced: requests go out by undici, through the extension point that node-vault
+ * has for that. What is mended by it: redirects are not followed (they would carry the token), paths go out as
+ * they were encoded, a token is sent with the request that it was given for and with no other, answers are bounded,
+ * errors hold neither token nor body, and the environment decides nothing behind our back.
+ */
+import type { Pool } from "undici";
+import { SourceFailure } from "./provider.ts";
+
+/** A value of 1 MiB can take six times that as JSON, and it is not alone in its secret. */
+const answerLimit = 8 * 1024 * 1024;
+const connectTime = 5_000;
+
+export interface VaultServer {
+  /** Such as https://vault.example:8200, with or without a path. */
+  readonly address: string;
+  /** Certificates to trust instead of the system's, PEM. */
+  readonly ca?: string | undefined;
+}
+
+export interface VaultCall {
+  readonly token?: string;
+  readonly namespace?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** An answer that is no success. Of what the server wrote, only what tells its cause is kept. */
+export class VaultRefusal extends Error {
+  readonly status: number;
+  /** What a 404 says about a version that is there no more. */
+  readonly data: unknown;
+  readonly retryAfter: number | undefined;
+
+  constructor(status: number, data: unknown, retryAfter: number | undefined) {
+    super(`status ${status}`);
+    this.status = status;
+    this.data = data;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** What is used of node-vault. Paths are encoded, without a leading slash. */
+export interface VaultClient {
+  read(path: string, call: VaultCall): Promise<unknown>;
+  write(path: string, body: object, call: VaultCall): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** The options with which node-vault calls its transport. */
+interface TransportRequest {
+  readonly method: "GET" | "POST";
+  readonly uri: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+  readonly signal: AbortSignal;
+}
+
+export async function createVaultClient({ address, ca }: VaultServer): Promise<VaultClient> {
+  const [{ default: nodeVault }, { Pool: UndiciPool }] = await Promise.all([
+    import("node-vault"),
+    import("undici"),
+  ]);
+  const { origin, pathname } = new URL(address);
+  const pool = new UndiciPool(origin, {
+    connections: 16,
+    connect: { timeout: connectTime, ...(ca !== undefined && { ca }) },
+  });
+  const vault = nodeVault({
+    endpoint: `${origin}${pathname.replace(/\/$/, "")}`,
+    "request-promise": { defaults: () => (request: TransportRequest) => send(pool, origin, request) },
+    // Or DEBUG=node-vault would print tokens and values.
+    debug: () => {},
+  });
+  // node-vault takes these from the environment where they are empty, and puts its token into every request,
+  // also into a log-in.
+  Object.assign(vault, { pathPrefix: "" });
+  for (const name of ["token", "namespace"]) {
+    Object.defineProperty(vault, name, { get: () => undefined, set: () => {} });
+  }
+  return {
+    read: (path, call) => vault.read(path, options(call)),
+    write: (path, body, call) => vault.write(path, body, options(call)),
+    close: () => pool.destroy(),
+  };
+}
+
+/** Made anew for each request: node-vault writes into the headers that it is given. */
+function options({ token, namespace, signal }: VaultCall) {
+  const headers = {
+    // Without it, an agent in front of the server may refuse the request as forged.
+    "X-Vault-Request": "true",
+    ...(token !== undefined && { "X-Vault-Token": token }),
+    ...(namespace && { "X-Vault-Namespace": namespace }),
+  };
+  return { headers, signal } as object;
+}
+
+async function send(pool: Pool, origin: string, { method, uri, headers, json, signal }: TransportRequest) {
+  const body = method === "POST" ? JSON.stringify(json) : undefined;
+  try {
+    const answer = await pool.request({
+      method,
+      // As it was encoded: a URL parser would resolve what looks like dot segments.
+      path: uri.slice(origin.length),
+      headers: { ...headers, ...(body !== undefined && { "content-type": "application/json" }) },
+      ...(body !== undefined && { body }),
+      signal,
+    });
+    const { statusCode } = answer;
+    const text = await readText(answer.body);
+    if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
+    // The path is what node-vault looks at to take a failure for a success.
+    return { statusCode, body: text === "" ? undefined : parse(text), request: { path: "" } };
+  } catch (thrown) {
+    if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
+    if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: "the Vault server" });
+    const { code } = thrown as NodeJS.ErrnoException;
+    throw new SourceFailure("provider_unreachable", {
+      detail: `the Vault server (${code ?? "no connection"})`,
+    });
+  }
+}
+
+async function readText(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > answerLimit) {
+      throw new SourceFailure("provider_failed", { detail: "the Vault server's answer is too large" });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length).toString();
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text, keepNumbers as (key: string, value: unknown) => unknown);
+  } catch {
+    throw new SourceFailure("provider_failed", { detail: "the Vault server's answer is not JSON" });
+  }
+}
+
+/** A number that JavaScript cannot hold stays the text that it is, where Node.js is new enough to tell. */
+function keepNumbers(_: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source;
+  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
+  return rawJSON ? rawJSON(source) : value;
+}
+
+function refusal(
+  status: number,
+  text: string,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): VaultRefusal {
+  let data: unknown;
+  try {
+    if (status === 404) data = JSON.parse(text).data;
+  } catch {
+    // No word of a version then.
+  }
+  return new VaultRefusal(status, data, readRetryAfter(headers["retry-after"]));
+}
+
+/** RFC 9110, 10.2.3: seconds or a date. In milliseconds from now. */
+function readRetryAfter(header: string | string[] | undefined): number | undefined {
+  if (typeof header !== "string") return undefined;
+  const time = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(time) ? Math.max(0, time) : undefined;
+}
+
+/** The failure that a status stands for, where nothing about the one request explains it. */
+export function asSourceFailure({ status, retryAfter }: VaultRefusal): SourceFailure {
+  const asked = { after: retryAfter, detail: `the Vault server answers with status ${status}` };
+  if (status === 429) return new SourceFailure("provider_busy", { ...asked, again: true });
+  // What a standby, a proxy or a sealed server says passes; a failure of its own only if it says so.
+  const again = [412, 502, 503, 504].includes(status) || (status >= 500 && retryAfter !== undefined);
+  return new SourceFailure("provider_failed", { ...asked, again });
+}

@@ -1,0 +1,161 @@
+/**
+ * A real OpenBao server in memory, which setup.sh installs; or the server at VAULT_ADDR, with a VAULT_TOKEN that may do
+ * everything. In front of it a proxy, which keeps a log and breaks on demand.
+ */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+
+const installed = fileURLToPath(new URL("../.tools/openbao/bin/bao", import.meta.url));
+
+export type Bao = Awaited<ReturnType<typeof startBao>>;
+
+export async function startBao() {
+  const { VAULT_ADDR, VAULT_TOKEN } = process.env;
+  const server = VAULT_ADDR
+    ? { address: VAULT_ADDR, token: VAULT_TOKEN ?? "", close: async () => {} }
+    : await launch();
+  const { address, token } = server;
+
+  async function call(method: string, path: string, body?: object, headers: Record<string, string> = {}) {
+    const answer = await fetch(`${address}/v1/${path}`, {
+      method,
+      headers: { "X-Vault-Token": token, "X-Vault-Request": "true", ...headers },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
+  }
+
+  return {
+    ...server,
+    call,
+    /** A mount that no other run has. */
+    async mount(path: string, version: 1 | 2, headers?: Record<string, string>): Promise<string> {
+      const full = `${path}-${randomBytes(4).toString("hex")}`;
+      const encoded = full.split("/").map(encodeURIComponent).join("/");
+      await call(
+        "POST",
+        `sys/mounts/${encoded}`,
+        { type: "kv", options: { version: `${version}` } },
+        headers,
+      );
+      return full;
+    },
+  };
+}
+
+async function launch() {
+  const program = existsSync(installed) ? installed : "bao";
+  const port = await freePort();
+  const token = randomBytes(16).toString("hex");
+  const child = spawn(
+    program,
+    ["server", "-dev", `-dev-listen-address=127.0.0.1:${port}`, "-dev-no-store-token"],
+    { env: { PATH: process.env.PATH, BAO_DEV_ROOT_TOKEN_ID: token }, stdio: ["ignore", "pipe", "ignore"] },
+  );
+  process.once("exit", () => child.kill("SIGKILL"));
+  await new Promise<void>((resolve, reject) => {
+    child.once("error", () =>
+      reject(new Error("there is no OpenBao; run the tests by 'npm test', or install 'bao'")),
+    );
+    child.once("exit", () => reject(new Error("OpenBao ended before it was ready")));
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      if (output.includes("Development mode should NOT")) resolve();
+    });
+  });
+  const close = async () => {
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  };
+  return { address: `http://127.0.0.1:${port}`, token, close };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+export interface Logged {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+}
+
+/** Answers a request in the server's place, or lets it pass by returning false. */
+export type Fault = (logged: Logged, response: ServerResponse) => boolean;
+
+export type FaultProxy = Awaited<ReturnType<typeof startProxy>>;
+
+/** What stands between a client and a server: everything passes, and is logged, unless there is a fault. */
+export async function startProxy(target: string) {
+  const requests: Logged[] = [];
+  let fault: Fault = () => false;
+
+  const server = createServer(async (incoming, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    const { method = "", url = "", headers } = incoming;
+    const logged = { method, path: url, headers, body: Buffer.concat(chunks).toString() };
+    requests.push(logged);
+    if (fault(logged, response)) return;
+    // The path goes on as it came: no URL parser in between.
+    const { hostname, port } = new URL(target);
+    const forwarded = request({ hostname, port, method, path: url, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    forwarded.on("error", () => response.destroy());
+    forwarded.end(logged.body);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+
+  return {
+    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    /** Method and path of all requests since the last look. */
+    takeLog: () => requests.splice(0).map(({ method, path }) => `${method} ${path}`),
+    breakWith(next: Fault): void {
+      fault = next;
+    },
+    mend(): void {
+      fault = () => false;
+    },
+    async close(): Promise<void> {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** A fault that answers with a status. */
+export function answering(
+  status: number,
+  headers: Record<string, string> = {},
+  body: unknown = { errors: [] },
+): Fault {
+  return (_, response) => {
+    response.writeHead(status, { "content-type": "application/json", ...headers });
+    response.end(typeof body === "string" ? body : JSON.stringify(body));
+    return true;
+  };
+}
+
+/** A fault for some requests only. */
+export const whereas = (concerns: (logged: Logged) => boolean, fault: Fault): Fault => {
+  return (logged, response) => concerns(logged) && fault(logged, response);
+};
