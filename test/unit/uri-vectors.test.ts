@@ -6,6 +6,7 @@ import * as z from "zod/mini";
 import { cmdProvider } from "../../broker/providers/cmd.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import { fileProvider } from "../../broker/providers/file.ts";
+import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import { createResolver } from "../../broker/resolver.ts";
@@ -32,6 +33,7 @@ const providers = [
   envProvider({}),
   fileProvider({ roots: [], home: "/home/ci", workingDirectory: "/srv" }),
   cmdProvider({ commands: [], environment: {}, workingDirectory: "/srv" }),
+  opProvider({ token: undefined, version: "0.0.0" }),
   vaultProvider({ server: { missing: "none" } }),
 ] as unknown as Provider[];
 const { parse } = createResolver(providers);

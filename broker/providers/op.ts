@@ -1,0 +1,164 @@
+/**
+ * op://VAULT/ITEM/FIELD, a field of a 1Password item, read with a service account.
+ *
+ *     rest       = name "/" name "/" [ name "/" ] name [ "?" parameter ]     ; vault, item, section, field
+ *     name       = 1*( ALPHA / DIGIT / "_" / "." / "-" / " " )               ; title, label or id
+ *     parameter  = "attribute=otp" / "attribute=totp" / "ssh-format=openssh"
+ *
+ * 1Password ignores case, so the canonical form is lower case; but a title and the id behind it stay two
+ * spellings, which only 1Password could tell to be one.
+ */
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { head } from "../../shared/uri.ts";
+import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
+import { signInOrigin } from "./op-token.ts";
+import type { WorkerResult } from "./op-worker.ts";
+import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./provider.ts";
+
+interface Settings {
+  readonly token: string | undefined;
+  /** Besides 1Password's own: where a token may lead. */
+  readonly signInOrigins?: readonly string[];
+  /** Give out what one-time passwords are made of. */
+  readonly totpSeeds?: boolean;
+  /** Ours, for 1Password's records. */
+  readonly version: string;
+  /** For one read, in milliseconds. */
+  readonly timeLimit?: number;
+}
+
+export function opProvider(settings: Settings): Provider {
+  const { token, signInOrigins = [], totpSeeds = false, version, timeLimit = 30_000 } = settings;
+  let client: OpClient | undefined;
+
+  function connect(): OpClient {
+    if (!token) {
+      throw new ClaimcheckError("provider_failed", { detail: "OP_SERVICE_ACCOUNT_TOKEN is not set" });
+    }
+    return createOpClient({ token, origin: signInOrigin(token, signInOrigins), version });
+  }
+
+  return {
+    scheme: "op",
+    parameters: ["attribute", "ssh-format"],
+    timeLimit,
+    parse,
+
+    async read(references, signal) {
+      client ??= connect();
+      try {
+        // The SDK takes long for each request, and one call for all of them.
+        const results = await client.resolveAll(
+          references.map(({ canonical }) => canonical),
+          signal,
+        );
+        return references.map((reference, nth) => read(results[nth], reference, totpSeeds));
+      } catch (thrown) {
+        const failure = thrown instanceof OpFailure ? classify(thrown.message) : thrown;
+        if (!(failure instanceof ClaimcheckError)) throw failure;
+        return references.map(() => failure);
+      }
+    },
+
+    close: async () => client?.close(),
+  };
+}
+
+const name = /^[\w.-](?:[\w. -]*[\w.-])?$/;
+
+function parse(path: string, parameters: ReadonlyMap<string, string>): SecretReference {
+  const shown = `op://${head(path)}`;
+  const refuse = (detail: string) => new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
+  const parts = path.split("/");
+  if (parts.length < 3 || parts.length > 4)
+    throw refuse("write VAULT/ITEM/FIELD or VAULT/ITEM/SECTION/FIELD");
+  if (!parts.every((part) => name.test(part) && part !== "." && part !== "..")) {
+    throw refuse(
+      'a name is letters, digits, blanks, "_", "." and "-"; use the id of what is called otherwise',
+    );
+  }
+  const attribute = parameters.get("attribute");
+  const format = parameters.get("ssh-format");
+  if (attribute !== undefined && attribute !== "otp" && attribute !== "totp") {
+    throw refuse('the one value of "attribute" is "otp"');
+  }
+  if (format !== undefined && format !== "openssh")
+    throw refuse('the one value of "ssh-format" is "openssh"');
+  if (attribute && format) throw refuse("no field has both a one-time password and an SSH key");
+  const query = attribute ? "?attribute=otp" : format ? "?ssh-format=openssh" : "";
+  return { scheme: "op", canonical: `op://${path.toLowerCase()}${query}`, shown };
+}
+
+function read(result: WorkerResult | undefined, { shown }: SecretReference, totpSeeds: boolean): ReadResult {
+  if (!result) return new ClaimcheckError("internal");
+  if ("error" in result) return failureOf(result.error, shown);
+  const { value } = result;
+  if (totpSeeds || !startsLikeSeed(value)) return new Secret(value);
+  value.fill(0);
+  return new ClaimcheckError("provider_denied", {
+    detail: `${shown} is what one-time passwords are made of; ask for ?attribute=otp`,
+  });
+}
+
+const seed = Buffer.from("otpauth://");
+const startsLikeSeed = (value: Uint8Array) => seed.equals(value.subarray(0, seed.length));
+
+/** What the SDK says about one reference. */
+const absent: Readonly<Record<string, string>> = {
+  vaultNotFound: "names no vault that the service account sees",
+  itemNotFound: "names no item",
+  noMatchingSections: "names no section",
+  fieldNotFound: "names no field",
+};
+const unclear: Readonly<Record<string, string>> = {
+  tooManyVaults: "names more than one vault; use an id",
+  tooManyItems: "names more than one item; use an id",
+  tooManyMatchingFields: "names more than one field; name its section",
+  incompatibleTOTPQueryParameterField: "has no one-time password",
+  unableToGenerateTotpCode: "has a one-time password that cannot be reckoned",
+  incompatibleSshKeyQueryParameterField: "is no SSH key",
+  sSHKeyMetadataNotFound: "is no SSH key",
+};
+
+function failureOf(type: string, shown: string): ClaimcheckError {
+  const missing = Object.hasOwn(absent, type) && absent[type];
+  if (missing) return new ClaimcheckError("secret_not_found", { detail: `${shown} ${missing}` });
+  // A vault of which the account may not see the items is "other", without a word why.
+  const why = Object.hasOwn(unclear, type) ? unclear[type] : `cannot be read (${type})`;
+  return new ClaimcheckError("provider_failed", { detail: `${shown} ${why}` });
+}
+
+/** How long nobody asks after the account's limit was reached, or its token refused: asking costs of the limit too. */
+const restTime = 60_000;
+
+/**
+ * The SDK's errors lost their kind on their way through WebAssembly; what is left is the text. None of it is told.
+ * The first that fits counts.
+ */
+const causes: readonly [text: string, failure: () => ClaimcheckError][] = [
+  ["rate limit exceeded", () => failed("provider_busy", "1Password's rate limit is reached", restTime)],
+  ["not authenticated", () => failed("provider_denied", "1Password does not accept the token", restTime)],
+  ["bad credentials", () => failed("provider_denied", "1Password does not accept the token", restTime)],
+  ["service account token", () => failed("provider_denied", "the 1Password token is damaged", restTime)],
+  [
+    "do not have the right permissions",
+    () => new ClaimcheckError("provider_denied", { detail: "the service account may not read that" }),
+  ],
+  ["error sending request", () => failed("provider_unreachable", "1Password")],
+  ["status code in response: 50", () => passing("1Password is not available")],
+  ["internal server error", () => failed("provider_failed", "1Password failed")],
+];
+
+function classify(message: string): ClaimcheckError {
+  const [, make] = causes.find(([text]) => message.includes(text)) ?? [];
+  return make?.() ?? failed("provider_failed", "1Password's answer is not understood");
+}
+
+const failed = (
+  code: "provider_busy" | "provider_denied" | "provider_failed" | "provider_unreachable",
+  detail: string,
+  after?: number,
+) => new SourceFailure(code, { detail, after });
+
+const passing = (detail: string) => new SourceFailure("provider_failed", { detail, again: true });
