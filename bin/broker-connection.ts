@@ -46,6 +46,7 @@ export async function connectRemote(
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
+  const origin = brokerUrl(url);
   const [{ createIdentity }, { createBrokerClient }, accessToken] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
@@ -59,7 +60,7 @@ export async function connectRemote(
     });
   }
   return createBrokerClient({
-    url: brokerUrl(url),
+    url: origin,
     // A redirect would carry the token to wherever an answer says.
     fetch: ((address, init) => fetch(address, { ...init, redirect: "error" })) satisfies Fetch,
     accessToken,
@@ -70,11 +71,11 @@ export async function connectRemote(
 }
 
 function brokerUrl(url: string): string {
-  const { protocol, origin, pathname } = URL.parse(url) ?? {};
-  if ((protocol !== "https:" && protocol !== "http:") || pathname !== "/") {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (!parsed || !["https:", "http:"].includes(parsed.protocol) || parsed.pathname !== "/") {
     throw new Failure("usage", { detail: "--broker takes a URL such as https://broker.example" });
   }
-  return origin as string;
+  return parsed.origin;
 }
 
 async function findToken(environment: NodeJS.ProcessEnv): Promise<string> {
