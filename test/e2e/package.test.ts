@@ -1,6 +1,14 @@
 /** What is published: packed, installed in an empty folder, and run from there. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,15 +27,11 @@ beforeAll(() => {
   execFileSync("npm", ["install", "--no-audit", "--no-fund", archive], { cwd: folder });
 });
 
-/** The Node.js that runs the tests, and the system's own, which may be an older one. */
-const nodes = new Set([process.execPath, ...systemNodes()]);
-
-function systemNodes(): string[] {
-  const folders = (process.env.PATH ?? "").split(":");
-  return folders
-    .map((path) => join(path, "node"))
-    .filter((path) => statSync(path, { throwIfNoEntry: false }));
-}
+/** The Node.js that runs the tests, and those on the path, among which the system's may be an older one. */
+const onPath = (process.env.PATH ?? "").split(":").map((path) => join(path, "node"));
+const nodes = new Set(
+  [process.execPath, ...onPath].filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+);
 
 test.each([...nodes])("the main job runs with %s", async (node) => {
   const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--"];
