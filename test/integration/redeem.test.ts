@@ -460,6 +460,7 @@ describe("an executor believes only its broker", () => {
     ["in another order", (handles) => handles.toReversed()],
     ["of another digest", (handles) => handles.map((handle) => ({ ...handle, digest: "hmac-sha256:x" }))],
     ["fewer than were asked for", (handles) => handles.slice(1)],
+    ["more than were asked for", (handles) => [...handles, ...handles.slice(0, 1)]],
   ])("not values %s, as a store in other hands may have the broker answer", async (_, tamper) => {
     const store = memoryStore();
     const { executor } = await setUp({
@@ -471,7 +472,8 @@ describe("an executor believes only its broker", () => {
         },
       },
     });
-    const handles = await take(executor, "env://API_TOKEN", "env://OTHER");
+    // Equal values, so that only the handles' ids tell the two apart.
+    const handles = await take(executor, "env://API_TOKEN", "env://API_TOKEN");
     await expect(texts(executor, handles)).rejects.toMatchObject({ code: "broker_untrusted" });
   });
 });
