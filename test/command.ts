@@ -5,6 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
 
 /** What setup.sh builds: busybox and nothing else. */
 export const image = "localhost/claimcheck-busybox:latest";
@@ -38,6 +39,8 @@ export function start(args: readonly string[], settings: Settings = {}) {
     },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  // A test that fails leaves nothing running behind that would fail the next one too.
+  onTestFinished(() => void child.kill("SIGKILL"));
   const output = { stdout: "", stderr: "" };
   for (const stream of ["stdout", "stderr"] as const) {
     child[stream].setEncoding("utf8").on("data", (text: string) => {

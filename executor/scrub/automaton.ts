@@ -1,4 +1,4 @@
-// Aho-Corasick over bytes, laid out so that reading on through a pattern touches two bytes a step.
+// Aho-Corasick over bytes, laid out so that a byte costs one load that the next byte has to wait for, or none.
 //
 // Patterns are sorted and put into a trie in that order, so a node's first child is always the next node:
 //
@@ -6,47 +6,90 @@
 //                          │           └─x→ 5
 //                          └─b→ 6 ─c→ 7
 //
-// A node is one 16-bit word in `edges` and one 32-bit word in `links`:
+// A node that does not branch is read as a chain: if the byte is its label, go to the next node, else look again
+// at its link. A node that branches has a row, with the next place for each class of bytes, failures resolved.
 //
-//   edges  15   11 10     9    8        7      0
-//         [ depth ][row ][hit][no chain][ label ]   label: byte of the edge to the first child
+//   place   >= 0  a node without a row
+//           <  0  ~place is where a row begins in `rows`; the root is ~0
 //
-//   hit       some pattern ends here; the longest one is `outs[node]`
-//   no chain  never compare the label: the node is a leaf or has a row
-//   row       the node branches: `links[node]` is where its row of `rows` begins, which has the next node for
-//             each class of bytes, failures resolved
-//   depth     31 stands for 31 and more; depthOf() knows exactly
+//   edges[node]    15   11 10     9    8        7      0
+//   flags         [ depth ][row ][hit][no chain][ label ]
+//                  hit       some pattern ends here; the longest is outs[node]
+//                  no chain  the label is void: the node is a leaf or has a row
+//                  depth     31 stands for 31 and more; depthOf() knows exactly
+//   links[node]    place to look at next if the label does not match, or of the node's own row
+//   rows[~place…]  [ next place for class 0, 1, … width-1 ][ flags ][ node ]
+//                  next places are tagged in their lowest bits: look, if there is a hit or the search has
+//                  fallen back to where it is shallow; shallow
 //
-// Without a row, `links[node]` is where to look next when the label does not match: the failure link, less
-// those nodes that would fail on the same label, and less leaves. A search therefore never rests on a leaf,
-// and the depth of the node it rests on is the length of the longest suffix of what it has read that is a
-// proper prefix of some pattern.
+// A link is the failure link, less those nodes that would fail on the same label, and less leaves. So a search
+// never rests on a leaf, and the depth of the place where it rests is the length of the longest suffix of what
+// was read that is a proper prefix of some pattern.
+//
+// A text that keeps failing from one deep node to the next would follow a link at every byte. Nodes from which
+// that can happen get a row too, as long as there is room: few sets of values have any.
 
 export const HIT = 1 << 9;
 export const ROW = 1 << 10;
 const NO_CHAIN = 1 << 8;
-/** A leaf is a node of which `edge & LEAF_MASK` is LEAF. */
-export const LEAF_MASK = 0x5ff;
-export const LEAF = NO_CHAIN;
 /** Compares a byte with the label and finds `no chain` in the way, in one go. */
 export const CHAIN = 0x1ff;
 export const DEPTH_SHIFT = 11;
-/** Depths from here on look the same in `edges`. */
-export const DEEP = 31;
+/** Depths from here on look the same in the flags. */
+const DEEP = 31;
+/** Depths below this are shallow: too little was matched to keep the filter from trying again. */
+export const SHALLOW = 3;
+/** How much the rows of nodes that do not branch may take, in 4-byte entries. */
+const spareEntries = 1 << 18;
+export const TAG_BITS = 2;
+export const TAG_LOOK = 1;
+export const TAG_SHALLOW = 2;
+/** The root's place. */
+export const ROOT = ~0;
 
 export interface Automaton {
   readonly edges: Uint16Array;
   readonly links: Int32Array;
+  readonly rows: Int32Array;
+  /** Classes of bytes; what follows them in a row begins here. */
+  readonly width: number;
+  /** Byte to its class. Bytes of no pattern share one. */
+  readonly classes: Uint8Array;
   /** Index of the longest pattern that ends at the node; meaningful where `hit` is set. */
   readonly outs: Int32Array;
-  readonly rows: Int32Array;
-  /** Byte to its column in a row. Bytes of no pattern share one. */
-  readonly classes: Uint8Array;
   /** Length of each pattern. */
   readonly lengths: Int32Array;
-  depthOf(node: number): number;
-  /** The bytes on the way to the node, or more of the same pattern; depthOf() says how many count. */
-  spell(node: number): Uint8Array;
+  depthOf(place: number): number;
+  /** A pattern that begins with the bytes on the way to the place; depthOf() says how many they are. */
+  spell(place: number): Uint8Array;
+}
+
+export function isLeaf(flags: number): boolean {
+  return (flags & (NO_CHAIN | ROW)) === NO_CHAIN;
+}
+
+export function flagsOf({ edges, rows, width }: Automaton, place: number): number {
+  return place >= 0 ? edges[place]! : rows[~place + width]!;
+}
+
+/** Index of the longest pattern that ends at a place whose flags say `hit`. */
+export function hitAt({ outs, rows, width }: Automaton, place: number): number {
+  return outs[place >= 0 ? place : rows[~place + width + 1]!]!;
+}
+
+/** Where `byte` leads from `place`; it may be a leaf. */
+export function step({ edges, links, rows, classes }: Automaton, place: number, byte: number): number {
+  let at = place;
+  while (at >= 0) {
+    if ((edges[at]! & CHAIN) === byte) return edges[at + 1]! & ROW ? links[at + 1]! : at + 1;
+    at = links[at]!;
+  }
+  return rows[~at + classes[byte]!]! >> TAG_BITS;
+}
+
+interface Child {
+  readonly byte: number;
+  readonly node: number;
 }
 
 /** Patterns sorted by bytes, none empty, none twice. Time and space are linear in their bytes. */
@@ -59,48 +102,45 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
     longest = Math.max(longest, pattern.length);
   }
 
-  const edges = new Uint16Array(count);
+  const edges = new Uint16Array(count).fill(NO_CHAIN);
   const links = new Int32Array(count);
   const outs = new Int32Array(count);
-  // Pattern i put in the nodes from firsts[i] on, the first of them shared[i] + 1 deep.
+  /** Pattern i put in the nodes from firsts[i] on, the first of them shared[i] + 1 deep. */
   const firsts = new Int32Array(patterns.length);
-  // Children other than the first, as lists by parent, all entries of a list in one chain of `siblings`.
-  const branches = new Map<number, { byte: number; child: number }[]>([[0, []]]);
-  edges.fill(NO_CHAIN);
+  /** Children of the nodes that branch. */
+  const branches = new Map<number, Child[]>([[0, []]]);
   edges[0] = NO_CHAIN | ROW;
 
   const path = new Int32Array(longest + 1);
-  let next = 1;
+  let node = 1;
   for (const [i, pattern] of patterns.entries()) {
-    const start = shared[i]!;
-    firsts[i] = next;
-    for (let depth = start; depth < pattern.length; depth++) {
+    firsts[i] = node;
+    for (let depth = shared[i]!; depth < pattern.length; depth++) {
       const parent = path[depth]!;
       const byte = pattern[depth]!;
-      const siblings = branches.get(parent);
-      if (parent === next - 1 && parent !== 0) edges[parent] = (edges[parent]! & ~CHAIN) | byte;
-      else if (siblings) siblings.push({ byte, child: next });
-      else {
-        branches.set(parent, [
-          { byte: edges[parent]! & 0xff, child: parent + 1 },
-          { byte, child: next },
-        ]);
-        edges[parent] = (edges[parent]! & ~CHAIN) | NO_CHAIN | ROW;
-      }
-      edges[next] = NO_CHAIN | (Math.min(depth + 1, DEEP) << DEPTH_SHIFT);
-      path[depth + 1] = next++;
+      if (parent === node - 1 && parent !== 0) edges[parent] = (edges[parent]! & ~CHAIN) | byte;
+      else branch(parent).push({ byte, node });
+      edges[node] = NO_CHAIN | (Math.min(depth + 1, DEEP) << DEPTH_SHIFT);
+      path[depth + 1] = node++;
     }
     const end = path[pattern.length]!;
     edges[end] = edges[end]! | HIT;
     outs[end] = i;
   }
 
-  const classes = new Uint8Array(256);
-  const width = classify(patterns, classes);
-  const rows = new Int32Array(branches.size * width);
-  linkFailures(edges, links, outs, rows, classes, width, branches);
+  function branch(parent: number): Child[] {
+    let children = branches.get(parent);
+    if (!children) {
+      children = [{ byte: edges[parent]! & 0xff, node: parent + 1 }];
+      branches.set(parent, children);
+      edges[parent] = (edges[parent]! & ~CHAIN) | NO_CHAIN | ROW;
+    }
+    return children;
+  }
 
-  /** Index of the pattern that put the node in. */
+  const { classes, width } = classify(patterns);
+  const rows = linkFailures({ edges, links, outs, classes, width, branches });
+
   function originOf(node: number): number {
     let low = 0;
     for (let high = firsts.length; high - low > 1; ) {
@@ -111,7 +151,10 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
     return low;
   }
 
-  function depthOf(node: number): number {
+  const nodeOf = (place: number) => (place >= 0 ? place : rows[~place + width + 1]!);
+
+  function depthOf(place: number): number {
+    const node = nodeOf(place);
     const depth = edges[node]! >> DEPTH_SHIFT;
     if (depth < DEEP) return depth;
     const origin = originOf(node);
@@ -121,12 +164,13 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
   return {
     edges,
     links,
-    outs,
     rows,
+    width,
     classes,
-    lengths: Int32Array.from(patterns, (p) => p.length),
+    outs,
+    lengths: Int32Array.from(patterns, (pattern) => pattern.length),
     depthOf,
-    spell: (node) => patterns[originOf(node)]!,
+    spell: (place) => patterns[originOf(nodeOf(place))]!,
   };
 }
 
@@ -137,37 +181,45 @@ function commonPrefix(a: Uint8Array, b: Uint8Array): number {
   return i;
 }
 
-/** Fills `classes`, returns how many there are. */
-function classify(patterns: readonly Uint8Array[], classes: Uint8Array): number {
+function classify(patterns: readonly Uint8Array[]) {
   const used = new Uint8Array(256);
   for (const pattern of patterns) for (let i = 0; i < pattern.length; i++) used[pattern[i]!] = 1;
-  const absent = used.includes(0) ? 1 : 0;
-  let width = absent;
+  const classes = new Uint8Array(256);
+  let width = used.includes(0) ? 1 : 0;
   for (let byte = 0; byte < 256; byte++) if (used[byte]) classes[byte] = width++;
-  return width;
+  return { classes, width };
 }
 
-/** Breadth first, so that whatever a failure link leads to is finished when it is needed. */
-function linkFailures(
-  edges: Uint16Array,
-  links: Int32Array,
-  outs: Int32Array,
-  rows: Int32Array,
-  classes: Uint8Array,
-  width: number,
-  branches: Map<number, { byte: number; child: number }[]>,
-) {
+interface Unlinked extends Pick<Automaton, "edges" | "links" | "outs" | "classes" | "width"> {
+  readonly branches: ReadonlyMap<number, Child[]>;
+}
+
+/** Fills `links`, marks the nodes at which a pattern ends that began after the node's, and returns the rows. */
+function linkFailures({ edges, links, outs, classes, width, branches }: Unlinked): Int32Array {
+  const stride = width + 2;
+  const spare = Math.min(edges.length - branches.size, Math.floor(spareEntries / stride));
+  // While it is being built, a row holds nodes, not places: more nodes may get a row later.
+  const rows = new Int32Array((branches.size + spare) * stride);
+  let rowsEnd = 0;
+  const rowsLimit = rows.length;
+  let branchesLeft = branches.size;
+
   const fails = new Int32Array(edges.length);
+  // Breadth first, so that whatever a failure leads to is finished when it is needed. It also puts the rows of
+  // the least deep nodes, which are used most, next to each other.
   const queue = new Int32Array(edges.length);
   let queued = 1;
-  let rowEnd = 0;
 
+  const placeOf = (node: number) => (edges[node]! & ROW ? links[node]! : node);
+
+  /** The node that `byte` leads to. */
   function follow(node: number, byte: number): number {
-    for (let at = node; ; at = links[at]!) {
-      const edge = edges[at]!;
-      if ((edge & CHAIN) === byte) return at + 1;
-      if (edge & ROW) return rows[links[at]! + classes[byte]!]!;
+    let at = placeOf(node);
+    while (at >= 0) {
+      if ((edges[at]! & CHAIN) === byte) return at + 1;
+      at = links[at]!;
     }
+    return rows[~at + classes[byte]!]!;
   }
 
   function visitChild(parent: number, byte: number, child: number) {
@@ -180,41 +232,63 @@ function linkFailures(
     queue[queued++] = child;
   }
 
-  for (let head = 0; head < queued; head++) {
-    const node = queue[head]!;
-    const edge = edges[node]!;
-    // Parents come first in the queue, so `follow` only meets nodes that have their link already.
-    if (edge & ROW) {
-      const row = rowEnd;
-      rowEnd += width;
-      const children = branches.get(node)!;
-      if (node !== 0) inheritRow(fails[node]!, row);
-      links[node] = row;
-      // A child's failure is looked up in rows of nodes that are less deep, never in this one.
-      if (node !== 0) for (const { byte, child } of children) visitChild(node, byte, child);
-      for (const { byte, child } of children) rows[row + classes[byte]!] = child;
-      if (node === 0) for (const { byte, child } of children) visitChild(0, byte, child);
+  function visitRow(node: number, children: readonly Child[]) {
+    const row = rowsEnd;
+    rowsEnd += stride;
+    links[node] = ~row;
+    if (node !== 0) copyRow(fails[node]!, row);
+    for (const { byte, node: child } of children) {
+      // A failure is looked up in the rows of nodes less deep, so this one may be half done.
+      visitChild(node, byte, child);
+      rows[row + classes[byte]!] = child;
+    }
+    rows[row + width] = edges[node]!;
+    rows[row + width + 1] = node;
+  }
+
+  /** Copies where `node` leads to with each class to the row at `to`. */
+  function copyRow(node: number, to: number) {
+    const chained: number[] = [];
+    let at = placeOf(node);
+    for (; at >= 0; at = links[at]!) if (!isLeaf(edges[at]!)) chained.push(at);
+    rows.copyWithin(to, ~at, ~at + width);
+    // The nearest one decides, so it is written last.
+    for (const near of chained.reverse()) rows[to + classes[edges[near]! & 0xff]!] = near + 1;
+  }
+
+  function visit(node: number) {
+    const flags = edges[node]!;
+    if (flags & ROW) {
+      branchesLeft--;
+      visitRow(node, branches.get(node)!);
+      return;
+    }
+    let link = placeOf(fails[node]!);
+    while (link >= 0 && (isLeaf(edges[link]!) || (edges[link]! & CHAIN) === (flags & CHAIN)))
+      link = links[link]!;
+    const linked = link >= 0 ? edges[link]! : rows[~link + width]!;
+    const child = { byte: flags & 0xff, node: node + 1 };
+    if (isLeaf(flags)) links[node] = link;
+    else if (linked >> DEPTH_SHIFT >= SHALLOW && rowsEnd + (branchesLeft + 1) * stride <= rowsLimit) {
+      edges[node] = (flags & ~CHAIN) | NO_CHAIN | ROW;
+      visitRow(node, [child]);
     } else {
-      let link = fails[node]!;
-      while (!(edges[link]! & ROW) && (isLeaf(link) || (edges[link]! & CHAIN) === (edge & CHAIN))) {
-        link = links[link]!;
-      }
       links[node] = link;
-      if (!isLeaf(node)) visitChild(node, edge & 0xff, node + 1);
+      visitChild(node, child.byte, child.node);
     }
   }
 
-  function isLeaf(node: number): boolean {
-    return (edges[node]! & LEAF_MASK) === LEAF;
-  }
+  for (let head = 0; head < queued; head++) visit(queue[head]!);
 
-  /** Copies what `node` would do with each class to `rows[row…]`. */
-  function inheritRow(node: number, row: number) {
-    const labels: number[] = [];
-    let at = node;
-    for (; !(edges[at]! & ROW); at = links[at]!) if (!isLeaf(at)) labels.push(at);
-    rows.copyWithin(row, links[at]!, links[at]! + width);
-    // The nearest one decides, so it is written last.
-    for (const chained of labels.reverse()) rows[row + classes[edges[chained]! & 0xff]!] = chained + 1;
+  for (let row = 0; row < rowsEnd; row += stride) {
+    const depthHere = rows[row + width]! >> DEPTH_SHIFT;
+    for (let entry = row; entry < row + width; entry++) {
+      const node = rows[entry]!;
+      const depth = edges[node]! >> DEPTH_SHIFT;
+      const shallow = depth < SHALLOW;
+      const look = (edges[node]! & HIT) !== 0 || (shallow && depth <= depthHere);
+      rows[entry] = (placeOf(node) << TAG_BITS) | (shallow ? TAG_SHALLOW : 0) | (look ? TAG_LOOK : 0);
+    }
   }
+  return rows.slice(0, rowsEnd);
 }

@@ -2,26 +2,28 @@
 //
 // To the automaton, a wrapped text is two texts: the one with its line breaks, which search.ts reads, and the
 // one without those that wrap.ts found. The second differs from the first only as long as some pattern may
-// reach across a break. So it starts at a break, from the node that the search had reached before it, and is
-// followed byte by byte until its node no longer reaches back to the last break:
+// reach across a break. So it starts at a break, from the place that the search had reached before it, and is
+// followed byte by byte until its place no longer reaches back to the last break:
 //
 //   text       … Y 2 9 y c m V j ↵ d C 1 o b 3 J z Z S 4 …
 //   search     … → → → → → → → → 0 → → → → → → → → → → →
 //   joined                     └───→ → → → → → → idle
 
-import { type Automaton, CHAIN, HIT, LEAF, LEAF_MASK, ROW } from "./automaton.ts";
+import { type Automaton, flagsOf, HIT, hitAt, isLeaf, ROOT, step } from "./automaton.ts";
 import type { OnHit } from "./search.ts";
 
 /** Positions count from the stream's start, line breaks and all. */
 export interface Joined {
+  /** No pattern reaches across a break so far. */
+  idle(): boolean;
   /** Reads `bytes[from, to)`, of which the first has this position. */
   follow(automaton: Automaton, bytes: Uint8Array, from: number, to: number, position: number): void;
-  /** A line break `[start, end)` is to be seen through; the search had reached `node` before it. */
-  cross(automaton: Automaton, node: number, start: number, end: number): void;
+  /** A line break `[start, end)` is to be seen through; the search had reached `reached` before it. */
+  cross(automaton: Automaton, reached: number, start: number, end: number): void;
   /** Where the bytes start that reach across a break, up to `position`, and may still become a hit. */
   heldFrom(automaton: Automaton, position: number): number;
-  /** The same if a break begins at `position` and the search has reached `node`. */
-  heldFromBreak(automaton: Automaton, node: number, position: number): number;
+  /** The same if a break begins at `position` and the search has reached `reached`. */
+  heldFromBreak(automaton: Automaton, reached: number, position: number): number;
   /** Breaks that begin at `position` or after, to cross them again: start and end, one after the other. */
   breaksFrom(position: number): number[];
   /** Forgets everything. */
@@ -31,8 +33,8 @@ export interface Joined {
 }
 
 export function createJoined(onHit: OnHit): Joined {
-  /** 0 is idle. */
-  let node = 0;
+  /** The root is idle. */
+  let place = ROOT;
   /** Known breaks: where each ends, and how many bytes it and all before it have. */
   let ends: number[] = [];
   let sizes: number[] = [];
@@ -59,42 +61,45 @@ export function createJoined(onHit: OnHit): Joined {
     const depth = automaton.depthOf(reached);
     if (depth <= read) return reached;
     const bytes = automaton.spell(reached);
-    let at = 0;
-    for (let i = depth - read; i < depth; i++) at = restOf(automaton, stepTo(automaton, at, bytes[i]!));
+    let at = ROOT;
+    for (let i = depth - read; i < depth; i++) at = rest(automaton, step(automaton, at, bytes[i]!));
     return at;
   }
 
   return {
+    idle: () => place === ROOT,
     follow(automaton, bytes, from, to, position) {
-      if (node === 0) return;
-      const { edges } = automaton;
+      if (place === ROOT) return;
       const since = position - from - lastEnd();
       for (let at = from; at < to; at++) {
-        const byte = bytes[at]!;
-        const chained = (edges[node]! & CHAIN) === byte;
-        node = stepTo(automaton, node, byte);
-        if (edges[node]! & HIT) {
-          const pattern = automaton.outs[node]!;
+        const before = place;
+        place = step(automaton, place, bytes[at]!);
+        // One node further down the chain reaches back just as far as before.
+        let lost = place !== before + 1;
+        if (flagsOf(automaton, place) & HIT) {
+          const pattern = hitAt(automaton, place);
           const length = automaton.lengths[pattern]!;
           const end = position - from + at + 1;
           // A shorter one lies behind the break, where the search finds it.
           if (length > since + at + 1) onHit(startOf(end, length), end, pattern);
-          node = restOf(automaton, node);
-        } else if (chained) continue;
-        if (automaton.depthOf(node) <= since + at + 1) {
-          node = 0;
+          place = rest(automaton, place);
+          lost = true;
+        }
+        if (lost && automaton.depthOf(place) <= since + at + 1) {
+          place = ROOT;
           return;
         }
       }
     },
     cross(automaton, reached, start, end) {
-      if (node === 0) node = sinceBreak(automaton, reached, start);
+      if (place === ROOT) place = sinceBreak(automaton, reached, start);
       sizes.push((sizes.at(-1) ?? forgotten) + end - start);
       ends.push(end);
     },
-    heldFrom: (automaton, position) => (node === 0 ? position : startOf(position, automaton.depthOf(node))),
+    heldFrom: (automaton, position) =>
+      place === ROOT ? position : startOf(position, automaton.depthOf(place)),
     heldFromBreak: (automaton, reached, position) =>
-      startOf(position, automaton.depthOf(node === 0 ? sinceBreak(automaton, reached, position) : node)),
+      startOf(position, automaton.depthOf(place === ROOT ? sinceBreak(automaton, reached, position) : place)),
     breaksFrom(position) {
       return ends.flatMap((end, i) => {
         const size = sizes[i]! - (i === 0 ? forgotten : sizes[i - 1]!);
@@ -102,14 +107,15 @@ export function createJoined(onHit: OnHit): Joined {
       });
     },
     reset() {
-      node = forgotten = 0;
+      place = ROOT;
+      forgotten = 0;
       ends = [];
       sizes = [];
     },
     forget(position) {
       let count = 0;
       while (count < ends.length && ends[count]! <= position) count++;
-      // The last one stays: it says how far back `node` may reach.
+      // The last one stays: it says how far back `place` may reach.
       if (count === ends.length) count--;
       if (count <= 0) return;
       forgotten = sizes[count - 1]!;
@@ -119,16 +125,7 @@ export function createJoined(onHit: OnHit): Joined {
   };
 }
 
-/** The node that `byte` leads to; it may be a leaf. */
-function stepTo({ edges, links, rows, classes }: Automaton, node: number, byte: number): number {
-  for (let at = node; ; at = links[at]!) {
-    const edge = edges[at]!;
-    if ((edge & CHAIN) === byte) return at + 1;
-    if (edge & ROW) return rows[links[at]! + classes[byte]!]!;
-  }
-}
-
-/** Where to rest after `node`: the same unless it is a leaf. */
-function restOf({ edges, links }: Automaton, node: number): number {
-  return (edges[node]! & LEAF_MASK) === LEAF ? links[node]! : node;
+/** Where to rest at `place`: there, unless it is a leaf. */
+function rest(automaton: Automaton, place: number): number {
+  return isLeaf(flagsOf(automaton, place)) ? automaton.links[place]! : place;
 }

@@ -1,12 +1,12 @@
 // Everything that is compiled from a set of values, shared by all streams.
 
 import { type Automaton, buildAutomaton } from "./automaton.ts";
-import { buildFilter, type Filter } from "./filter.ts";
+import { buildFilters, type Filter } from "./filter.ts";
 
 /** Read only, but for wipe(). */
 export interface Matcher {
   readonly automaton: Automaton;
-  readonly filter: Filter | undefined;
+  readonly filters: readonly Filter[];
   /** Pattern to the index of the value it spells; the first one where several share it. */
   readonly owners: Int32Array;
   /** Whether patterns are also found across the line breaks of wrapped base64 (wrap.ts). */
@@ -28,16 +28,16 @@ export function compile(given: readonly Pattern[], seesWraps: boolean): Matcher 
   const unique = sorted.filter(({ bytes }, i) => i === 0 || compareBytes(sorted[i - 1]!.bytes, bytes) !== 0);
   const patterns = unique.map(({ bytes }) => bytes);
   const automaton = buildAutomaton(patterns);
-  const filter = buildFilter(patterns);
+  const filters = buildFilters(patterns);
   return {
     automaton,
-    filter,
+    filters,
     owners: Int32Array.from(unique, ({ owner }) => owner),
     seesWraps,
     wipe() {
       for (const table of [automaton.edges, automaton.links, automaton.outs, automaton.rows]) table.fill(0);
       automaton.classes.fill(0);
-      filter?.grams.fill(0);
+      for (const { grams } of filters) grams.fill(0);
     },
   };
 }

@@ -1,6 +1,7 @@
 // One reading of one stream: searches chunk after chunk, also across the line breaks of wrapped base64, keeps
 // the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
+import { ROOT } from "./automaton.ts";
 import { createJoined } from "./joined.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
@@ -10,6 +11,13 @@ import { findWraps, type LineState } from "./wrap.ts";
 /** The matcher in force. Its owner puts a new one in; readers notice at their next call. */
 export interface Current {
   matcher: Matcher;
+}
+
+/** Where a reader reports what it finds. */
+export interface Listener {
+  readonly onHit: OnHit;
+  /** All hits that begin at `position` or later are about to be reported again, and new ones among them. */
+  onAgain(position: number): void;
 }
 
 export interface Reader {
@@ -29,18 +37,18 @@ export interface Reader {
 
 const noWraps: readonly number[] = [];
 
-export function createReader(current: Current, onHit: OnHit): Reader {
+export function createReader(current: Current, { onHit, onAgain }: Listener): Reader {
   let matcher = current.matcher;
   let cursor = newCursor();
   let held = 0;
   const tail = createTail();
   const line: LineState = { run: 0, cr: false };
   const joined = createJoined(onHit);
-  /** Between chunks: the last byte is a CR that may begin a wrap, and the search had reached `node` before it. */
-  let open: { node: number } | undefined;
+  /** Between chunks: the last byte is a CR that may begin a wrap, and the search had reached `place` before it. */
+  let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
-    if (from < to) search(matcher.automaton, matcher.filter, cursor, bytes, from, to, onHit);
+    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, from, to, onHit);
   }
 
   /** Hits across a break come first, so that those that follow end behind them or lie within. */
@@ -57,7 +65,7 @@ export function createReader(current: Current, onHit: OnHit): Reader {
     let next = 0;
     if (open) {
       if (wraps[0] === -1) {
-        joined.cross(automaton, open.node, base - 1, base + 1);
+        joined.cross(automaton, open.place, base - 1, base + 1);
         searchTo(bytes, 0, 1);
         at = 1;
         next = 2;
@@ -68,13 +76,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
       const start = wraps[next]!;
       const end = wraps[next + 1]!;
       searchBoth(bytes, at, start);
-      joined.cross(automaton, cursor.node, base + start, base + end);
+      joined.cross(automaton, cursor.place, base + start, base + end);
       searchTo(bytes, start, end);
       at = end;
     }
     if (openEnd) {
       searchBoth(bytes, at, bytes.length - 1);
-      open = { node: cursor.node };
+      open = { place: cursor.place };
       at = bytes.length - 1;
       searchTo(bytes, at, bytes.length);
     } else searchBoth(bytes, at, bytes.length);
@@ -82,13 +90,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
 
   function updateHeld() {
     const { automaton } = matcher;
-    const { position, node } = cursor;
+    const { position, place } = cursor;
     const from = open
-      ? joined.heldFromBreak(automaton, open.node, position - 1)
+      ? joined.heldFromBreak(automaton, open.place, position - 1)
       : joined.heldFrom(automaton, position);
     // A CR alone is no beginning of anything: something must stand before it.
     const reach = open && from === position - 1 ? 0 : position - from;
-    held = Math.max(automaton.depthOf(node), reach);
+    held = Math.max(automaton.depthOf(place), reach);
     joined.forget(position - held);
   }
 
@@ -99,11 +107,13 @@ export function createReader(current: Current, onHit: OnHit): Reader {
     const bytes = tail.bytes();
     const from = cursor.position - bytes.length;
     const wraps = joined.breaksFrom(from).map((position) => position - from);
-    const openEnd = open !== undefined;
-    open = undefined;
+    const openEnd = open !== undefined && bytes.length > 0;
+    // If nothing was held, nothing stands before the CR that a pattern could begin with.
+    open = open && bytes.length === 0 ? { place: ROOT } : undefined;
     joined.reset();
     cursor = newCursor(from);
-    searchWrapped(bytes, wraps, openEnd);
+    onAgain(from);
+    if (bytes.length > 0) searchWrapped(bytes, wraps, openEnd);
     updateHeld();
     tail.keep(new Uint8Array(0), held);
   }
@@ -117,6 +127,11 @@ export function createReader(current: Current, onHit: OnHit): Reader {
       refresh();
       if (chunk.length === 0) return;
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
+      if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
+        search(matcher.automaton, matcher.filters, cursor, chunk, 0, chunk.length, onHit);
+        held = matcher.automaton.depthOf(cursor.place);
+        return;
+      }
       searchWrapped(chunk, wraps, line.cr);
       updateHeld();
     },

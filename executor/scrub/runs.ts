@@ -1,7 +1,9 @@
 /** A set of positions as runs, in ascending order. Runs that touch are one. */
 export interface Runs {
-  /** Adds `[start, end)`. Ends must not descend from call to call. Amortized O(1). */
+  /** Adds `[start, end)`, which must not end before the last run begins. Amortized O(1). */
   add(start: number, end: number): void;
+  /** Drops the runs that begin at `position` or later. */
+  dropFrom(position: number): void;
   readonly empty: boolean;
   /** The first run. */
   start(): number;
@@ -27,6 +29,12 @@ export function createRuns(): Runs {
       }
       starts.push(from);
       ends.push(to);
+    },
+    dropFrom(position) {
+      while (starts.length > first && starts.at(-1)! >= position) {
+        starts.pop();
+        ends.pop();
+      }
     },
     start: () => starts[first]!,
     end: () => ends[first]!,

@@ -92,7 +92,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
   function expand(added: readonly Uint8Array[]): Pattern[] {
     return added.flatMap((value, index) => {
       const owner = count + index;
-      if (!withForms) return [{ bytes: value.slice(), owner }];
+      if (!withForms) return [{ bytes: new Uint8Array(value), owner }];
       const trimmed = trimSpace(toByteString(value));
       if (trimmed.length === 0) return [];
       if (trimmed.length < shortest) {
@@ -115,12 +115,24 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
 
   function finder(): Finder {
     let hits: Hit[] = [];
-    const reader = createReader(current, (start, end, pattern) => {
-      hits.push({ start, end, value: current.matcher.owners[pattern]! });
+    /** Values of which the hits so far were reported. */
+    let known = count;
+    let again = false;
+    const reader = createReader(current, {
+      onHit(start, end, pattern) {
+        const value = current.matcher.owners[pattern]!;
+        if (!again || value >= known) hits.push({ start, end, value });
+      },
+      onAgain() {
+        again = true;
+      },
     });
     return {
       push(chunk) {
         hits = [];
+        reader.refresh();
+        again = false;
+        known = count;
         reader.read(chunk);
         reader.keep(chunk);
         return hits;

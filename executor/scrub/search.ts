@@ -1,19 +1,36 @@
 // The search: which patterns end where, byte by byte, whatever the chunks.
 //
-// Two gears. In the first, the filter moves a window over the text. When the window may hold the start of a
+// Two gears. In the first, a filter moves a window over the text. When the window may hold the start of a
 // pattern, the automaton takes over at the window's start and reads byte by byte. It gives back as soon as
 // it has read more bytes than the square of its depth: what it has to give up, `depth` bytes that the
 // filter will see again, is then small against what was read, so the work stays linear in the text.
 //
-// At the end of a chunk the automaton has read all of it, so that `node` alone says what came before.
+// At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
-import { type Automaton, CHAIN, DEEP, DEPTH_SHIFT, HIT, LEAF, LEAF_MASK, ROW } from "./automaton.ts";
-import { DISTANCE, type Filter, MULTIPLIER, STARTS } from "./filter.ts";
+import {
+  type Automaton,
+  CHAIN,
+  DEPTH_SHIFT,
+  flagsOf,
+  HIT,
+  hitAt,
+  isLeaf,
+  ROOT,
+  ROW,
+  SHALLOW,
+  TAG_BITS,
+  TAG_LOOK,
+  TAG_SHALLOW,
+} from "./automaton.ts";
+import { type Filter, skip } from "./filter.ts";
+
+/** Below this many bytes, making a view costs more than it gains. */
+const worthAView = 1024;
 
 /** What the search of one stream has to remember. */
 export interface Cursor {
-  /** The automaton's node; its depth is the number of bytes to hold back. */
-  node: number;
+  /** Where the automaton rests; the depth of that place is the number of bytes to hold back. */
+  place: number;
   /** Bytes read since the stream began. */
   position: number;
   /** Where the last hit ended, so that a byte read twice is not reported twice. */
@@ -29,65 +46,71 @@ export interface Cursor {
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
 export function newCursor(position = 0): Cursor {
-  return { node: 0, position, lastEnd: -1, steps: 0 };
+  return { place: ROOT, position, lastEnd: -1, steps: 0 };
 }
 
 /** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
 export function search(
   automaton: Automaton,
-  filter: Filter | undefined,
+  filters: readonly Filter[],
   cursor: Cursor,
   bytes: Uint8Array,
   from: number,
   to: number,
   onHit: OnHit,
 ): void {
-  const { edges, links, rows, classes } = automaton;
+  if (automaton.lengths.length === 0) {
+    cursor.position += to - from;
+    return;
+  }
   const base = cursor.position - from;
-  const window = filter ? filter.window : 0;
-  let node = cursor.node;
+  const view =
+    to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [first, second] = filters;
+  const window = Math.max(first?.window ?? 0, second?.window ?? 0);
+  const giveBack = first ? SHALLOW : 0;
+  // Where each filter last saw something; it has to look again only from behind that place.
+  let seen = -1;
+  let seenToo = -1;
+  let place = cursor.place;
   let steps = 0;
   let at = from;
   for (;;) {
-    if (node === 0 && filter !== undefined && at + window <= to) {
-      const start = skip(filter, bytes, at, to);
-      steps += looks;
-      at = start;
+    if (place === ROOT && first !== undefined && at + window <= to) {
+      if (seen < at) {
+        seen = skip(first, bytes, view, at, to);
+        steps += seen - at + 1;
+      }
+      if (second !== undefined && seenToo < at) {
+        seenToo = skip(second, bytes, view, at, to);
+        steps += seenToo - at + 1;
+      }
+      at = second === undefined ? seen : Math.min(seen, seenToo);
     }
     const entered = at;
-    let edge = edges[node]!;
     while (at < to) {
-      const byte = bytes[at++]!;
-      if ((edge & CHAIN) === byte) {
-        edge = edges[++node]!;
-        if (!(edge & HIT)) continue;
-      } else {
-        while (!(edge & ROW) && (edge & CHAIN) !== byte) {
-          node = links[node]!;
-          edge = edges[node]!;
-          steps++;
-        }
-        node = edge & ROW ? rows[links[node]! + classes[byte]!]! : node + 1;
-        edge = edges[node]!;
-      }
-      if (edge & HIT) {
+      at = walk(automaton, place, bytes, at, to);
+      place = reached;
+      steps += linksFollowed;
+      let flags = flagsOf(automaton, place);
+      if (flags & HIT) {
         const end = base + at;
         if (end > cursor.lastEnd) {
-          const pattern = automaton.outs[node]!;
+          const pattern = hitAt(automaton, place);
           cursor.lastEnd = end;
           onHit(end - automaton.lengths[pattern]!, end, pattern);
         }
         // Rest on the longest proper prefix: a finished leaf is none.
-        if ((edge & LEAF_MASK) === LEAF) {
-          node = links[node]!;
-          edge = edges[node]!;
+        if (isLeaf(flags)) {
+          place = automaton.links[place]!;
+          flags = flagsOf(automaton, place);
         }
       }
-      const depth = edge >> DEPTH_SHIFT;
-      if (depth * depth < at - entered && depth < DEEP && at - depth + window <= to && filter !== undefined) {
+      const depth = flags >> DEPTH_SHIFT;
+      if (depth < giveBack && depth * depth < at - entered && at - depth + window <= to) {
         steps += at - entered;
         at -= depth;
-        node = 0;
+        place = ROOT;
         break;
       }
     }
@@ -96,49 +119,54 @@ export function search(
       break;
     }
   }
-  cursor.node = node;
+  cursor.place = place;
   cursor.position = base + to;
   cursor.steps += steps;
 }
 
-/** How often the last `skip` looked at the text. */
-let looks = 0;
+/** Where the last walk() ended, and how many links it followed. */
+let reached = ROOT;
+let linksFollowed = 0;
 
-/** First place in `bytes[from, to)` where a pattern may begin, or where less than a window is left. */
-function skip(filter: Filter, bytes: Uint8Array, from: number, to: number): number {
-  const { grams, shift, window, gram } = filter;
-  const before = window - gram;
-  const stride = before + 1;
-  const last = to - gram;
-  let at = from + before;
-  let count = 0;
-  while (at <= last) {
-    count++;
-    const word =
-      gram === 4
-        ? bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-        : bytes[at]! | (bytes[at + 1]! << 8);
-    const found = grams[Math.imul(word, MULTIPLIER) >>> shift]!;
-    if (found === 0) {
-      at += stride;
-      continue;
+/**
+ * Reads `bytes[from, to)` from `place` on, until a pattern ends or it has fallen back to a shallow place; returns what is left to
+ * read. Nothing is called in this loop and nothing written, so the engine can keep the tables in registers.
+ */
+function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
+  const { edges, links, rows, classes } = automaton;
+  let place = from;
+  let at = start;
+  let followed = 0;
+  read: while (at < to) {
+    let byte = bytes[at++]!;
+    let tags = TAG_LOOK;
+    if (place >= 0) {
+      // Down the chain, then along the links.
+      let flags = edges[place]!;
+      while ((flags & CHAIN) === byte) {
+        flags = edges[++place]!;
+        if (flags & ROW) place = links[place]!;
+        if (flags & HIT) break read;
+        if (at === to || flags & ROW) continue read;
+        byte = bytes[at++]!;
+      }
+      do {
+        place = links[place]!;
+        followed++;
+      } while (place >= 0 && (edges[place]! & CHAIN) !== byte);
+      if (place >= 0) {
+        flags = edges[++place]!;
+        if (flags & ROW) place = links[place]!;
+        if (flags & HIT) break;
+        continue;
+      }
+      tags = TAG_LOOK | TAG_SHALLOW;
     }
-    const distance = (found & DISTANCE) - 1;
-    if (distance > 0) {
-      at += distance;
-      continue;
-    }
-    const start = at - before;
-    const first =
-      gram === 4
-        ? bytes[start]! | (bytes[start + 1]! << 8) | (bytes[start + 2]! << 16) | (bytes[start + 3]! << 24)
-        : bytes[start]! | (bytes[start + 1]! << 8);
-    if (grams[Math.imul(first, MULTIPLIER) >>> shift]! & STARTS) {
-      looks = count;
-      return start;
-    }
-    at++;
+    const next = rows[~place + classes[byte]!]!;
+    place = next >> TAG_BITS;
+    if (next & tags) break;
   }
-  looks = count;
-  return at - before;
+  reached = place;
+  linksFollowed = followed;
+  return at;
 }

@@ -31,7 +31,8 @@ export interface ScrubStream {
 
 export function createStream(current: Current): ScrubStream {
   const runs = createRuns();
-  let reader = createReader(current, runs.add);
+  const listener = { onHit: runs.add, onAgain: runs.dropFrom };
+  let reader = createReader(current, listener);
   /** All before this went out or vanished. */
   let shown = 0;
   /** End of the last run whose mask went out. */
@@ -111,7 +112,7 @@ export function createStream(current: Current): ScrubStream {
       if (reader.held() > harmless) runs.add(read - reader.held(), read);
       const rest = shown < read ? render(nothing, read) : nothing;
       reader.tail.wipe();
-      reader = createReader(current, runs.add);
+      reader = createReader(current, listener);
       while (!runs.empty) runs.shift();
       shown = 0;
       hiddenTo = -1;

@@ -4,9 +4,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { image, printed, start } from "../command.ts";
-import { filesContaining, processesContaining, remains, until } from "../host.ts";
+import { filesContaining, mounts, processesContaining, remains, runs, until } from "../host.ts";
 
 /** A value that nothing else on this host contains, and the forms that a file could have it in. */
 function uniqueSecret() {
@@ -26,6 +27,9 @@ test("while the container runs, the value is in no file and on no command line",
   await printed(running, "ready");
 
   expect(await filesContaining(forms)).toEqual([]);
+  expect(mounts()).toEqual([]);
+  // Nor where only the supervisor sees it: it was unlinked before the command's first instruction.
+  expect(await filesContaining(forms, [`/proc/${findSupervisor()}/root${runs}`])).toEqual([]);
   expect(processesContaining("cmdline", value)).toEqual([]);
   // In nobody's environment but the command's own, which the user gave it, and the container's.
   const holders = processesContaining("environ", value).map(commandOf);
@@ -65,10 +69,7 @@ test("kill -9 of the executor, at moments all over a run, leaves neither the val
 test("kill -9 of the supervisor ends the container, and the next run sweeps up", async () => {
   const running = start([...args, useAndSleep], { env: { API_TOKEN: "x".repeat(43) } });
   await printed(running, "ready");
-  const [supervisor] = processesContaining("cmdline", "supervisor.pl").filter(
-    (pid) => commandOf(pid) === "perl",
-  );
-  process.kill(supervisor as number, "SIGKILL");
+  process.kill(findSupervisor(), "SIGKILL");
   const { code, stderr } = await running.finished;
   expect(code).toBe(125);
   expect(stderr).toMatch(/\[runtime_failed\]\n$/);
@@ -112,9 +113,11 @@ test("neither the command nor what it starts leaves a core file or wakes a core 
   await until(() => remains().length === 0);
 });
 
+function findSupervisor(): number {
+  return processesContaining("cmdline", "supervisor.pl").find((pid) => commandOf(pid) === "perl") as number;
+}
+
 function commandOf(pid: number): string {
-  return execFileSync("ps", ["-o", "comm=", "-p", String(pid)])
-    .toString()
-    .trim()
-    .replace(/^(node|MainThread)$/, "node");
+  const name = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  return name === "MainThread" ? "node" : name;
 }

@@ -1,0 +1,266 @@
+// The scrubber's speed, beside a plain copy and beside other programs on the same bytes.
+//
+//   node bench/scrub.ts [MiB of log, default 32] [rounds, default 7]
+//
+// Each round measures everything once, one after the other, so that whatever else the machine does hits all of
+// them; printed is the median of the rounds. Figures in MB/s say something about one machine only; those with
+// a % are parts of a copy (Uint8Array.set of the same chunks) and of the same rounds, which travel better.
+
+import { pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { createScrubber, type Scrubber } from "../executor/scrub/scrubber.ts";
+import { ciLog, dice, tokens } from "./ci-log.ts";
+import { findPeers, writeSecrets } from "./peers.ts";
+
+const counts = [1, 10, 100, 500, 1000, 5000];
+const chunkSize = 32 << 10;
+
+interface Input {
+  readonly chunks: readonly Uint8Array[];
+  readonly size: number;
+}
+
+function inChunks(bytes: Uint8Array, size = chunkSize): Input {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += size) chunks.push(bytes.subarray(at, at + size));
+  return { chunks, size: bytes.length };
+}
+
+function inLines(bytes: Uint8Array): Input {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0x0a, at) + 1 || bytes.length;
+    chunks.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return { chunks, size: bytes.length };
+}
+
+/** `size` bytes drawn from `parts`, in chunks. */
+function mixed(parts: readonly Uint8Array[], size: number): Input {
+  const roll = dice(5);
+  const out = new Uint8Array(size);
+  for (let at = 0; at < size; ) {
+    const part = parts[roll(parts.length)]!;
+    out.set(part.subarray(0, size - at), at);
+    at += part.length;
+  }
+  return inChunks(out);
+}
+
+const bytes = (text: string) => Buffer.from(text, "latin1");
+
+function twoLetters(count: number, length: () => number, seed: number): Uint8Array[] {
+  const roll = dice(seed);
+  return Array.from({ length: count }, () =>
+    Uint8Array.from({ length: length() }, () => 0x61 + (roll(4096) & 1)),
+  );
+}
+
+/** What makes searches slow, for a number of secrets. */
+function hostile(count: number, size: number): { name: string; scrubber: Scrubber; input: Input }[] {
+  const secrets = tokens(count);
+  const letterRuns = Array.from({ length: count }, (_, i) =>
+    bytes(`${"a".repeat(16 + (i % 1000))}${String(i).padStart(5, "b")}`),
+  );
+  const roll = dice(11);
+  const binary = twoLetters(count, () => 16 + roll(25), 3);
+  const literal = { forms: false };
+  const wrapped = secrets.slice(0, 1000).map((secret) => {
+    const text = Buffer.concat([secret.subarray(0, -1), bytes("!"), secret.subarray(0, -1), secret]).toString(
+      "base64",
+    );
+    return bytes(`${text.replace(/.{76}/g, "$&\n")}\n`);
+  });
+  return [
+    {
+      name: "near misses",
+      scrubber: createScrubber(secrets, literal),
+      input: mixed(
+        secrets.map((secret) => secret.subarray(0, -1)),
+        size,
+      ),
+    },
+    {
+      name: "one letter",
+      scrubber: createScrubber(letterRuns, literal),
+      input: inChunks(bytes("a".repeat(size))),
+    },
+    {
+      name: "two letters",
+      scrubber: createScrubber(binary, literal),
+      input: mixed(
+        twoLetters(64, () => 997, 17),
+        size,
+      ),
+    },
+    { name: "nothing but secrets", scrubber: createScrubber(secrets, literal), input: mixed(secrets, size) },
+    ...(count <= 1000
+      ? [{ name: "wrapped base64", scrubber: createScrubber(secrets), input: mixed(wrapped, size) }]
+      : []),
+  ];
+}
+
+function scrubSpeed(scrubber: Scrubber, { chunks, size }: Input): number {
+  const stream = scrubber.stream();
+  const start = performance.now();
+  for (const chunk of chunks) stream.push(chunk);
+  stream.end();
+  return size / 1e3 / (performance.now() - start);
+}
+
+function copySpeed({ chunks, size }: Input): number {
+  const target = new Uint8Array(chunkSize);
+  const start = performance.now();
+  for (const chunk of chunks) target.set(chunk);
+  return size / 1e3 / (performance.now() - start);
+}
+
+function median(figures: readonly number[]): number {
+  return [...figures].sort((a, b) => a - b)[figures.length >> 1]!;
+}
+
+interface Row {
+  readonly name: string;
+  /** By count of secrets; undefined is not measured. */
+  readonly cells: ((() => number) | undefined)[];
+}
+
+function measure(rows: readonly Row[], rounds: number): number[][] {
+  const figures = rows.map(({ cells }) => cells.map((): number[] => []));
+  for (let round = 0; round < rounds; round++) {
+    for (const [r, { cells }] of rows.entries()) {
+      for (const [c, cell] of cells.entries()) if (cell) figures[r]![c]!.push(cell());
+    }
+  }
+  return figures.map((row) => row.map(median));
+}
+
+function table(title: string, rows: readonly Row[], figures: readonly number[][], copy?: number) {
+  console.log(`\n${title}`);
+  console.log(`${"secrets".padEnd(30)}${counts.map((count) => String(count).padStart(13)).join("")}`);
+  for (const [r, { name }] of rows.entries()) {
+    const cells = figures[r]!.map((speed) => {
+      if (speed === undefined) return "".padStart(13);
+      const digits = speed < 10 ? 1 : 0;
+      return (
+        copy ? `${speed.toFixed(digits)} ${((100 * speed) / copy).toFixed(1)}%` : speed.toFixed(digits)
+      ).padStart(13);
+    });
+    console.log(`${name.padEnd(30)}${cells.join("")}`);
+  }
+}
+
+/** Time, and memory still held after a full collection: by JavaScript objects and by array buffers. */
+function compileCost(secrets: readonly Uint8Array[]): { ms: number; megabytes: number } {
+  setFlagsFromString("--expose-gc");
+  const gc: () => void = runInNewContext("gc");
+  const used = () => {
+    gc();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  const before = used();
+  const kept = createScrubber(secrets);
+  const megabytes = (used() - before) / 1e6;
+  const times: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    const start = performance.now();
+    createScrubber(secrets);
+    times.push(performance.now() - start);
+  }
+  kept.wipe();
+  return { ms: median(times), megabytes };
+}
+
+export async function run(mebibytes = 32, rounds = 7): Promise<void> {
+  const log = Buffer.from(ciLog(mebibytes << 20));
+  const large = inChunks(log);
+  const lines = inLines(log);
+  const perLine = log.length / lines.chunks.length;
+  const raw = counts.map((count) => createScrubber(tokens(count), { forms: false }));
+  const all = counts.map((count) => createScrubber(tokens(count)));
+  const shortMix = [4, 6, 8, 16].map((length) =>
+    createScrubber([...tokens(90), ...tokens(10, 9, length)], { forms: false }),
+  );
+
+  const logRows: Row[] = [
+    { name: "copy", cells: [() => copySpeed(large)] },
+    { name: "secrets as they are", cells: raw.map((scrubber) => () => scrubSpeed(scrubber, large)) },
+    { name: "in all forms", cells: all.map((scrubber) => () => scrubSpeed(scrubber, large)) },
+    { name: "in all forms, a line a chunk", cells: all.map((scrubber) => () => scrubSpeed(scrubber, lines)) },
+    { name: "as they are, a line a chunk", cells: raw.map((scrubber) => () => scrubSpeed(scrubber, lines)) },
+  ];
+  const logFigures = measure(logRows, rounds);
+  const copy = logFigures[0]![0]!;
+  table(
+    `CI log, ${mebibytes} MiB in 32 KiB chunks, ${perLine.toFixed(0)} bytes a line; MB/s and % of the copy`,
+    logRows,
+    logFigures,
+    copy,
+  );
+
+  const shortFigures = measure(
+    [{ name: "short", cells: shortMix.map((scrubber) => () => scrubSpeed(scrubber, large)) }],
+    rounds,
+  )[0]!;
+  console.log("\nCI log, 100 secrets as they are, 10 of them short; MB/s and % of the copy");
+  for (const [i, length] of [4, 6, 8, 16].entries()) {
+    const speed = shortFigures[i]!;
+    console.log(
+      `  ${length} bytes`.padEnd(30) +
+        `${speed.toFixed(0)} ${((100 * speed) / copy).toFixed(1)}%`.padStart(13),
+    );
+  }
+
+  const hostileSets = counts.map((count) => hostile(count, (mebibytes << 20) / 8));
+  const hostileRows: Row[] = hostileSets[0]!.map(({ name }, i) => ({
+    name,
+    cells: hostileSets.map((set) => {
+      const one = set[i];
+      return one && (() => scrubSpeed(one.scrubber, one.input));
+    }),
+  }));
+  table("hostile inputs, MB/s and % of the copy", hostileRows, measure(hostileRows, rounds), copy);
+
+  console.log("\ncompiling secrets in all forms; memory is heapUsed + arrayBuffers after a full collection");
+  for (const count of [100, 500]) {
+    const { ms, megabytes } = compileCost(tokens(count));
+    console.log(
+      `  ${count} secrets`.padEnd(30) + `${ms.toFixed(0)} ms ${megabytes.toFixed(1)} MB`.padStart(13),
+    );
+  }
+
+  const { peers, missing, folder, close } = findPeers(log);
+  try {
+    const files = counts.map((count) => writeSecrets(folder, tokens(count)));
+    const peerRows: Row[] = [
+      logRows[1]!,
+      ...peers.map(({ name, measure }) => ({
+        name,
+        // One command of sed a secret: beyond 100 a round would take minutes.
+        cells: files.map((file, i) =>
+          name.startsWith("sed") && counts[i]! > 100 ? undefined : () => measure(file),
+        ),
+      })),
+    ];
+    const peerFigures = measure(peerRows, Math.min(rounds, 3));
+    table("beside others: the same log, secrets as they are, MB/s", peerRows, peerFigures);
+    console.log("\ntimes faster than each");
+    for (const [r, { name }] of peerRows.entries()) {
+      if (r === 0) continue;
+      const times = peerFigures[r]!.map((speed, c) =>
+        (speed === undefined ? "" : (peerFigures[0]![c]! / speed).toFixed(1)).padStart(13),
+      );
+      console.log(`${name.padEnd(30)}${times.join("")}`);
+    }
+    for (const sentence of missing) console.log(`not measured: ${sentence}`);
+  } finally {
+    close();
+  }
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await run(Number(process.argv[2] ?? 32), Number(process.argv[3] ?? 7));
+}
