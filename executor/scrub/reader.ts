@@ -2,6 +2,7 @@
 // the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
 import { ROOT } from "./automaton.ts";
+import { viewOf } from "./filter.ts";
 import { createJoined } from "./joined.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
@@ -41,6 +42,8 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let matcher = current.matcher;
   let cursor = newCursor();
   let held = 0;
+  /** Of the chunk that is being read. */
+  let view: DataView | undefined;
   const tail = createTail();
   const line: LineState = { run: 0, cr: false };
   const joined = createJoined(onHit);
@@ -48,7 +51,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
-    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, from, to, onHit);
+    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, view, from, to, onHit);
   }
 
   /**
@@ -115,6 +118,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
     joined.reset();
     cursor = newCursor(from);
     onAgain(from);
+    view = viewOf(bytes);
     if (bytes.length > 0) searchWrapped(bytes, wraps, openEnd);
     updateHeld();
     tail.keep(new Uint8Array(0), held);
@@ -128,9 +132,10 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
     read(chunk) {
       refresh();
       if (chunk.length === 0) return;
+      view = viewOf(chunk);
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
       if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
-        search(matcher.automaton, matcher.filters, cursor, chunk, 0, chunk.length, onHit);
+        search(matcher.automaton, matcher.filters, cursor, chunk, view, 0, chunk.length, onHit);
         held = matcher.automaton.depthOf(cursor.place);
         return;
       }

@@ -24,9 +24,6 @@ import {
 } from "./automaton.ts";
 import { type Filter, skip } from "./filter.ts";
 
-/** Below this many bytes, making a view costs more than it gains. */
-const worthAView = 1024;
-
 /** What the search of one stream has to remember. */
 export interface Cursor {
   /** Where the automaton rests; the depth of that place is the number of bytes to hold back. */
@@ -49,12 +46,13 @@ export function newCursor(position = 0): Cursor {
   return { place: ROOT, position, lastEnd: -1, steps: 0 };
 }
 
-/** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
+/** Reads `bytes[from, to)`, with viewOf(bytes), and leaves the cursor at its end. Hits come in ascending order of their ends. */
 export function search(
   automaton: Automaton,
   filters: readonly Filter[],
   cursor: Cursor,
   bytes: Uint8Array,
+  view: DataView | undefined,
   from: number,
   to: number,
   onHit: OnHit,
@@ -64,8 +62,6 @@ export function search(
     return;
   }
   const base = cursor.position - from;
-  const view =
-    to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [first, second] = filters;
   const window = Math.max(first?.window ?? 0, second?.window ?? 0);
   const giveBack = first ? SHALLOW : 0;
