@@ -33,8 +33,8 @@ export interface Cursor {
   /** Where the last hit ended, so that a byte read twice is not reported twice. */
   lastEnd: number;
   /**
-   * Basic steps so far (bytes the automaton read, links it followed, looks of the filter). For the test that
-   * shows them to be linear.
+   * Upper bound of the basic steps so far (bytes the automaton read, links it followed, looks of the filters),
+   * for the test that shows them to be linear.
    */
   steps: number;
 }
@@ -46,7 +46,10 @@ export function newCursor(position = 0): Cursor {
   return { place: ROOT, position, lastEnd: -1, steps: 0 };
 }
 
-/** Reads `bytes[from, to)`, with viewOf(bytes), and leaves the cursor at its end. Hits come in ascending order of their ends. */
+/**
+ * Reads `bytes[from, to)` and leaves the cursor at its end; `view` is viewOf(bytes). Hits come in ascending order of
+ * their ends.
+ */
 export function search(
   automaton: Automaton,
   filters: readonly Filter[],
@@ -125,8 +128,9 @@ let reached = ROOT;
 let linksFollowed = 0;
 
 /**
- * Reads `bytes[from, to)` from `place` on, until a pattern ends or it has fallen back to a shallow place; returns what is left to
- * read. Nothing is called in this loop and nothing written, so the engine can keep the tables in registers.
+ * Reads `bytes[start, to)` from a place on, until a pattern ends or it has fallen back to where it is shallow, and
+ * returns where it stopped. Nothing is called in this loop and nothing written, so that the engine can keep the
+ * tables in registers.
  */
 function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
   const { edges, links, rows, classes } = automaton;
