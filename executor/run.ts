@@ -125,12 +125,11 @@ function buildScrubber(
   redeemed: readonly RedeemedValue[],
   credentials: readonly string[],
 ): Scrubber {
-  const values = [
-    ...redeemed.map(({ value }) => value.expose()),
-    ...credentials.map((credential) => Buffer.from(credential)),
-  ];
+  const values = redeemed.map(({ value }) => value.expose());
+  // Their letters are the same in a URL, in JSON and in a shell, so that other forms would only cost time.
+  const literals = credentials.map((credential) => Buffer.from(credential));
   try {
-    return createScrubber(values, { shortValues: masked ? shortSecrets : "show" });
+    return createScrubber(values, { shortValues: masked ? shortSecrets : "show", literals });
   } catch (cause) {
     if (!(cause instanceof ScrubberError)) throw cause;
     const name = step.secretVariables[cause.index]?.name;
