@@ -12,15 +12,16 @@ export async function connectEmbedded(
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
-  const [{ createLocalBroker }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
+  const [local, { inProcessFetch }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
     await Promise.all([
       import("./local-broker.ts"),
+      import("./in-process.ts"),
       import("./root-key.ts"),
       import("../executor/identity.ts"),
       import("../executor/broker-client.ts"),
     ]);
   const [broker, identity] = await Promise.all([
-    createLocalBroker({
+    local.createLocalBroker({
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
       environment,
@@ -33,7 +34,7 @@ export async function connectEmbedded(
   ]);
   return createBrokerClient({
     url: embeddedUrl,
-    fetch: (url, init) => broker.app.request(url, init),
+    fetch: inProcessFetch(broker.app),
     accessToken: broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
