@@ -6,8 +6,31 @@ import { stateFolder } from "./environment.ts";
 /** Only a name: nothing listens there. */
 const embeddedUrl = "http://claimcheck.embedded";
 
+export interface BrokerOptions {
+  /** A broker's URL; CLAIMCHECK_BROKER counts too. */
+  readonly broker?: string;
+  /** The embedded broker's audit log. */
+  readonly audit?: string;
+}
+
+/** @throws {Failure} `usage` when the options do not go together. */
+export async function connect(
+  { broker, audit }: BrokerOptions,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<BrokerClient> {
+  const url = broker ?? environment.CLAIMCHECK_BROKER;
+  if (!url) return connectEmbedded(audit, environment, signal);
+  if (audit) {
+    throw new Failure("usage", {
+      detail: "--audit is for the embedded broker; the one at --broker has its own log",
+    });
+  }
+  return connectRemote(url, environment, signal);
+}
+
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
-export async function connectEmbedded(
+async function connectEmbedded(
   auditFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
@@ -42,7 +65,7 @@ export async function connectEmbedded(
   });
 }
 
-export async function connectRemote(
+async function connectRemote(
   url: string,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
