@@ -1,7 +1,7 @@
 /**
  * HTTP to a broker in the same process. Node.js loads its own Headers, Request and Response at their first use, which
- * takes as long as everything else that an embedded broker does for a run; what Hono and our client use of them fits
- * on this page. Only the embedded command puts these in their place, and nothing else in it speaks HTTP.
+ * was the largest single cost of a cold command; what Hono and our client use of them fits on this page. Only the
+ * embedded command puts these in their place, and nothing else in it speaks HTTP.
  */
 import type { BrokerApp } from "../broker/app.ts";
 import type { Fetch } from "../executor/broker-client.ts";
