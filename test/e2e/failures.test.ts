@@ -68,7 +68,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
   ["a folder", ["run", image, "/etc"], "command_not_executable", 126, /: \/etc \[/],
   [
     "--audit and --broker",
-    ["run", "--audit", "x", "--broker", "http://localhost", image],
+    ["run", "--audit", "x", "--broker", "http://localhost", ...withSecret("env://A").slice(1)],
     "usage",
     125,
     /own log/,

@@ -26,7 +26,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/redemption|broker\/(keys|resolver)|executor\/(bundle|run))\.ts$/,
+    /^(shared\/redemption|broker\/(keys|resolver)|executor\/(bundle|output))\.ts$/,
   ],
 ];
 
