@@ -138,6 +138,13 @@ function scrub(secrets: readonly string[], text: string): string {
   return Buffer.concat([scrubber.push(bytes(text)), scrubber.end()]).toString("latin1");
 }
 
+test("of several failures the nearest decides", () => {
+  // After "zabc", x continues both "abc" and "c".
+  expect(
+    scrub(["zabcp-longer", "zabcq-longer", "abcx1-tail", "bcy-other1", "cx-another"], "zabcx1-tail"),
+  ).toBe("z***");
+});
+
 test("no secret is in the output", () => {
   fc.assert(
     fc.property(material, ({ secrets, text }) => {
