@@ -28,10 +28,11 @@ const printed: [form: string, value: string, text: string, left: string][] = [
   // printf hunter2 | xxd -p; Go's %X
   ["hex", "hunter2z", "68756e746572327a", "***"],
   ["hex", "hunter2z", "68756E746572327A", "***"],
-  // jq @uri; Go url.QueryEscape; URLSearchParams; encodeURIComponent; encodeURI; Python quote; lower-case digits
+  // jq @uri; Go url.QueryEscape; URLSearchParams; old PHP's urlencode; encodeURIComponent; encodeURI; Python quote; lower-case digits
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2Fw%2Ard~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2Fw%2Ard~+x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2Fw*rd%7E+x", "***"],
+  ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2Fw%2Ard%7E+x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2Fw*rd~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p@ss/w*rd~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss/w%2Ard~%20x", "***"],
