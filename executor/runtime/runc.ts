@@ -140,6 +140,11 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     abandon(): void {
       orders.end();
     },
+
+    /** The same for a supervisor that does not listen, because the runtime it waits for hangs. The next run sweeps up. */
+    destroy(): void {
+      child.kill("SIGKILL");
+    },
   };
 }
 
