@@ -33,7 +33,7 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
       env: environment,
     });
     const fail = (cause?: unknown) =>
-      reject(new Failure("unsupported_host", { detail: "prlimit failed", cause }));
+      reject(new Failure("unsupported_host", { detail: "prlimit, of util-linux, cannot be run", cause }));
     prlimit.on("error", fail);
     prlimit.on("exit", (code) => (code === 0 ? resolve() : fail()));
   });
@@ -160,7 +160,8 @@ async function explain(step: string, stderr: Readable): Promise<Failure> {
   if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
-  return new Failure("runtime_failed", { detail: `${step}: ${reason || "no reason was given"}` });
+  const detail = `${step}: ${reason || "no reason was given"}`;
+  return new Failure(step === "create" ? "runtime_failed" : "state_unusable", { detail });
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */

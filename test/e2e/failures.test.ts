@@ -1,4 +1,6 @@
 /** Bad input and bad luck: one line, a code, the right exit code, no value and no stack trace. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
@@ -150,4 +152,21 @@ test("help is an answer; nothing at all is told how to ask", async () => {
     expect(finished.stdout).toContain("Usage: claimcheck");
   }
   expect(await claimcheck([])).toMatchObject({ code: 125, stdout: "" });
+});
+
+test.each([
+  ["full", "size=8k,nr_inodes=5", /No space left on device/],
+  ["read-only", "ro", /cannot be made/],
+])("a state folder whose disk is %s", async (_, options, says) => {
+  const folder = "/var/lib/claimcheck";
+  mkdirSync(folder, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder]);
+  try {
+    const { code, stdout, stderr } = await claimcheck(["run", image, "true"]);
+    expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
+    expect(stderr).toMatch(/^claimcheck: .*\[state_unusable\]\n$/);
+    expect(stderr).toMatch(says);
+  } finally {
+    execFileSync("umount", [folder]);
+  }
 });
