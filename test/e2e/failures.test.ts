@@ -170,3 +170,11 @@ test.each([
     execFileSync("umount", [folder]);
   }
 });
+
+test("what the runtime says of a failure is masked like the output", async () => {
+  const env = { API_TOKEN: "a-value-that-is-no-command" };
+  const finished = await claimcheck([...withSecret("env://API_TOKEN").slice(0, -1), env.API_TOKEN], { env });
+  expect(finished.stderr).toBe(
+    "claimcheck: The command does not exist in the image: *** [command_not_found]\n",
+  );
+});
