@@ -96,13 +96,19 @@ interface Seams {
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
+  /** Instead of the one that all others share. */
+  readonly rootKey?: Secret;
 }
 
-type Tenant = "acme" | "rival";
-
-interface Who {
+interface Token {
   readonly principal?: string;
-  readonly tenant?: Tenant;
+  readonly tenant?: "acme" | "rival";
+  /** In seconds. */
+  readonly lifetime?: number;
+  readonly audience?: string;
+}
+
+interface Who extends Pick<Token, "principal" | "tenant"> {
   readonly identity?: Identity;
   /** Stands between the client and the broker. */
   readonly proxy?: (forward: Fetch) => Fetch;
@@ -123,7 +129,7 @@ export async function startBroker(seams: Seams = {}) {
   /** Every answer that left the broker, headers included. */
   const answers: string[] = [];
   const [keys, acme, rival] = await Promise.all([
-    createKeys(rootKey()),
+    createKeys(seams.rootKey ?? rootKey()),
     throwawayIssuer("acme"),
     throwawayIssuer("rival"),
   ]);
@@ -146,8 +152,8 @@ export async function startBroker(seams: Seams = {}) {
     return response;
   };
 
-  const token = (principal = "ci", tenant: Tenant = "acme", lifetime = 3600): Promise<string> =>
-    (tenant === "acme" ? acme : rival).token(principal, brokerUrl, lifetime);
+  const token = ({ principal = "ci", tenant = "acme", lifetime = 3600, audience = brokerUrl }: Token = {}) =>
+    (tenant === "acme" ? acme : rival).token(principal, audience, lifetime);
 
   return {
     app,
@@ -174,9 +180,9 @@ export async function startBroker(seams: Seams = {}) {
       return this.send("POST", route, body, { authorization, dpop: await prove() });
     },
 
-    async executor({ principal, tenant, identity, proxy }: Who = {}): Promise<Executor> {
+    async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
-      const accessToken = await token(principal, tenant);
+      const accessToken = await token(who);
       const client = createBrokerClient({
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,
