@@ -15,6 +15,15 @@ const copyBeside: Plugin = {
   },
 };
 
+const heavy = "vault-libraries";
+
+/** What few runs need is kept out of the file that all of them load. */
+const keepApart: Plugin = {
+  name: "keep-apart",
+  resolveId: (source) =>
+    source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.cjs`, external: true } : undefined,
+};
+
 // The command is one CommonJS file, which starts sooner than the same code as ECMAScript modules. What is imported
 // dynamically is still evaluated only then.
 export default defineConfig([
@@ -23,7 +32,21 @@ export default defineConfig([
     platform: "node",
     transform: { target: "node20.19" },
     output: { file: "dist/main.cjs", format: "cjs", codeSplitting: false, minify: true },
-    plugins: [copyBeside],
+    plugins: [copyBeside, keepApart],
+  },
+  {
+    input: `broker/providers/${heavy}.ts`,
+    platform: "node",
+    transform: { target: "node20.19" },
+    output: { file: `dist/${heavy}.cjs`, format: "cjs", minify: true },
+  },
+  {
+    // A thread has a file of its own. The SDK reads its WebAssembly beside itself, so it stays where npm puts it.
+    input: "broker/providers/op-worker.ts",
+    platform: "node",
+    external: "@1password/sdk",
+    transform: { target: "node20.19" },
+    output: { file: "dist/op-worker.js", minify: true },
   },
   {
     input: "executor/scrub/scrubber.ts",

@@ -35,19 +35,26 @@ async function connectEmbedded(
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
-  const [local, { inProcessFetch }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
-    await Promise.all([
-      import("./local-broker.ts"),
-      import("./in-process.ts"),
-      import("./root-key.ts"),
-      import("../executor/identity.ts"),
-      import("../executor/broker-client.ts"),
-    ]);
+  const [
+    local,
+    { userProviders },
+    { inProcessFetch },
+    { loadRootKey },
+    { createIdentity },
+    { createBrokerClient },
+  ] = await Promise.all([
+    import("./local-broker.ts"),
+    import("./providers.ts"),
+    import("./in-process.ts"),
+    import("./root-key.ts"),
+    import("../executor/identity.ts"),
+    import("../executor/broker-client.ts"),
+  ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
-      environment,
+      providers: userProviders(environment),
       auditFile,
       rule: "embedded: this user's own secrets",
       tokenLifetime: 60 * 60,

@@ -1,5 +1,6 @@
 /** claimcheck broker: serves the broker over HTTP. */
 import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../shared/secret.ts";
@@ -10,6 +11,8 @@ interface Options {
   dev?: boolean;
   listen: string;
   env?: string[];
+  fileRoot?: string[];
+  command?: string[];
   audit?: string;
 }
 
@@ -18,26 +21,32 @@ export function brokerCommand(): Command {
     .description("Serve a broker.")
     .option("--dev", "for trying out: memory store, throw-away keys and issuer; prints a token")
     .option("--listen <HOST:PORT>", "where to listen", "127.0.0.1:7878")
-    .option("--env <NAME>", "let env:// read this variable (repeatable)", (name, names: string[] = []) => [
-      ...names,
-      name,
-    ])
+    .option("--env <NAME>", "let env:// read this variable (repeatable)", collect)
+    .option("--file-root <FOLDER>", "let file:// read what lies in this folder (repeatable)", collect)
+    .option("--command <COMMAND>", "let cmd:// run exactly this command (repeatable)", collect)
     .option("--audit <FILE>", "write down every decision")
     .action(serve);
 }
 
-async function serve({ dev, listen, env = [], audit }: Options): Promise<void> {
+const collect = (each: string, before: string[] = []) => [...before, each];
+
+async function serve({ dev, listen, env = [], fileRoot = [], command = [], audit }: Options): Promise<void> {
   if (!dev) throw new Failure("usage", { detail: "only --dev exists so far" });
   const [host, port] = splitAddress(listen);
   const url = `http://${listen}`;
-  const [{ createLocalBroker }, { serve: listenOn }] = await Promise.all([
+  const [{ createLocalBroker }, { allowedProviders }, { serve: listenOn }] = await Promise.all([
     import("./local-broker.ts"),
+    import("./providers.ts"),
     import("@hono/node-server"),
   ]);
   const broker = await createLocalBroker({
     url,
     rootKey: new Secret(randomBytes(32)),
-    environment: Object.fromEntries(env.map((name) => [name, process.env[name]])),
+    providers: allowedProviders(process.env, {
+      variables: env,
+      roots: fileRoot.map((folder) => resolve(folder)),
+      commands: command,
+    }),
     auditFile: audit,
     rule: "dev: everything",
     tokenLifetime: day,
@@ -48,7 +57,7 @@ async function serve({ dev, listen, env = [], audit }: Options): Promise<void> {
   });
   const server = listenOn({ fetch: broker.app.fetch, hostname: host, port }, () => {
     process.stderr.write(
-      "claimcheck: a broker for trying out; whoever has the token below gets every secret of --env\n",
+      "claimcheck: a broker for trying out; whoever has the token below gets every secret that it reads\n",
     );
     process.stdout.write(
       `export CLAIMCHECK_BROKER=${url}\n` +

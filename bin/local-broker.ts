@@ -9,7 +9,7 @@ import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createPolicy, type Rule } from "../broker/policy.ts";
-import { envProvider } from "../broker/providers/env.ts";
+import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import { Failure } from "../executor/failure.ts";
@@ -19,8 +19,7 @@ interface Settings {
   /** Where it will be reached. */
   readonly url: string;
   readonly rootKey: Secret;
-  /** The variables that `env://` finds. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly providers: readonly Provider[];
   readonly auditFile: string | undefined;
   /** What the audit log calls the rule by which everything is allowed. */
   readonly rule: string;
@@ -52,11 +51,12 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
     secrets: ["**"],
     limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },
   };
+  const resolver = createResolver(settings.providers);
   const app = createApp({
     url,
     authenticate: createAuthenticator([issuer], url),
     policy: createPolicy([allowed]),
-    resolver: createResolver([envProvider(settings.environment)]),
+    resolver,
     keys,
     store: memoryStore(),
     audit,
@@ -66,7 +66,9 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
     app,
     accessToken: await token(user, url, settings.tokenLifetime),
     keyThumbprints: keys.jwks.keys.map(({ kid }) => kid),
-    close: () => audit.close(),
+    close: async () => {
+      await Promise.all([audit.close(), resolver.close()]);
+    },
   };
 }
 

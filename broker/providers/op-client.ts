@@ -37,7 +37,6 @@ export function createOpClient(settings: WorkerSettings): OpClient {
       execArgv: [],
     });
     const started: Thread = { worker, waiting: new Map() };
-    worker.unref();
     worker.on("message", (answer: WorkerAnswer) => started.waiting.get(answer.id)?.(answer));
     // Without a listener, a panic there would end the process here. The exit that follows says it all.
     worker.on("error", () => {});
@@ -49,6 +48,8 @@ export function createOpClient(settings: WorkerSettings): OpClient {
       });
       for (const settle of started.waiting.values()) settle(failure);
     });
+    // After the listeners, which would take it back: an idle thread keeps no command from ending.
+    worker.unref();
     return started;
   }
 

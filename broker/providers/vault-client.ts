@@ -15,7 +15,7 @@ export interface VaultServer {
   /** Such as https://vault.example:8200, with or without a path. */
   readonly address: string;
   /** Certificates to trust instead of the system's, PEM. */
-  readonly ca?: string | undefined;
+  readonly ca?: (() => Promise<string>) | undefined;
 }
 
 export interface VaultCall {
@@ -56,14 +56,16 @@ interface TransportRequest {
 }
 
 export async function createVaultClient({ address, ca }: VaultServer): Promise<VaultClient> {
-  const [{ default: nodeVault }, { Pool: UndiciPool }] = await Promise.all([
-    import("node-vault"),
-    import("undici"),
+  const [{ nodeVault, Pool }, trusted] = await Promise.all([
+    import("./vault-libraries.ts"),
+    ca?.().catch((cause: NodeJS.ErrnoException) => {
+      throw new SourceFailure("provider_failed", { detail: `VAULT_CACERT cannot be read (${cause.code})` });
+    }),
   ]);
   const { origin, pathname } = new URL(address);
-  const pool = new UndiciPool(origin, {
+  const pool = new Pool(origin, {
     connections: 16,
-    connect: { timeout: connectTime, ...(ca !== undefined && { ca }) },
+    connect: { timeout: connectTime, ...(trusted !== undefined && { ca: trusted }) },
   });
   const vault = nodeVault({
     endpoint: `${origin}${pathname.replace(/\/$/, "")}`,

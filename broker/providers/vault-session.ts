@@ -65,7 +65,7 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
 
   async function fetchLease(): Promise<Lease> {
     if (logIn.method === "token") {
-      const given = leaseOf(await logIn.token(), 0);
+      const given = leaseOf(await logIn.token().catch(unreadable), 0);
       current = given;
       wake(adoptionTime, () => void adopt(given));
       return given;
@@ -194,10 +194,11 @@ const leaseOf = (token: string, seconds: number): Lease => ({
 
 async function credentials(logIn: Exclude<LogIn, { method: "token" }>): Promise<object> {
   if (logIn.method === "approle") return { role_id: logIn.roleId, secret_id: logIn.secretId };
-  const jwt = await logIn.jwt().catch((cause: NodeJS.ErrnoException) => {
-    throw new ClaimcheckError("provider_failed", {
-      detail: `the token for the Vault log-in cannot be read (${cause.code})`,
-    });
+  return { role: logIn.role, jwt: await logIn.jwt().catch(unreadable) };
+}
+
+function unreadable(cause: NodeJS.ErrnoException): never {
+  throw new ClaimcheckError("provider_failed", {
+    detail: `the token for Vault cannot be read (${cause.code})`,
   });
-  return { role: logIn.role, jwt };
 }

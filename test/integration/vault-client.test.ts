@@ -231,7 +231,7 @@ describe("the client", () => {
 
   test("trusts the certificates that it is given", async () => {
     const { address, ca } = await startTlsServer();
-    const client = await createVaultClient({ address, ca });
+    const client = await createVaultClient({ address, ca: async () => ca });
     onTestFinished(() => client.close());
     expect(await client.read("a", call())).toEqual({});
   });

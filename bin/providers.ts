@@ -1,0 +1,64 @@
+/**
+ * Which secrets a broker of this host reads, and with which credentials. The libraries behind vault:// and op://
+ * are loaded when the first such secret is asked for.
+ */
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { cmdProvider } from "../broker/providers/cmd.ts";
+import { envProvider } from "../broker/providers/env.ts";
+import { fileProvider } from "../broker/providers/file.ts";
+import { opProvider } from "../broker/providers/op.ts";
+import type { Provider } from "../broker/providers/provider.ts";
+import { vaultProvider } from "../broker/providers/vault.ts";
+import manifest from "../package.json" with { type: "json" };
+import { vaultServer } from "./vault-server.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Everything that the user may read by himself: for a broker that nobody else can reach. */
+export function userProviders(environment: Environment): Provider[] {
+  const workingDirectory = process.cwd();
+  return [
+    envProvider(environment),
+    fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
+    cmdProvider({ commands: "any", environment, workingDirectory }),
+    ...managers(environment, { looseMounts: true }),
+  ] as Provider[];
+}
+
+interface Allowed {
+  readonly variables: readonly string[];
+  readonly roots: readonly string[];
+  readonly commands: readonly string[];
+}
+
+/** What others may read of this host: of its variables, files and commands nothing that is not listed. */
+export function allowedProviders(environment: Environment, allowed: Allowed): Provider[] {
+  const { PATH = "/usr/bin:/bin", HOME = "/" } = environment;
+  return [
+    envProvider(Object.fromEntries(allowed.variables.map((name) => [name, environment[name]]))),
+    fileProvider({ roots: allowed.roots, home: homedir(), workingDirectory: process.cwd() }),
+    cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
+    ...managers(environment, { looseMounts: false }),
+  ] as Provider[];
+}
+
+function managers(environment: Environment, { looseMounts }: { looseMounts: boolean }) {
+  const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
+  const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
+  const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
+  return [
+    opProvider({
+      token: environment.OP_SERVICE_ACCOUNT_TOKEN,
+      signInOrigins: (environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
+      version: manifest.version,
+    }),
+    vaultProvider({
+      server: vaultServer(environment, { read, tokenFile: join(homedir(), ".vault-token") }),
+      namespace: either("NAMESPACE")?.replace(/^\/+|\/+$/g, ""),
+      ...(prefix && { prefix }),
+      looseMounts,
+    }),
+  ];
+}
