@@ -21,7 +21,7 @@ const heavy = "vault-libraries";
 const keepApart: Plugin = {
   name: "keep-apart",
   resolveId: (source) =>
-    source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.cjs`, external: true } : undefined,
+    source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.js`, external: true } : undefined,
 };
 
 // The command is one CommonJS file, which starts sooner than the same code as ECMAScript modules. What is imported
@@ -38,7 +38,8 @@ export default defineConfig([
     input: `broker/providers/${heavy}.ts`,
     platform: "node",
     transform: { target: "node20.19" },
-    output: { file: `dist/${heavy}.cjs`, format: "cjs", minify: true },
+    // As a module: from a CommonJS file, Node.js would find no names in it.
+    output: { file: `dist/${heavy}.js`, minify: true },
   },
   {
     // A thread has a file of its own. The SDK reads its WebAssembly beside itself, so it stays where npm puts it.

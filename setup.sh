@@ -56,7 +56,9 @@ export PATH
 # Sets `missing` to the Debian packages whose program is not on the PATH.
 list_missing() {
   missing=
-  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox; do
+  pairs="runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox"
+  [ "$level" = tests ] && pairs="$pairs openssl:openssl"
+  for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
   done
 }
@@ -100,6 +102,7 @@ install_openbao() {
   [ -x .tools/openbao/bin/bao ] && return
   command -v bao >/dev/null && return
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    command -v apt-get >/dev/null || fail "no apt-get here; install python3 with venv, or OpenBao itself"
     echo "setup: apt-get install python3-venv" >&2
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2

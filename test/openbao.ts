@@ -100,8 +100,12 @@ export type Fault = (logged: Logged, response: ServerResponse) => boolean;
 
 export type FaultProxy = Awaited<ReturnType<typeof startProxy>>;
 
-/** What stands between a client and a server: everything passes, and is logged, unless there is a fault. */
-export async function startProxy(target: string) {
+/**
+ * What stands between a client and a server: everything passes, and is logged, unless there is a fault.
+ *
+ * @param distance how long a request is under way, in milliseconds; for measuring.
+ */
+export async function startProxy(target: string, distance = 0) {
   const requests: Logged[] = [];
   let fault: Fault = () => false;
 
@@ -111,6 +115,7 @@ export async function startProxy(target: string) {
     const { method = "", url = "", headers } = incoming;
     const logged = { method, path: url, headers, body: Buffer.concat(chunks).toString() };
     requests.push(logged);
+    if (distance > 0) await new Promise((resolve) => setTimeout(resolve, distance));
     if (fault(logged, response)) return;
     // The path goes on as it came: no URL parser in between.
     const { hostname, port } = new URL(target);

@@ -31,7 +31,7 @@ export function cmdProvider(settings: Settings): Provider<CommandReference> {
   return {
     scheme: "cmd",
     batchSize: 1,
-    concurrency: 4,
+    concurrency: 16,
     timeLimit,
 
     parse(command) {

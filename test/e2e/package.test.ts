@@ -14,6 +14,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
+import { startOnePassword } from "../onepassword.ts";
+import { startBao } from "../openbao.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-package-"));
@@ -41,6 +43,42 @@ test.each([...nodes])("the main job runs with %s", async (node) => {
     node,
   });
   expect(finished).toEqual({ code: 0, stdout: "this is the secret: ***\n", stderr: "" });
+});
+
+test.each([...nodes])("what is loaded only for op:// and vault:// is there, with %s", async (node) => {
+  const [onePassword, bao] = await Promise.all([
+    startOnePassword({ Infra: { Database: [{ label: "password", value: "from-op" }] } }),
+    startBao(),
+  ]);
+  const mount = await bao.mount("package", 2);
+  await bao.call("POST", `${mount}/data/app`, { data: { token: "from-vault" } });
+  const uris = ["A=op://infra/database/password", `B=vault://${mount}/app.token`];
+  const variables = uris.flatMap((uri) => ["--secret-env", uri]);
+  const finished = await claimcheck(
+    [
+      "run",
+      ...variables,
+      image,
+      "--",
+      "sh",
+      "-c",
+      '[ "$A $B" = "$1" ] && echo same',
+      "sh",
+      "from-op from-vault",
+    ],
+    {
+      env: {
+        OP_SERVICE_ACCOUNT_TOKEN: onePassword.token(),
+        CLAIMCHECK_OP_SIGN_IN_ORIGINS: onePassword.origin,
+        VAULT_ADDR: bao.address,
+        VAULT_TOKEN: bao.token,
+      },
+      entry: join(installed, "dist", "claimcheck.js"),
+      node,
+    },
+  );
+  expect(finished).toEqual({ code: 0, stdout: "same\n", stderr: "" });
+  await Promise.all([onePassword.close(), bao.close()]);
 });
 
 test("npm puts the command on the path", () => {
@@ -84,9 +122,11 @@ test("nothing is in it but what is needed to run", () => {
     "README.md",
     "dist/claimcheck.js",
     "dist/main.cjs",
+    "dist/op-worker.js",
     "dist/scrubber.js",
     "dist/supervisor.pl",
     "dist/types/…",
+    "dist/vault-libraries.js",
     "package.json",
   ]);
 });
