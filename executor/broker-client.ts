@@ -71,7 +71,8 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
     const believed: jose.JWK[] = [];
     for (const jwk of jwks.data?.keys ?? []) {
-      if (pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk))) believed.push(jwk);
+      if (jwk.use === "sig" && pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk)))
+        believed.push(jwk);
     }
     if (believed.length === 0)
       throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
