@@ -71,7 +71,8 @@ async function launch(folder: string, port: number): Promise<ChildProcess> {
     dir: folder,
     save: "",
     appendonly: "no",
-    "enable-debug-command": "local",
+    // A replica is filled at once, not after others may have asked too.
+    "repl-diskless-sync-delay": 0,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn("redis-server", flags, { stdio: ["ignore", "pipe", "inherit"] });

@@ -10,7 +10,8 @@
  *
  * A handle counts only in the `life` of the server's memory in which it was put. Otherwise a server that lost its
  * last writes would bring spent handles back: the process that was killed and restarted has another run id, and a
- * replica that took over, or a server that was filled from another one, another replication id.
+ * replica that took over, or a server that was filled from another one, another replication id. (That changes too
+ * when the first replica joins and an hour after the last one left: open handles are void then, which is safe.)
  */
 
 const shared = `
