@@ -99,7 +99,11 @@ interface Seams {
   /** The root key before the current one, and others. */
   readonly rotation?: Rotation;
   readonly rootKey?: Secret;
+  /** Those of another broker, for one that is its replica. */
+  readonly issuers?: readonly [acme: ThrowawayIssuer, rival: ThrowawayIssuer];
 }
+
+type ThrowawayIssuer = Awaited<ReturnType<typeof throwawayIssuer>>;
 
 type Tenant = "acme" | "rival";
 
@@ -127,8 +131,8 @@ export async function startBroker(seams: Seams = {}) {
   const answers: string[] = [];
   const [keys, acme, rival] = await Promise.all([
     createKeys(seams.rootKey ?? rootKey(), seams.rotation),
-    throwawayIssuer("acme"),
-    throwawayIssuer("rival"),
+    seams.issuers?.[0] ?? throwawayIssuer("acme"),
+    seams.issuers?.[1] ?? throwawayIssuer("rival"),
   ]);
   const store = seams.store ?? memoryStore();
   const app = createApp({
@@ -159,6 +163,7 @@ export async function startBroker(seams: Seams = {}) {
     audit,
     log,
     answers,
+    issuers: [acme, rival] as const,
     token,
 
     /** One request over HTTP; a body that is no string is sent as JSON. */
