@@ -53,7 +53,7 @@ export PATH
 # Sets `missing` to the Debian packages whose program is not on the PATH.
 list_missing() {
   missing=
-  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox redis-server:redis-server; do
+  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox redis-server:redis-server openssl:openssl; do
     command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
   done
 }

@@ -134,7 +134,7 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
     /**
      * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
      *
-     * @throws {Failure} `broker_refused` when any of them is not good.
+     * @throws {Failure} the broker's refusal, when any of them is not good.
      */
     async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<void> {
       const first = handles[0];

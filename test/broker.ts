@@ -163,6 +163,7 @@ export async function startBroker(seams: Seams = {}) {
     audit,
     log,
     answers,
+    fetch,
     issuers: [acme, rival] as const,
     token,
 
