@@ -42,7 +42,7 @@ export async function redeem(
     const allowed = await authorise(broker, caller, redemption, handles);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
-    released = allowed.map(({ rule }, index) => ({ handle: taken.handles[index] as OpenHandle, rule }));
+    released = taken.handles.map((handle, index) => ({ handle, rule: allowed[index]?.rule ?? "" }));
   } catch (thrown) {
     return refused(thrown);
   }

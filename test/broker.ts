@@ -96,20 +96,25 @@ interface Seams {
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
+  /** Instead of the one that all others share. */
+  readonly rootKey?: Secret;
   /** The root key before the current one, and others. */
   readonly rotation?: Rotation;
-  readonly rootKey?: Secret;
   /** Those of another broker, for one that is its replica. */
   readonly issuers?: readonly [acme: ThrowawayIssuer, rival: ThrowawayIssuer];
 }
 
 type ThrowawayIssuer = Awaited<ReturnType<typeof throwawayIssuer>>;
 
-type Tenant = "acme" | "rival";
-
-interface Who {
+interface Token {
   readonly principal?: string;
-  readonly tenant?: Tenant;
+  readonly tenant?: "acme" | "rival";
+  /** In seconds. */
+  readonly lifetime?: number;
+  readonly audience?: string;
+}
+
+interface Who extends Pick<Token, "principal" | "tenant"> {
   readonly identity?: Identity;
   /** Stands between the client and the broker. */
   readonly proxy?: (forward: Fetch) => Fetch;
@@ -153,8 +158,8 @@ export async function startBroker(seams: Seams = {}) {
     return response;
   };
 
-  const token = (principal = "ci", tenant: Tenant = "acme", lifetime = 3600): Promise<string> =>
-    (tenant === "acme" ? acme : rival).token(principal, brokerUrl, lifetime);
+  const token = ({ principal = "ci", tenant = "acme", lifetime = 3600, audience = brokerUrl }: Token = {}) =>
+    (tenant === "acme" ? acme : rival).token(principal, audience, lifetime);
 
   return {
     app,
@@ -206,9 +211,9 @@ export async function startBroker(seams: Seams = {}) {
       return wrapValue(new Secret(Buffer.from(value)), { iss: brokerUrl, accessToken, ...item }, key);
     },
 
-    async executor({ principal, tenant, identity, proxy }: Who = {}): Promise<Executor> {
+    async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
-      const accessToken = await token(principal, tenant);
+      const accessToken = await token(who);
       const client = createBrokerClient({
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,

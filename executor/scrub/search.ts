@@ -1,9 +1,10 @@
 // The search: which patterns end where, byte by byte, whatever the chunks.
 //
 // Two gears. In the first, a filter moves a window over the text. When the window may hold the start of a
-// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back as soon as
-// it has read more bytes than the square of its depth: what it has to give up, `depth` bytes that the
-// filter will see again, is then small against what was read, so the work stays linear in the text.
+// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back when it has
+// fallen to a depth below 3 and has read more bytes than the square of that depth: what it gives up, `depth`
+// bytes that the filter will see again, is then small against what was read, so the work stays linear in the
+// text. And it is shorter than any pattern that a filter looks for, so no hit is found twice.
 //
 // At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
@@ -24,20 +25,15 @@ import {
 } from "./automaton.ts";
 import { type Filter, skip } from "./filter.ts";
 
-/** Below this many bytes, making a view costs more than it gains. */
-const worthAView = 1024;
-
 /** What the search of one stream has to remember. */
 export interface Cursor {
   /** Where the automaton rests; the depth of that place is the number of bytes to hold back. */
   place: number;
   /** Bytes read since the stream began. */
   position: number;
-  /** Where the last hit ended, so that a byte read twice is not reported twice. */
-  lastEnd: number;
   /**
-   * Basic steps so far (bytes the automaton read, links it followed, looks of the filter). For the test that
-   * shows them to be linear.
+   * Upper bound of the basic steps so far (bytes the automaton read, links it followed, looks of the filters),
+   * for the test that shows them to be linear.
    */
   steps: number;
 }
@@ -46,15 +42,19 @@ export interface Cursor {
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
 export function newCursor(position = 0): Cursor {
-  return { place: ROOT, position, lastEnd: -1, steps: 0 };
+  return { place: ROOT, position, steps: 0 };
 }
 
-/** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
+/**
+ * Reads `bytes[from, to)` and leaves the cursor at its end; `view` is viewOf(bytes). Hits come in ascending order of
+ * their ends.
+ */
 export function search(
   automaton: Automaton,
   filters: readonly Filter[],
   cursor: Cursor,
   bytes: Uint8Array,
+  view: DataView | undefined,
   from: number,
   to: number,
   onHit: OnHit,
@@ -64,8 +64,6 @@ export function search(
     return;
   }
   const base = cursor.position - from;
-  const view =
-    to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [first, second] = filters;
   const window = Math.max(first?.window ?? 0, second?.window ?? 0);
   const giveBack = first ? SHALLOW : 0;
@@ -94,12 +92,9 @@ export function search(
       steps += linksFollowed;
       let flags = flagsOf(automaton, place);
       if (flags & HIT) {
+        const pattern = hitAt(automaton, place);
         const end = base + at;
-        if (end > cursor.lastEnd) {
-          const pattern = hitAt(automaton, place);
-          cursor.lastEnd = end;
-          onHit(end - automaton.lengths[pattern]!, end, pattern);
-        }
+        onHit(end - automaton.lengths[pattern]!, end, pattern);
         // Rest on the longest proper prefix: a finished leaf is none.
         if (isLeaf(flags)) {
           place = automaton.links[place]!;
@@ -129,8 +124,9 @@ let reached = ROOT;
 let linksFollowed = 0;
 
 /**
- * Reads `bytes[from, to)` from `place` on, until a pattern ends or it has fallen back to a shallow place; returns what is left to
- * read. Nothing is called in this loop and nothing written, so the engine can keep the tables in registers.
+ * Reads `bytes[start, to)` from a place on, until a pattern ends or it has fallen back to where it is shallow, and
+ * returns where it stopped. Nothing is called in this loop and nothing written, so that the engine can keep the
+ * tables in registers.
  */
 function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
   const { edges, links, rows, classes } = automaton;

@@ -13,7 +13,7 @@ async function setUp() {
   const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, rules });
   const executor = await broker.executor();
   const as = async (principal: string, method: string, path: string, body?: unknown, tenant?: "rival") => {
-    const authorization = `Bearer ${await broker.token(principal, tenant)}`;
+    const authorization = `Bearer ${await broker.token({ principal, ...(tenant && { tenant }) })}`;
     return broker.send(method, path, body, { authorization });
   };
   const issue = async (run?: string, who: Executor = executor) => {

@@ -1,0 +1,8 @@
+/** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
+import { run as coldCommand } from "./cold-command.ts";
+import { run as scrub } from "./scrub.ts";
+import { run as throughput } from "./throughput.ts";
+
+await coldCommand();
+await throughput();
+await scrub();
