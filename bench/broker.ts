@@ -190,4 +190,4 @@ export async function run(): Promise<void> {
   table("Requests a second over HTTP, 32 connections", columns, rows);
 }
 
-if (import.meta.filename === process.argv[1]) await run();
+if (import.meta.main) await run();
