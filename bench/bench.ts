@@ -1,4 +1,5 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
+import { run as broker } from "./broker.ts";
 import { run as coldCommand } from "./cold-command.ts";
 import { run as scrub } from "./scrub.ts";
 import { run as throughput } from "./throughput.ts";
@@ -6,3 +7,4 @@ import { run as throughput } from "./throughput.ts";
 await coldCommand();
 await throughput();
 await scrub();
+await broker();

@@ -1,13 +1,20 @@
 /** From values to handles: record, then store, then sign. Nothing else puts handles into the store. */
 import { randomUUID } from "node:crypto";
+import { asClaimcheckError } from "../shared/errors.ts";
 import { type HandleClaims, signHandle } from "../shared/handle.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { IssueResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { About, Granted } from "./grant.ts";
+import type { OpenHandle } from "./store/store.ts";
 
 const defaultLifetime = 15 * 60;
+
+interface Made extends Granted {
+  readonly value: Secret;
+  readonly claims: HandleClaims;
+}
 
 /** Wipes the values, whatever happens. */
 export async function deliver(
@@ -18,33 +25,25 @@ export async function deliver(
   values: readonly Secret[],
 ): Promise<IssueResponse> {
   try {
-    const made = granted.map((each, index) => {
+    const made = granted.map((each, index): Made => {
       const value = values[index] as Secret;
       return { ...each, value, claims: claim(broker, caller, about, each, value) };
     });
-    await broker.audit.record(
-      made.map(({ reference, rule, claims: { jti, digest } }) => ({
-        ...about,
-        uri: reference.canonical,
-        rule,
-        outcome: "issued",
-        jti,
-        digest,
-      })),
-    );
-    await broker.store.put(
-      made.map(({ reference, value, claims: { tenant, jti, digest, uses, exp, run } }) => ({
-        tenant,
-        jti,
-        subject: caller.principal,
-        ...(run !== undefined && { run }),
-        uri: reference.canonical,
-        digest,
-        sealed: broker.keys.seal(tenant, jti, value),
-        uses,
-        expires: exp,
-      })),
-    );
+    const records = made.map(({ reference, rule, claims: { jti, digest } }) => ({
+      ...about,
+      uri: reference.canonical,
+      rule,
+      jti,
+      digest,
+    }));
+    await broker.audit.record(records.map((record) => ({ ...record, outcome: "issued" })));
+    try {
+      await broker.store.put(made.map((each) => open(broker, caller, each)));
+    } catch (thrown) {
+      const { code } = asClaimcheckError(thrown);
+      await broker.audit.record(records.map((record) => ({ ...record, outcome: "failed", code })));
+      throw thrown;
+    }
     return {
       handles: await Promise.all(
         made.map(async ({ claims }) => ({
@@ -57,6 +56,21 @@ export async function deliver(
   } finally {
     for (const value of values) value.wipe();
   }
+}
+
+function open({ keys }: Broker, { principal }: Caller, { reference, value, claims }: Made): OpenHandle {
+  const { tenant, jti, run, digest, uses, exp } = claims;
+  return {
+    tenant,
+    jti,
+    subject: principal,
+    ...(run !== undefined && { run }),
+    uri: reference.canonical,
+    digest,
+    sealed: keys.seal(tenant, jti, value),
+    uses,
+    expires: exp,
+  };
 }
 
 function claim(

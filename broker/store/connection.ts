@@ -36,10 +36,15 @@ export function connect(url: string, timeLimit: number) {
   redis.on("error", (error) => {
     lastError = error;
   });
+  redis.on("ready", () => {
+    lastError = undefined;
+  });
   let fit: Promise<void> | undefined;
   redis.on("close", () => {
     fit = undefined;
   });
+
+  const hashes = new Map<string, string>();
 
   /** Scripts are sent by their SHA-1, and as a whole to a server that does not know them yet. */
   async function evaluate(script: string, keys: readonly string[], args: readonly (string | Uint8Array)[]) {
@@ -48,7 +53,8 @@ export function connect(url: string, timeLimit: number) {
       ...keys,
       ...args.map((each) => (typeof each === "string" ? each : Buffer.from(each))),
     ];
-    const hash = createHash("sha1").update(script).digest("hex");
+    const hash = hashes.get(script) ?? createHash("sha1").update(script).digest("hex");
+    hashes.set(script, hash);
     try {
       return (await redis.callBuffer("EVALSHA", hash, ...rest)) as Reply;
     } catch (error) {

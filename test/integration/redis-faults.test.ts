@@ -154,7 +154,10 @@ describe("an answer that is lost is asked for again, and what was done is not do
   async function tapped() {
     const server = await startRedisForTest();
     const tap = await startWireTap(server.port);
-    return { tap, store: open(tap.url), ...fixtures() };
+    const store = open(tap.url);
+    // Once each: what a server answers to a script that it does not know yet is not the answer to lose.
+    for (const [, act] of operations) await act(store, fixtures().handle());
+    return { tap, store, ...fixtures() };
   }
 
   test("a take takes once, and is no repeat to the one who asked once", async () => {
@@ -183,7 +186,6 @@ describe("an answer that is lost is asked for again, and what was done is not do
   test("a proof is new once, to the one who brought it", async () => {
     const { tap, store } = await tapped();
     const jti = randomUUID();
-    await expectWorking(store);
     tap.loseAnswerTo(jti);
     expect(await store.rememberProof(jti, now() + 60)).toBe(true);
     expect(tap.lost).toBe(1);
@@ -193,7 +195,6 @@ describe("an answer that is lost is asked for again, and what was done is not do
   test("handles are put once", async () => {
     const { tap, store, handle, redemption } = await tapped();
     const single = handle();
-    await expectWorking(store);
     tap.loseAnswerTo(single.jti);
     await store.put([single]);
     expect(tap.lost).toBe(1);

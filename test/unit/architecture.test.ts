@@ -24,6 +24,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /from "jose"/,
     /^(shared\/(confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys)|executor\/(identity|broker-client))\.ts$/,
   ],
+  ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
   ["child processes, where programs are run", /node:child_process/, /^executor\/(image|runtime\/runc)\.ts$/],
   ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, /^bin\//],
   [
