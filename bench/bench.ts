@@ -1,4 +1,5 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
+import { run as broker } from "./broker.ts";
 import { run as coldCommand } from "./cold-command.ts";
 import { run as providers } from "./providers.ts";
 import { run as scrub } from "./scrub.ts";
@@ -8,3 +9,4 @@ await coldCommand();
 await throughput();
 await providers();
 await scrub();
+await broker();

@@ -46,7 +46,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",
-    actions: ["issue", "redeem"],
+    actions: ["issue", "wrap", "redeem", "inspect", "revoke"],
     principals: [user],
     secrets: ["**"],
     limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },

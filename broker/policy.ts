@@ -4,7 +4,7 @@
  */
 import type { Caller } from "./caller.ts";
 
-export type Action = "issue" | "redeem";
+export type Action = "issue" | "wrap" | "redeem" | "inspect" | "revoke";
 
 export interface Limits {
   /** The longest life of a handle, in seconds. */

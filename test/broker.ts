@@ -7,7 +7,7 @@ import { createApp } from "../broker/app.ts";
 import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
-import { createKeys } from "../broker/keys.ts";
+import { createKeys, type Rotation } from "../broker/keys.ts";
 import { createPolicy, type Rule } from "../broker/policy.ts";
 import { envProvider } from "../broker/providers/env.ts";
 import type { Provider } from "../broker/providers/provider.ts";
@@ -19,8 +19,9 @@ import { createIdentity, type Identity } from "../executor/identity.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { makeProof, type ProvenRequest } from "../shared/proof.ts";
 import { Secret } from "../shared/secret.ts";
-import type { Problem, RedemptionRequest } from "../shared/wire.ts";
-import { type Answer, contract, examplesOf, operations } from "./openapi.ts";
+import type { Problem, RedemptionRequest, WrapItem } from "../shared/wire.ts";
+import { wrapValue } from "../shared/wrapping.ts";
+import { type Answer, contract, examplesOf, operationFor } from "./openapi.ts";
 
 export const brokerUrl = "https://broker.example";
 
@@ -32,7 +33,7 @@ export function allow(secrets: readonly string[], rule: Partial<Rule> = {}): Rul
   return {
     name: `allow ${secrets.join(" ")}`,
     effect: "allow",
-    actions: ["issue", "redeem"],
+    actions: ["issue", "wrap", "redeem", "inspect", "revoke"],
     principals: ["**"],
     secrets,
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
@@ -98,7 +99,13 @@ interface Seams {
   readonly store?: HandleStore;
   /** Instead of the one that all others share. */
   readonly rootKey?: Secret;
+  /** The root key before the current one, and others. */
+  readonly rotation?: Rotation;
+  /** Those of another broker, for one that is its replica. */
+  readonly issuers?: readonly [acme: ThrowawayIssuer, rival: ThrowawayIssuer];
 }
+
+type ThrowawayIssuer = Awaited<ReturnType<typeof throwawayIssuer>>;
 
 interface Token {
   readonly principal?: string;
@@ -129,9 +136,9 @@ export async function startBroker(seams: Seams = {}) {
   /** Every answer that left the broker, headers included. */
   const answers: string[] = [];
   const [keys, acme, rival] = await Promise.all([
-    createKeys(seams.rootKey ?? rootKey()),
-    throwawayIssuer("acme"),
-    throwawayIssuer("rival"),
+    createKeys(seams.rootKey ?? rootKey(), seams.rotation),
+    seams.issuers?.[0] ?? throwawayIssuer("acme"),
+    seams.issuers?.[1] ?? throwawayIssuer("rival"),
   ]);
   const store = seams.store ?? memoryStore();
   const app = createApp({
@@ -162,6 +169,8 @@ export async function startBroker(seams: Seams = {}) {
     audit,
     log,
     answers,
+    fetch,
+    issuers: [acme, rival] as const,
     token,
 
     /** One request over HTTP; a body that is no string is sent as JSON. */
@@ -178,6 +187,29 @@ export async function startBroker(seams: Seams = {}) {
     ) {
       const { body, prove, authorization } = await prepareRedemption(executor, handles, changed);
       return this.send("POST", route, body, { authorization, dpop: await prove() });
+    },
+
+    /** One check over HTTP, proven as it has to be. */
+    async check(
+      { identity, accessToken }: Pick<Executor, "identity" | "accessToken">,
+      handles: readonly string[],
+      run?: string,
+    ) {
+      const path = "/v1/handles/check";
+      const body = JSON.stringify({ handles, run });
+      const covered = { method: "POST", url: `${brokerUrl}${path}`, accessToken, body };
+      const { jwt: dpop } = await makeProof(covered, identity.proofKey);
+      return this.send("POST", path, body, { authorization: `DPoP ${accessToken}`, dpop });
+    },
+
+    /** A value as a requester encrypts it. */
+    wrapped(
+      value: string | Uint8Array,
+      accessToken: string,
+      item: Pick<WrapItem, "audience" | "jkt"> = {},
+    ): Promise<string> {
+      const key = keys.jwks.keys.find(({ use }) => use === "enc")!;
+      return wrapValue(new Secret(Buffer.from(value)), { iss: brokerUrl, accessToken, ...item }, key);
     },
 
     async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
@@ -198,7 +230,7 @@ export async function startBroker(seams: Seams = {}) {
 
 /** Whatever a test is about, an answer that openapi.yaml does not know fails it. */
 async function expectDocumented(method: string, path: string, response: Response): Promise<void> {
-  const operation = operations.get(`${method} ${path}`);
+  const operation = operationFor(method, path);
   const answer = operation ? operation.responses[response.status] : unrouted[response.status];
   const code = response.ok ? undefined : ((await response.json()) as Problem).code;
   if (!answer || (code && !(code in examplesOf(answer)))) {

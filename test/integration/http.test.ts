@@ -149,6 +149,9 @@ describe("a route", () => {
     ["GET", "/v1/handles", "POST"],
     ["PUT", "/v1/redemptions", "POST"],
     ["DELETE", "/v1/handles", "POST"],
+    ["PUT", "/v1/handles/x", "GET, DELETE"],
+    ["PUT", "/v1/handles/check", "POST, GET, DELETE"],
+    ["GET", "/v1/revocations", "POST"],
     ["POST", "/healthz", "GET"],
     ["POST", "/.well-known/jwks.json", "GET"],
   ])("does not know %s %s, and says that it knows %s", async (method, path, known) => {

@@ -1,6 +1,7 @@
 /** Issuing through the HTTP interface. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Rule } from "../../broker/policy.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
 import { allow, brokerUrl, deny, startBroker } from "../broker.ts";
 
 const environment = { API_TOKEN: "guessme", SAME: "guessme", OTHER: "sesame", EMPTY: "" };
@@ -33,7 +34,7 @@ describe("a handle", () => {
       tenant: "acme",
       name: "TOKEN",
       scheme: "env",
-      digest: expect.stringMatching(/^hmac-sha256:[A-Za-z0-9_-]{43}$/),
+      digest: expect.stringMatching(/^hmac-sha256:[A-Za-z0-9_-]{8}:[A-Za-z0-9_-]{43}$/),
       cache_key: "k",
       cache_id: broker.keys.cacheId("acme", { cacheKey: "k" }),
       uses: 3,
@@ -114,6 +115,18 @@ describe("issuing is written down", () => {
     const refused = await ask([{ uri: "env://API_TOKEN" }]);
     expect(refused.status).toBe(503);
     expect(await refused.json()).not.toHaveProperty("handles");
+  });
+
+  test("and as failed after that, when the store does not keep them", async () => {
+    const { broker, ask } = await setUp();
+    Object.assign(broker.store, {
+      put: () => Promise.reject(new ClaimcheckError("store_unavailable")),
+    });
+    expect((await ask([{ uri: "env://API_TOKEN" }])).status).toBe(503);
+    expect(broker.audit.latest).toMatchObject([
+      { outcome: "issued", uri: "env://API_TOKEN" },
+      { outcome: "failed", uri: "env://API_TOKEN", code: "store_unavailable" },
+    ]);
   });
 
   test("also when it failed, each item with its own reason", async () => {

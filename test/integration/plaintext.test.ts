@@ -92,6 +92,30 @@ describe("no answer, log entry or audit record holds a value, in whatever encodi
     expectNoPlaintext(broker);
   });
 
+  test("when values are wrapped, looked at, checked, refused and revoked", async () => {
+    const { broker, executor } = await setUp();
+    const { accessToken } = executor;
+    const authorization = `Bearer ${accessToken}`;
+    const [text, binary] = await Promise.all(
+      [values.text, values.binary].map((value) => broker.wrapped(value, accessToken)),
+    );
+    const send = (method: string, path: string, body?: unknown) =>
+      broker.send(method, path, body, { authorization });
+    const secrets = [{ value: text }, { value: binary, name: "key" }];
+    const wrapped = await send("POST", "/v1/handles/wrap", { secrets });
+    const { handles } = (await wrapped.json()) as { handles: { jti: string; handle: string }[] };
+    const presented = handles.map(({ handle }) => handle);
+    expect((await send("GET", `/v1/handles/${handles[0]!.jti}`)).status).toBe(200);
+    expect((await broker.check(executor, presented)).status).toBe(200);
+    expect((await broker.redeem(executor, presented)).status).toBe(200);
+    expect((await send("DELETE", `/v1/handles/${handles[0]!.jti}`)).status).toBe(200);
+    expect((await broker.check(executor, presented)).status).toBe(410);
+    const misplaced = { secrets: [{ value: text, jkt: "x".repeat(43) }, { value: binary }] };
+    expect((await send("POST", "/v1/handles/wrap", misplaced)).status).toBe(400);
+    expect((await send("POST", "/v1/handles/wrap", { secrets: [{ value: values.text }] })).status).toBe(400);
+    expectNoPlaintext(broker);
+  });
+
   test("when it is refused: spent, unproven, unknown, forbidden", async () => {
     const { broker, executor, issue } = await setUp({
       rules: [allow(["**"], { limits: { ttl: 60, uses: 1, cacheKeys: ["k"] } })],

@@ -9,6 +9,7 @@ const statuses = {
   unknown_scheme: 400,
   invalid_cache_key: 400,
   invalid_handle: 400,
+  invalid_value: 400,
   unauthenticated: 401,
   invalid_proof: 401,
   forbidden: 403,
@@ -29,6 +30,7 @@ const statuses = {
   provider_busy: 503,
   provider_unreachable: 503,
   provider_timeout: 504,
+  store_unavailable: 503,
 };
 
 describe("the table of errors", () => {

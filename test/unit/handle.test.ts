@@ -1,10 +1,12 @@
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import * as z from "zod/mini";
 import { createKeys } from "../../broker/keys.ts";
 import { type HandleClaims, signHandle, verifyHandle } from "../../shared/handle.ts";
 import { Secret } from "../../shared/secret.ts";
 import { brokerUrl, rootKey } from "../broker.ts";
 import { refusalOf } from "../refusal.ts";
+import { readVectors } from "../vector.ts";
 
 const { signingKey, findKey, jwks } = await createKeys(rootKey());
 const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xff)));
@@ -38,6 +40,30 @@ const encode = (json: unknown) => Buffer.from(JSON.stringify(json)).toString("ba
 
 afterEach(() => {
   vi.useRealTimers();
+});
+
+const Vector = z.strictObject({
+  comment: z.string(),
+  "root-key": z.string(),
+  issuer: z.string(),
+  time: z.string(),
+  expect: z.enum(["accepted", "invalid_handle", "handle_expired"]),
+  handle: z.string(),
+});
+
+describe("the published vector", () => {
+  test.each(readVectors("handles", Vector))("%s", async (_, vector, payload) => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Number(vector.time) * 1000 });
+    const keys = await createKeys(new Secret(Buffer.from(vector["root-key"], "hex")));
+    const said = verifyHandle(vector.handle, keys.findKey, vector.issuer);
+    if (vector.expect !== "accepted") {
+      expect((await refusalOf(() => said)).code).toBe(vector.expect);
+      return;
+    }
+    const claims: HandleClaims = JSON.parse(payload.toString());
+    expect(await said).toEqual(claims);
+    expect(await signHandle(claims, keys.signingKey)).toBe(vector.handle);
+  });
 });
 
 describe("a handle", () => {

@@ -1,51 +1,45 @@
-import { readdirSync, readFileSync } from "node:fs";
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
+import { createDerivation } from "../../broker/derivation.ts";
 import { createKeys } from "../../broker/keys.ts";
 import { Secret } from "../../shared/secret.ts";
 import { Jwks } from "../../shared/wire.ts";
 import { rootKey } from "../broker.ts";
+import { readVectors } from "../vector.ts";
 
 const secret = (value: string | Uint8Array = "guessme") => new Secret(Buffer.from(value));
 const text = (value: Secret) => Buffer.from(value.expose()).toString();
 const keys = await createKeys(rootKey());
 
-/**
- * What another implementation has to agree with: `key: value` lines, an empty line, then the plaintext to the
- * end of the file. The numbers were reckoned apart from this code.
- */
 const Vector = z.strictObject({
   comment: z.string(),
   "root-key": z.string(),
   tenant: z.string(),
+  "wrapped-by": z.optional(z.string()),
   "cache-key": z.optional(z.string()),
   kid: z.string(),
+  "encryption-kid": z.string(),
   digest: z.string(),
   "cache-id": z.string(),
 });
 
-const folder = new URL("../vectors/keys/", import.meta.url);
-
-function readVector(name: string) {
-  const file = readFileSync(new URL(name, folder));
-  const end = file.indexOf("\n\n");
-  const lines = file.subarray(0, end).toString().split("\n");
-  const fields = lines.map((line) => [line.slice(0, line.indexOf(": ")), line.slice(line.indexOf(": ") + 2)]);
-  return { ...Vector.parse(Object.fromEntries(fields)), plaintext: file.subarray(end + 2) };
-}
-
 describe("the published vector", () => {
-  test.each(readdirSync(folder))("%s", async (name) => {
-    const vector = readVector(name);
-    const { tenant, "cache-key": cacheKey } = vector;
+  test.each(readVectors("keys", Vector))("%s", async (_, vector, plaintext) => {
+    const { tenant, "cache-key": cacheKey, "wrapped-by": wrappedBy } = vector;
     const made = await createKeys(new Secret(Buffer.from(vector["root-key"], "hex")));
-    const value = secret(vector.plaintext);
+    const value = secret(plaintext);
     expect({
       kid: made.signingKey.kid,
-      digest: made.digest(tenant, value),
-      "cache-id": made.cacheId(tenant, cacheKey === undefined ? { value } : { cacheKey }),
-    }).toEqual({ kid: vector.kid, digest: vector.digest, "cache-id": vector["cache-id"] });
+      "encryption-kid": made.jwks.keys.find(({ use }) => use === "enc")?.kid,
+      digest: made.digest(tenant, value, wrappedBy),
+      "cache-id": made.cacheId(tenant, cacheKey === undefined ? { value, wrappedBy } : { cacheKey }),
+    }).toEqual({
+      kid: vector.kid,
+      "encryption-kid": vector["encryption-kid"],
+      digest: vector.digest,
+      "cache-id": vector["cache-id"],
+    });
   });
 });
 
@@ -84,14 +78,36 @@ describe("tenants and purposes share nothing", () => {
   });
 
   test("digest, cache id and redaction of one value have nothing in common, so that one does not tell another", () => {
-    const digest = keys.digest("acme", secret()).replace("hmac-sha256:", "");
+    const digest = keys.digest("acme", secret()).replace(/.*:/, "");
     const cacheId = keys.cacheId("acme", { value: secret() });
     const redacted = keys.redact("acme", "guessme");
     const tagged = keys.redact("acme", "vguessme");
     expect(new Set([digest, cacheId, redacted, tagged].map((each) => each.slice(0, 22))).size).toBe(4);
-    expect(digest).not.toBe(keys.digest("acme", secret("vguessme")).replace("hmac-sha256:", ""));
-    expect(cacheId).not.toBe(keys.digest("acme", secret("vguessme")).replace("hmac-sha256:", ""));
+    expect(digest).not.toBe(keys.digest("acme", secret("vguessme")).replace(/.*:/, ""));
+    expect(cacheId).not.toBe(keys.digest("acme", secret("vguessme")).replace(/.*:/, ""));
   });
+});
+
+test("two users' embedded brokers, each with a root key of its own, have no digest or cache id in common", async () => {
+  const other = await createKeys(new Secret(Buffer.alloc(32, 0xcc)));
+  const of = (each: typeof keys) => [
+    each.digest("local", secret()),
+    each.cacheId("local", { value: secret() }),
+    each.cacheId("local", { cacheKey: "npm-token" }),
+    each.digest("local", secret(), "user"),
+    each.cacheId("local", { value: secret(), wrappedBy: "user" }),
+  ];
+  expect(new Set([...of(keys), ...of(other)]).size).toBe(10);
+});
+
+test("no more derived keys are kept than there is room for, and one that went is the same when it comes back", () => {
+  const derivation = createDerivation(rootKey());
+  const first = derivation.key("digest", "acme");
+  expect(derivation.key("digest", "acme")).toBe(first);
+  for (let nth = 0; nth < 10_000; nth++) derivation.key("digest", `tenant-${nth}`);
+  const again = derivation.key("digest", "acme");
+  expect(again).not.toBe(first);
+  expect(again).toEqual(first);
 });
 
 describe("a cache id", () => {
