@@ -25,12 +25,28 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(shared\/(confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys)|executor\/(identity|broker-client))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
-  ["child processes, where programs are run", /node:child_process/, /^executor\/(image|runtime\/runc)\.ts$/],
+  [
+    "child processes, where programs are run",
+    /node:child_process/,
+    /^(executor\/(image|runtime\/runc)|broker\/providers\/cmd)\.ts$/,
+  ],
+  [
+    "threads, where 1Password's SDK is kept",
+    /node:worker_threads/,
+    /^broker\/providers\/op-(client|worker)\.ts$/,
+  ],
+  ["1Password's SDK, in its thread", /"@1password\/sdk"/, /^broker\/providers\/op-worker\.ts$/],
+  [
+    "undici and node-vault, where they are loaded when they are needed",
+    /^(import (?!type)|export ).*"(undici|node-vault)"/m,
+    /^broker\/providers\/vault-libraries\.ts$/,
+  ],
+  ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
   ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, /^bin\//],
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|resolver)|executor\/(bundle|output))\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|output))\.ts$/,
   ],
 ];
 
