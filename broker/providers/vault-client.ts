@@ -110,9 +110,9 @@ async function send(pool: Pool, origin: string, { method, uri, headers, json, si
     });
     const { statusCode } = answer;
     const text = await readText(answer.body);
+    // Thrown here, because node-vault takes some failures for successes, by their path.
     if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
-    // The path is what node-vault looks at to take a failure for a success.
-    return { statusCode, body: text === "" ? undefined : parse(text), request: { path: "" } };
+    return { statusCode, body: text === "" ? undefined : parse(text) };
   } catch (thrown) {
     if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
     if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: "the Vault server" });

@@ -44,6 +44,8 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
   let loggingIn: Promise<Lease> | undefined;
   let refused: { readonly failure: SourceFailure; readonly until: number } | undefined;
   const examinations = new Map<Lease, Promise<boolean>>();
+  /** Who hears of it late need not ask. */
+  const dead = new WeakSet<Lease>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
@@ -132,8 +134,9 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
         .then(
           () => true,
           (thrown: unknown) => {
-            if (thrown instanceof VaultRefusal && thrown.status === 403) return false;
-            throw thrown;
+            if (!(thrown instanceof VaultRefusal) || thrown.status !== 403) throw thrown;
+            dead.add(of);
+            return false;
           },
         )
         .finally(() => examinations.delete(of));
@@ -154,9 +157,10 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
         return await request(used.token);
       } catch (thrown) {
         if (!(thrown instanceof VaultRefusal) || thrown.status !== 403) throw thrown;
-        if (await isAlive(used)) throw thrown;
+        if (!dead.has(used) && (await isAlive(used))) throw thrown;
       }
-      if (current === used) current = undefined;
+      // A renewal meanwhile made another lease of the same token.
+      if (current?.token === used.token) current = undefined;
       const next = await lease();
       if (next.token === used.token) {
         throw new SourceFailure("provider_denied", {

@@ -340,9 +340,21 @@ describe("the circuit", () => {
     expect(await ask(made, value)).toBe("secret-6");
   });
 
-  test("opens again when the probe fails", async () => {
+  test("opens again when the probe fails, until the next probe", async () => {
     const made = await openCircuit();
+    for (let nth = 0; nth < 2; nth++) {
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(await ask(made, down)).toBe("provider_unreachable");
+      expect(await told(made)).toBe("provider_unreachable");
+    }
     await vi.advanceTimersByTimeAsync(10_000);
+    expect(await ask(made, value)).toBe("secret-7");
+  });
+
+  test("stays open for a probe that fails after the source had its rest", async () => {
+    const made = handProvider();
+    await ask(made, () => new SourceFailure("provider_busy", { after: 60_000 }));
+    await vi.advanceTimersByTimeAsync(60_000);
     expect(await ask(made, down)).toBe("provider_unreachable");
     expect(await told(made)).toBe("provider_unreachable");
   });
