@@ -172,7 +172,12 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
         run,
         masked,
       });
-      const { answer, proof } = await callProven("/v1/redemptions", body, identity.encryptionKey);
+      const ask = () => callProven("/v1/redemptions", body, identity.encryptionKey);
+      // The uses may be spent although the answer was lost: under the same id it is had again, and costs nothing.
+      const { answer, proof } = await ask().catch((failure) => {
+        if (signal.aborted || !isWorthRepeating(failure)) throw failure;
+        return ask();
+      });
       const { payload } = understand(RedemptionResponse, answer);
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
       try {
@@ -191,6 +196,8 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
     },
   };
 }
+
+const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";
 
 function understand<T>(
   schema: { safeParse(json: unknown): { success: boolean; data?: T } },
