@@ -188,8 +188,15 @@ export const forms: readonly Form[] = [
 
 /** Without the white space around it: space, tab, LF, VT, FF, CR. */
 export function trimSpace(value: string): string {
-  return value.replace(/^[ \t-\r]+/, "").replace(/[ \t-\r]+$/, "");
+  // Not a regular expression: one that ends in $ would take quadratic time over white space inside.
+  let start = 0;
+  let end = value.length;
+  while (start < end && isSpace(value.charCodeAt(start))) start++;
+  while (end > start && isSpace(value.charCodeAt(end - 1))) end--;
+  return value.slice(start, end);
 }
+
+const isSpace = (byte: number) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 
 /** The value (already trimmed) and all spellings of it that are searched, each once. */
 export function spellings(value: string): Set<string> {

@@ -9,7 +9,7 @@
 //   search     … → → → → → → → → 0 → → → → → → → → → → →
 //   joined                     └───→ → → → → → → idle
 
-import { type Automaton, flagsOf, HIT, hitAt, isLeaf, ROOT, step } from "./automaton.ts";
+import { type Automaton, flagsOf, HIT, hitAt, isLeaf, ROOT, step } from "./layout.ts";
 import type { OnHit } from "./search.ts";
 
 /** Positions count from the stream's start, line breaks and all. */

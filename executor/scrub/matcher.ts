@@ -1,7 +1,8 @@
 // Everything that is compiled from a set of values, shared by all streams.
 
-import { type Automaton, buildAutomaton } from "./automaton.ts";
+import { buildAutomaton } from "./automaton.ts";
 import { buildFilters, type Filter } from "./filter.ts";
+import type { Automaton } from "./layout.ts";
 
 /** Read only, but for wipe(). */
 export interface Matcher {

@@ -1,9 +1,9 @@
 // One reading of one stream: searches chunk after chunk, also across the line breaks of wrapped base64, keeps
 // the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
-import { ROOT } from "./automaton.ts";
 import { viewOf } from "./filter.ts";
 import { createJoined } from "./joined.ts";
+import { ROOT } from "./layout.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
 import { createTail, type Tail } from "./tail.ts";

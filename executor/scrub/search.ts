@@ -8,6 +8,7 @@
 //
 // At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
+import { type Filter, skip } from "./filter.ts";
 import {
   type Automaton,
   CHAIN,
@@ -22,8 +23,7 @@ import {
   TAG_BITS,
   TAG_LOOK,
   TAG_SHALLOW,
-} from "./automaton.ts";
-import { type Filter, skip } from "./filter.ts";
+} from "./layout.ts";
 
 /** What the search of one stream has to remember. */
 export interface Cursor {

@@ -37,6 +37,10 @@ const printed: [form: string, value: string, text: string, left: string][] = [
   ["percent-encoding", "p@ss/w*rd~ x", "p@ss/w*rd~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss/w%2Ard~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2fw%2ard~%20x", "***"],
+  // what only one of them does: jq @uri, encodeURIComponent, Go url.PathEscape
+  ["percent-encoding", "p$s!/w rd", "p%24s%21%2Fw%20rd", "***"],
+  ["percent-encoding", "p$s!/w rd", "p%24s!%2Fw%20rd", "***"],
+  ["percent-encoding", "p@s:/w rd", "p@s:%2Fw%20rd", "***"],
   // the password in new URL("https://…").href, and in Go's url.UserPassword
   ["percent-encoding", "p@ss/w$rd(1)", "https://me:p%40ss%2Fw$rd(1)@host/", "https://me:***@host/"],
   ["percent-encoding", "p@ss/w$rd(1)", "https://me:p%40ss%2Fw$rd%281%29@host/", "https://me:***@host/"],
@@ -137,7 +141,7 @@ describe("round trips: what is left tells at most one byte either side of the se
   for (const encoding of ["base64", "base64url"] as const) {
     test.each(layouts)(`${encoding} %s`, (_, lay) => {
       fc.assert(
-        fc.property(inText, fc.integer({ min: 1, max: 80 }), ({ before, secret, after }, size) => {
+        fc.property(inText, fc.constantFrom(1, 7, 50, 80, 1000), ({ before, secret, after }, size) => {
           const text = Buffer.from(lay(Buffer.concat([before, secret, after]).toString(encoding)));
           const stream = createScrubber([secret]).stream();
           let out = "";
