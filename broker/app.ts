@@ -19,11 +19,18 @@ export type BrokerApp = Hono<Env>;
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
-  const limited = limitBody({
+  const sized = limitBody({
     maxSize: bodyLimit,
     onError: () => {
       throw new ClaimcheckError("body_too_large");
     },
+  });
+  const limited = createMiddleware<Env>(async (c, next) => {
+    // A page in a browser can send any other type to any server without asking it first.
+    if (!/^application\/json *(;|$)/i.test(c.req.header("content-type") ?? "")) {
+      throw new ClaimcheckError("unsupported_media_type");
+    }
+    return sized(c, next);
   });
   const authenticated = createMiddleware<Env>(async (c, next) => {
     c.set("caller", await broker.authenticate(c.req.header("authorization")));
@@ -62,6 +69,18 @@ export function createApp(broker: Broker): BrokerApp {
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/readyz", (c) => {
+    const complaints = broker.complaints();
+    const stopping = complaints.filter(({ serving }) => !serving);
+    if (stopping.length > 0) {
+      const detail = stopping.map(({ part, message }) => `${part}: ${message}`).join("; ");
+      throw new ClaimcheckError("not_ready", { detail });
+    }
+    return c.json({
+      status: complaints.length > 0 ? "degraded" : "ready",
+      complaints: complaints.map(({ part, message }) => ({ part, message })),
+    });
+  });
 
   const routes = app.routes.filter(({ method }) => method !== "ALL");
   app.notFound((c) => {

@@ -55,7 +55,7 @@ export async function redeem(
   let released: Release[] = [];
   let outcome: "released" | "repeat" = "released";
   try {
-    handles = await readHandles(broker, redemption, asked.handles);
+    handles = await readHandles(broker, caller, proof.jkt, asked.handles);
     const rules = await authorise(broker, caller, handles);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
@@ -97,16 +97,20 @@ async function prove(broker: Broker, caller: Caller, asked: RedemptionRequest, m
     accessToken: caller.accessToken,
     encryptionKey: asked.key,
   });
+  if (caller.proofKeys.length > 0 && !caller.proofKeys.includes(proven.jkt)) {
+    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_unregistered" });
+  }
   if (!(await broker.store.rememberProof(proven.jti, proven.expires))) {
     throw new ClaimcheckError("invalid_proof", { reason: "proof_replayed" });
   }
   return proven;
 }
 
-/** Only handles of this broker, for this principal of this tenant, bound to no other key. */
+/** Only handles of this broker, for this principal of this tenant, bound to its key; or to none, if that is registered. */
 async function readHandles(
   { keys, url }: Broker,
-  { tenant, principal, jkt }: Redemption,
+  { tenant, principal, proofKeys }: Caller,
+  jkt: string,
   handles: readonly string[],
 ): Promise<HandleClaims[]> {
   const read = await Promise.allSettled(
@@ -115,7 +119,8 @@ async function readHandles(
       const wrong =
         (claims.tenant !== tenant && "another_tenant") ||
         (claims.aud !== principal && "another_audience") ||
-        (claims.cnf && claims.cnf.jkt !== jkt && "another_key");
+        (claims.cnf && claims.cnf.jkt !== jkt && "another_key") ||
+        (!claims.cnf && !proofKeys.includes(jkt) && "no_key");
       if (wrong) throw new ClaimcheckError("invalid_handle", { reason: wrong });
       return claims;
     }),

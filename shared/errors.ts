@@ -18,11 +18,16 @@ const table = {
   handle_spent: [410, "The handle has no uses left."],
   handle_void: [410, "The handle is not open any more; ask for a new one."],
   redemption_conflict: [409, "The redemption id was used for another request."],
+  request_timeout: [408, "The request took too long to arrive."],
   body_too_large: [413, "The request body is too large."],
+  unsupported_media_type: [415, "The request body has to be application/json."],
+  headers_too_large: [431, "The request's headers are too large."],
   secrets_unavailable: [422, "Some of the secrets could not be resolved."],
   secret_too_large: [422, "The secret is larger than the provider's limit."],
   provider_failed: [502, "The secret's provider failed."],
+  issuer_unavailable: [503, "The keys of the token's issuer cannot be had, so the token cannot be checked."],
   audit_unavailable: [503, "The audit log cannot be written, so nothing is released."],
+  not_ready: [503, "The broker cannot do its work."],
   internal: [500, "The broker failed."],
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 

@@ -62,6 +62,12 @@ export const Jwks = z.strictObject({
 
 export const Health = z.strictObject({ status: z.literal("ok") });
 
+/** A broker that serves, and what about it is not as it should be. */
+export const Readiness = z.strictObject({
+  status: z.enum(["ready", "degraded"]),
+  complaints: z.array(z.strictObject({ part: z.string(), message: z.string() })),
+});
+
 const code = z.enum(errorCodes);
 
 /** RFC 9457 problem details; `failures` lists what failed in a batch. */

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
 import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
-import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
+import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createPolicy, type Rule } from "../broker/policy.ts";
 import { envProvider } from "../broker/providers/env.ts";
@@ -27,20 +27,23 @@ export const brokerUrl = "https://broker.example";
 /** The bytes 00 to 1f: the root key of every test broker, of the vectors and of the examples in openapi.yaml. */
 export const rootKey = () => new Secret(Uint8Array.from({ length: 32 }, (_, index) => index));
 
+/** A rule, its principals by the `sub` of their tokens. */
+type Ruling = Partial<Rule> & { readonly principals?: readonly string[] };
+
 /** A rule that allows the one principal of these tests what it names. */
-export function allow(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+export function allow(secrets: readonly string[], { principals = ["**"], ...rule }: Ruling = {}): Rule {
   return {
     name: `allow ${secrets.join(" ")}`,
     effect: "allow",
     actions: ["issue", "redeem"],
-    principals: ["**"],
+    who: { sub: principals },
     secrets,
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
     ...rule,
   };
 }
 
-export function deny(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+export function deny(secrets: readonly string[], rule: Ruling = {}): Rule {
   return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
 }
 
@@ -95,6 +98,10 @@ interface Seams {
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
+  /** Besides those of the tenants acme and rival. */
+  readonly issuers?: readonly Issuer[];
+  /** Registered for every principal of acme. */
+  readonly proofKeys?: readonly string[];
 }
 
 type Tenant = "acme" | "rival";
@@ -127,14 +134,21 @@ export async function startBroker(seams: Seams = {}) {
     throwawayIssuer("rival"),
   ]);
   const store = seams.store ?? memoryStore();
+  const { proofKeys = [] } = seams;
+  const registered = {
+    ...acme.issuer,
+    members: acme.issuer.members.map((member) => ({ ...member, proofKeys })),
+  };
+  const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])]);
   const app = createApp({
     url: brokerUrl,
-    authenticate: createAuthenticator([acme.issuer, rival.issuer], brokerUrl),
+    authenticate: createAuthenticator([registered, rival.issuer, ...(seams.issuers ?? [])], brokerUrl),
     policy: createPolicy(seams.rules ?? [allow(["**"])]),
     resolver: createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]),
     keys,
     store,
-    audit: createAuditLog([audit, ...(seams.sinks ?? [])]),
+    audit: auditLog,
+    complaints: auditLog.complaints,
     log: (entry) => log.push(entry),
   });
 
@@ -160,7 +174,12 @@ export async function startBroker(seams: Seams = {}) {
     /** One request over HTTP; a body that is no string is sent as JSON. */
     async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === "string" ? body : JSON.stringify(body);
-      return fetch(`${brokerUrl}${path}`, { method, headers, ...(body !== undefined && { body: text }) });
+      const typed = { ...(body !== undefined && { "content-type": "application/json" }), ...headers };
+      return fetch(`${brokerUrl}${path}`, {
+        method,
+        headers: typed,
+        ...(body !== undefined && { body: text }),
+      });
     },
 
     /** One redemption over HTTP; what is sent can be told apart from what was proven. */

@@ -1,6 +1,7 @@
 /** Every refusal that openapi.yaml documents for a route can be had from it. That no other is, every test sees to (test/broker.ts). */
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { remoteKeys } from "../../broker/access/key-set.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
@@ -28,6 +29,9 @@ const provocations: Record<string, Record<string, Provocation>> = {
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/handles", { secrets: [good] }),
     forbidden: ({ ask }) => ask({ uri: "env://FORBIDDEN" }),
     body_too_large: ({ broker }) => broker.send("POST", "/v1/handles", tooLarge),
+    unsupported_media_type: ({ broker }) =>
+      broker.send("POST", "/v1/handles", "", { "content-type": "text/plain" }),
+    issuer_unavailable: ({ broker }) => broker.send("POST", "/v1/handles", {}, tokenOfSilentIssuer),
     secrets_unavailable: ({ ask }) => ask(good, { uri: "env://MISSING" }),
     audit_unavailable: ({ broker, ask }) => {
       broker.audit.broken = true;
@@ -71,6 +75,9 @@ const provocations: Record<string, Record<string, Provocation>> = {
       return restarted.broker.redeem(await restarted.broker.executor({ identity }), [await handle()]);
     },
     body_too_large: ({ broker }) => broker.send("POST", "/v1/redemptions", tooLarge),
+    unsupported_media_type: ({ broker }) =>
+      broker.send("POST", "/v1/redemptions", "", { "content-type": "text/plain" }),
+    issuer_unavailable: ({ broker }) => broker.send("POST", "/v1/redemptions", {}, tokenOfSilentIssuer),
     audit_unavailable: async ({ broker, executor, handle }) => {
       const single = await handle();
       broker.audit.broken = true;
@@ -84,6 +91,22 @@ const provocations: Record<string, Record<string, Provocation>> = {
   },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},
+  "GET /readyz": {
+    not_ready: async ({ broker, ask }) => {
+      broker.audit.broken = true;
+      await ask(good);
+      return broker.send("GET", "/readyz");
+    },
+  },
+};
+
+/** Nothing listens at port 1. */
+const silentIssuer = "http://127.0.0.1:1";
+
+const tokenOfSilentIssuer = {
+  authorization: `Bearer ${[{ alg: "RS256", kid: "k" }, { iss: silentIssuer, sub: "ci" }, "signature"]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"))
+    .join(".")}`,
 };
 
 /** As if the connection to it were lost. */
@@ -95,6 +118,16 @@ function breakStore({ store }: TestBroker): void {
 async function setScene(): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
+    issuers: [
+      {
+        issuer: silentIssuer,
+        keys: remoteKeys({ issuer: silentIssuer }).find,
+        algorithms: ["RS256"],
+        skew: 0,
+        prefix: "silent:",
+        members: [],
+      },
+    ],
     rules: [allow(["env://API_TOKEN", "env://MISSING"]), allow(["env://ISSUE_ONLY"], { actions: ["issue"] })],
   });
   const executor = await broker.executor();

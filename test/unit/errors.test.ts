@@ -19,11 +19,16 @@ const statuses = {
   handle_expired: 410,
   handle_spent: 410,
   handle_void: 410,
+  request_timeout: 408,
   body_too_large: 413,
+  unsupported_media_type: 415,
+  headers_too_large: 431,
   secrets_unavailable: 422,
   secret_too_large: 422,
   internal: 500,
   provider_failed: 502,
+  issuer_unavailable: 503,
+  not_ready: 503,
   audit_unavailable: 503,
 };
 
