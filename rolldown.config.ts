@@ -15,8 +15,8 @@ const copyBeside: Plugin = {
   },
 };
 
-// The command is one CommonJS file: Node.js loads it a third faster than the same code as ECMAScript modules. What
-// is imported dynamically is still evaluated only then.
+// The command is one CommonJS file, which starts sooner than the same code as ECMAScript modules. What is imported
+// dynamically is still evaluated only then.
 export default defineConfig([
   {
     input: "bin/main.ts",

@@ -6,21 +6,45 @@ import { stateFolder } from "./environment.ts";
 /** Only a name: nothing listens there. */
 const embeddedUrl = "http://claimcheck.embedded";
 
+export interface BrokerOptions {
+  /** A broker's URL; CLAIMCHECK_BROKER counts too. */
+  readonly broker?: string;
+  /** The embedded broker's audit log. */
+  readonly audit?: string;
+}
+
+/** @throws {Failure} `usage` when the options do not go together. */
+export async function connect(
+  { broker, audit }: BrokerOptions,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<BrokerClient> {
+  const url = broker ?? environment.CLAIMCHECK_BROKER;
+  if (!url) return connectEmbedded(audit, environment, signal);
+  if (audit) {
+    throw new Failure("usage", {
+      detail: "--audit is for the embedded broker; the one at --broker has its own log",
+    });
+  }
+  return connectRemote(url, environment, signal);
+}
+
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
-export async function connectEmbedded(
+async function connectEmbedded(
   auditFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
-  const [{ createLocalBroker }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
+  const [local, { inProcessFetch }, { loadRootKey }, { createIdentity }, { createBrokerClient }] =
     await Promise.all([
       import("./local-broker.ts"),
+      import("./in-process.ts"),
       import("./root-key.ts"),
       import("../executor/identity.ts"),
       import("../executor/broker-client.ts"),
     ]);
   const [broker, identity] = await Promise.all([
-    createLocalBroker({
+    local.createLocalBroker({
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
       environment,
@@ -33,7 +57,7 @@ export async function connectEmbedded(
   ]);
   return createBrokerClient({
     url: embeddedUrl,
-    fetch: (url, init) => broker.app.request(url, init),
+    fetch: inProcessFetch(broker.app),
     accessToken: broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
@@ -41,11 +65,12 @@ export async function connectEmbedded(
   });
 }
 
-export async function connectRemote(
+async function connectRemote(
   url: string,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
+  const origin = brokerUrl(url);
   const [{ createIdentity }, { createBrokerClient }, accessToken] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
@@ -59,7 +84,7 @@ export async function connectRemote(
     });
   }
   return createBrokerClient({
-    url: brokerUrl(url),
+    url: origin,
     // A redirect would carry the token to wherever an answer says.
     fetch: ((address, init) => fetch(address, { ...init, redirect: "error" })) satisfies Fetch,
     accessToken,
@@ -70,11 +95,11 @@ export async function connectRemote(
 }
 
 function brokerUrl(url: string): string {
-  const { protocol, origin, pathname } = URL.parse(url) ?? {};
-  if ((protocol !== "https:" && protocol !== "http:") || pathname !== "/") {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (!parsed || !["https:", "http:"].includes(parsed.protocol) || parsed.pathname !== "/") {
     throw new Failure("usage", { detail: "--broker takes a URL such as https://broker.example" });
   }
-  return origin as string;
+  return parsed.origin;
 }
 
 async function findToken(environment: NodeJS.ProcessEnv): Promise<string> {

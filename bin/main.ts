@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { brokerCommand } from "./broker.ts";
 import { runCommand } from "./run.ts";
+import { scrubCommand } from "./scrub.ts";
 
 function report(thrown: unknown): void {
   // Help was printed already; asked for, it is an answer, and otherwise a hint.
@@ -37,6 +38,7 @@ const program = new Command("claimcheck")
   .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
   .enablePositionalOptions()
   .addCommand(runCommand())
+  .addCommand(scrubCommand())
   .addCommand(brokerCommand());
 
 for (const command of [program, ...program.commands]) {

@@ -10,17 +10,26 @@ import { Secret } from "../shared/secret.ts";
 export async function loadRootKey(folder: string): Promise<Secret> {
   const path = join(folder, "root-key");
   try {
+    if (!(await isThere(path))) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await make(path);
+    }
     return await read(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await make(path);
   } catch (cause) {
-    throw new Failure("state_unusable", { detail: `${path} cannot be made`, cause });
+    if (cause instanceof Failure) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new Failure("state_unusable", { detail: `${path} can be neither read nor made (${code})`, cause });
   }
-  return read(path);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
 }
 
 async function read(path: string): Promise<Secret> {

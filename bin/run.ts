@@ -1,12 +1,14 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
+import type { ShortSecrets } from "../executor/output.ts";
 import type { SecretVariable } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
-import { connectEmbedded, connectRemote } from "./broker-connection.ts";
+import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
+import { shortSecretsOption } from "./scrub.ts";
 
 /** Root's, because containers are. */
 const state = "/var/lib/claimcheck";
@@ -19,7 +21,7 @@ interface Options {
   audit?: string;
   runtime: string;
   masking: boolean;
-  shortSecrets: "refuse" | "show";
+  shortSecrets: ShortSecrets;
 }
 
 export function runCommand(): Command {
@@ -33,14 +35,7 @@ export function runCommand(): Command {
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
-    .addOption(
-      new Option(
-        "--short-secrets <WHAT>",
-        "what to do about a secret of less than 4 bytes, which cannot be masked",
-      )
-        .choices(["refuse", "show"])
-        .default("refuse"),
-    )
+    .addOption(shortSecretsOption())
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(run);
@@ -58,12 +53,6 @@ async function run(image: string, command: string[], options: Options): Promise<
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
-  const { broker = process.env.CLAIMCHECK_BROKER, audit } = options;
-  if (broker && audit) {
-    throw new Failure("usage", {
-      detail: "--audit is for the embedded broker; the one at --broker has its own log",
-    });
-  }
   const args = command[0] === "--" ? command.slice(1) : command;
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
@@ -75,8 +64,7 @@ async function run(image: string, command: string[], options: Options): Promise<
       shortSecrets: options.shortSecrets,
     },
     {
-      connect: (signal) =>
-        broker ? connectRemote(broker, process.env, signal) : connectEmbedded(audit, process.env, signal),
+      connect: (signal) => connect(options, process.env, signal),
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),

@@ -1,7 +1,37 @@
 /** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
-import type { ScrubStream } from "./scrub/scrubber.ts";
+import type { Secret } from "../shared/secret.ts";
+import { Failure } from "./failure.ts";
+import { createScrubber, type Scrubber, ScrubberError, type ScrubStream } from "./scrub/scrubber.ts";
+
+export type ShortSecrets = "refuse" | "show";
+
+/**
+ * The one scrubber of everything that an executor prints.
+ *
+ * @param credentials tokens and handles: worth as much as a secret to whoever reads them in a log.
+ * @throws {Failure} `secret_too_short`, unless such secrets are to be shown.
+ */
+export function buildScrubber(
+  secrets: readonly { readonly name: string; readonly value: Secret }[],
+  credentials: readonly string[],
+  shortValues: ShortSecrets,
+): Scrubber {
+  const values = secrets.map(({ value }) => value.expose());
+  // Their letters are the same in a URL, in JSON and in a shell, so that other forms would only cost time.
+  const literals = credentials.map((credential) => Buffer.from(credential));
+  try {
+    return createScrubber(values, { shortValues, literals });
+  } catch (cause) {
+    if (!(cause instanceof ScrubberError)) throw cause;
+    const name = secrets[cause.index]?.name;
+    throw new Failure("secret_too_short", {
+      detail: `${name} has fewer than 4 bytes; see --short-secrets`,
+      cause,
+    });
+  }
+}
 
 /** After this long without output, in milliseconds, somebody at a terminal sees the start of a prompt. */
 const idleAfter = 100;

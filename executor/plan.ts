@@ -1,4 +1,5 @@
 /** What to run. */
+import type { ShortSecrets } from "./output.ts";
 
 export interface SecretVariable {
   /** Of the environment variable. */
@@ -19,5 +20,5 @@ export interface Plan {
   /** Whether known values are masked in what the command prints. */
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
-  readonly shortSecrets: "refuse" | "show";
+  readonly shortSecrets: ShortSecrets;
 }

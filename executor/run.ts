@@ -3,15 +3,14 @@
  * until the configuration is written, and in the scrubber until the output has ended.
  */
 import type { Writable } from "node:stream";
-import type { RedeemedValue } from "../shared/redemption.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { injectVariables } from "./bundle.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
-import { forward, unmasked } from "./output.ts";
+import { buildScrubber, forward, unmasked } from "./output.ts";
 import type { Plan } from "./plan.ts";
 import { type Container, forbidCores, startContainer } from "./runtime/runc.ts";
-import { createScrubber, type Scrubber, ScrubberError } from "./scrub/scrubber.ts";
+import type { Scrubber } from "./scrub/scrubber.ts";
 import { createSpec } from "./spec.ts";
 
 interface Surroundings {
@@ -66,7 +65,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const spec = createSpec(plan.step, image, opened.id);
     const redeemed = await redeem();
     try {
-      scrubber = buildScrubber(plan, redeemed, credentials);
+      scrubber = buildScrubber(
+        redeemed.map(({ value }, index) => ({ name: plan.step.secretVariables[index]?.name ?? "", value })),
+        credentials,
+        plan.masked ? plan.shortSecrets : "show",
+      );
       const variables = plan.step.secretVariables.map(({ name }, index) => {
         const value = redeemed[index]?.value;
         if (!value) throw new Failure("internal");
@@ -117,28 +120,6 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       }
     },
   };
-}
-
-/** @throws {Failure} `secret_too_short`, unless the plan has short values shown. */
-function buildScrubber(
-  { step, masked, shortSecrets }: Plan,
-  redeemed: readonly RedeemedValue[],
-  credentials: readonly string[],
-): Scrubber {
-  const values = [
-    ...redeemed.map(({ value }) => value.expose()),
-    ...credentials.map((credential) => Buffer.from(credential)),
-  ];
-  try {
-    return createScrubber(values, { shortValues: masked ? shortSecrets : "show" });
-  } catch (cause) {
-    if (!(cause instanceof ScrubberError)) throw cause;
-    const name = step.secretVariables[cause.index]?.name;
-    throw new Failure("secret_too_short", {
-      detail: `${name} has fewer than 4 bytes; see --short-secrets`,
-      cause,
-    });
-  }
 }
 
 /** A runtime's words may quote what it was given. */

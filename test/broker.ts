@@ -102,13 +102,19 @@ interface Seams {
   readonly issuers?: readonly Issuer[];
   /** Registered for every principal of acme. */
   readonly proofKeys?: readonly string[];
+  /** Instead of the one that all others share. */
+  readonly rootKey?: Secret;
 }
 
-type Tenant = "acme" | "rival";
-
-interface Who {
+interface Token {
   readonly principal?: string;
-  readonly tenant?: Tenant;
+  readonly tenant?: "acme" | "rival";
+  /** In seconds. */
+  readonly lifetime?: number;
+  readonly audience?: string;
+}
+
+interface Who extends Pick<Token, "principal" | "tenant"> {
   readonly identity?: Identity;
   /** Stands between the client and the broker. */
   readonly proxy?: (forward: Fetch) => Fetch;
@@ -129,7 +135,7 @@ export async function startBroker(seams: Seams = {}) {
   /** Every answer that left the broker, headers included. */
   const answers: string[] = [];
   const [keys, acme, rival] = await Promise.all([
-    createKeys(rootKey()),
+    createKeys(seams.rootKey ?? rootKey()),
     throwawayIssuer("acme"),
     throwawayIssuer("rival"),
   ]);
@@ -159,8 +165,8 @@ export async function startBroker(seams: Seams = {}) {
     return response;
   };
 
-  const token = (principal = "ci", tenant: Tenant = "acme", lifetime = 3600): Promise<string> =>
-    (tenant === "acme" ? acme : rival).token(principal, brokerUrl, lifetime);
+  const token = ({ principal = "ci", tenant = "acme", lifetime = 3600, audience = brokerUrl }: Token = {}) =>
+    (tenant === "acme" ? acme : rival).token(principal, audience, lifetime);
 
   return {
     app,
@@ -192,9 +198,9 @@ export async function startBroker(seams: Seams = {}) {
       return this.send("POST", route, body, { authorization, dpop: await prove() });
     },
 
-    async executor({ principal, tenant, identity, proxy }: Who = {}): Promise<Executor> {
+    async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
-      const accessToken = await token(principal, tenant);
+      const accessToken = await token(who);
       const client = createBrokerClient({
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,

@@ -24,6 +24,8 @@ interface Settings {
   /** Instead of the sources' entry. */
   readonly entry?: string;
   readonly node?: string;
+  /** Whether the test writes to its standard input. */
+  readonly input?: boolean;
 }
 
 // A state folder of its own: tests neither use nor leave the root key of whoever runs them.
@@ -37,13 +39,13 @@ export function start(args: readonly string[], settings: Settings = {}) {
       XDG_STATE_HOME: stateHome,
       ...settings.env,
     },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [settings.input ? "pipe" : "ignore", "pipe", "pipe"],
   });
   // A test that fails leaves nothing running behind that would fail the next one too.
   onTestFinished(() => void child.kill("SIGKILL"));
   const output = { stdout: "", stderr: "" };
   for (const stream of ["stdout", "stderr"] as const) {
-    child[stream].setEncoding("utf8").on("data", (text: string) => {
+    child[stream]?.setEncoding("utf8").on("data", (text: string) => {
       output[stream] += text;
       child.emit("output");
     });

@@ -39,6 +39,8 @@ export const DEPTH_SHIFT = 11;
 const DEEP = 31;
 /** Depths below this are shallow: too little was matched to keep the filter from trying again. */
 export const SHALLOW = 3;
+/** Rows of so few entries are better than chains for any node: with few letters, no branch can be predicted. */
+const narrow = 8;
 /** How much the rows of nodes that do not branch may take, in 4-byte entries. */
 const spareEntries = 1 << 18;
 export const TAG_BITS = 2;
@@ -269,7 +271,10 @@ function linkFailures({ edges, links, outs, classes, width, branches }: Unlinked
     const linked = link >= 0 ? edges[link]! : rows[~link + width]!;
     const child = { byte: flags & 0xff, node: node + 1 };
     if (isLeaf(flags)) links[node] = link;
-    else if (linked >> DEPTH_SHIFT >= SHALLOW && rowsEnd + (branchesLeft + 1) * stride <= rowsLimit) {
+    else if (
+      (linked >> DEPTH_SHIFT >= SHALLOW || stride <= narrow) &&
+      rowsEnd + (branchesLeft + 1) * stride <= rowsLimit
+    ) {
       edges[node] = (flags & ~CHAIN) | NO_CHAIN | ROW;
       visitRow(node, [child]);
     } else {

@@ -78,9 +78,19 @@ function wordAt(bytes: Uint8Array, at: number, size: number): number {
   return word;
 }
 
+/** Below this many bytes, making a view costs more than it gains. */
+const worthAView = 1024;
+
+/** What skip() reads words with. */
+export function viewOf(bytes: Uint8Array): DataView | undefined {
+  return bytes.length < worthAView
+    ? undefined
+    : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /**
- * First place in `bytes[from, to)` where a pattern may begin, or where less than a window is left. `view` is a
- * view of `bytes`; without one words are put together byte by byte, for chunks that are not worth a view.
+ * First place in `bytes[from, to)` where a pattern may begin, or where less than a window is left. `view` is
+ * viewOf(bytes); without one, words are put together byte by byte.
  */
 export function skip(
   filter: Filter,

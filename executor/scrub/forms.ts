@@ -5,6 +5,9 @@
 // stand in innocent output too often. Spellings that come out the same are one pattern, so a token of
 // letters and digits costs 8 to 10 of them.
 //
+// A pattern costs about 10 bytes of memory a byte, and a binary value has some 50 spellings with escapes, most of
+// them longer than the value. So values over 64 KiB are searched without those: raw, by lines, base64 and hex.
+//
 // Base64 wrapped at 64 or 76 columns has no patterns of its own: wrap.ts makes the search see through the
 // line breaks, wherever they fall inside the value.
 
@@ -17,12 +20,17 @@ export interface Form {
   readonly name: string;
   /** The specification or the program whose rule this is. */
   readonly source: string;
+  /** Also for values over `longestEscaped`. */
+  readonly anySize?: true;
   /** All spellings of the value in this form, as byte strings; may repeat the value itself. */
   spell(value: string): string[];
 }
 
 /** Shortest derived spelling that is searched, in bytes. */
 export const shortestDerived = 8;
+
+/** Longest value that is searched with escapes, in bytes. */
+export const longestEscaped = 64 << 10;
 
 /** RFC 7468 section 2 and, with spaces, RFC 4716 section 3.1: public text that says nothing of the key. */
 const armour = /^-----?-? ?(?:BEGIN|END) [A-Z0-9 ]+-?-----?$/;
@@ -134,11 +142,21 @@ function xml(value: string): string[] {
 
 /** Every derived form. The order is of no consequence. */
 export const forms: readonly Form[] = [
-  { name: "line breaks as LF and CRLF", source: "POSIX text files; RFC 5234 CRLF", spell: lineBreaks },
-  { name: "each line alone", source: "line-wise tools; armour as in RFC 7468", spell: singleLines },
-  { name: "base64", source: "RFC 4648 section 4", spell: base64 },
-  { name: "base64url", source: "RFC 4648 section 5", spell: base64url },
-  { name: "hex", source: "RFC 4648 section 8, both cases", spell: hex },
+  {
+    name: "line breaks as LF and CRLF",
+    source: "POSIX text files; RFC 5234 CRLF",
+    anySize: true,
+    spell: lineBreaks,
+  },
+  {
+    name: "each line alone",
+    source: "line-wise tools; armour as in RFC 7468",
+    anySize: true,
+    spell: singleLines,
+  },
+  { name: "base64", source: "RFC 4648 section 4", anySize: true, spell: base64 },
+  { name: "base64url", source: "RFC 4648 section 5", anySize: true, spell: base64url },
+  { name: "hex", source: "RFC 4648 section 8, both cases", anySize: true, spell: hex },
   {
     name: "percent-encoding",
     source: "RFC 3986 section 2.1; the safe sets are listed in percent.ts",
@@ -177,6 +195,7 @@ export function trimSpace(value: string): string {
 export function spellings(value: string): Set<string> {
   const found = new Set([value]);
   for (const form of forms) {
+    if (value.length > longestEscaped && !form.anySize) continue;
     for (const spelling of form.spell(value)) if (spelling.length >= shortestDerived) found.add(spelling);
   }
   return found;

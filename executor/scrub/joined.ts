@@ -28,7 +28,7 @@ export interface Joined {
   breaksFrom(position: number): number[];
   /** Forgets everything. */
   reset(): void;
-  /** Forgets breaks that end at `position` or before. */
+  /** May forget breaks that end at `position` or before. */
   forget(position: number): void;
 }
 
@@ -113,14 +113,13 @@ export function createJoined(onHit: OnHit): Joined {
       sizes = [];
     },
     forget(position) {
-      let count = 0;
-      while (count < ends.length && ends[count]! <= position) count++;
-      // The last one stays: it says how far back `place` may reach.
-      if (count === ends.length) count--;
-      if (count <= 0) return;
-      forgotten = sizes[count - 1]!;
-      ends = ends.slice(count);
-      sizes = sizes.slice(count);
+      // Half of them at a time, so that a long secret in many small chunks stays cheap. The last one stays: it
+      // says how far back `place` may reach.
+      const half = ends.length >> 1;
+      if (half === 0 || ends[half - 1]! > position) return;
+      forgotten = sizes[half - 1]!;
+      ends = ends.slice(half);
+      sizes = sizes.slice(half);
     },
   };
 }

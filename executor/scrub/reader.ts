@@ -2,11 +2,12 @@
 // the bytes that may still become a hit, and goes over to a new matcher when values joined.
 
 import { ROOT } from "./automaton.ts";
+import { viewOf } from "./filter.ts";
 import { createJoined } from "./joined.ts";
 import type { Matcher } from "./matcher.ts";
 import { newCursor, type OnHit, search } from "./search.ts";
 import { createTail, type Tail } from "./tail.ts";
-import { findWraps, type LineState } from "./wrap.ts";
+import { CR, findWraps, type LineState } from "./wrap.ts";
 
 /** The matcher in force. Its owner puts a new one in; readers notice at their next call. */
 export interface Current {
@@ -41,6 +42,8 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let matcher = current.matcher;
   let cursor = newCursor();
   let held = 0;
+  /** Of the chunk that is being read. */
+  let view: DataView | undefined;
   const tail = createTail();
   const line: LineState = { run: 0, cr: false };
   const joined = createJoined(onHit);
@@ -48,12 +51,15 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
-    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, from, to, onHit);
+    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, view, from, to, onHit);
   }
 
-  /** Hits across a break come first, so that those that follow end behind them or lie within. */
-  function searchBoth(bytes: Uint8Array, from: number, to: number) {
-    joined.follow(matcher.automaton, bytes, from, to, cursor.position);
+  /**
+   * Reads on up to `to`, past a break `[from, behind)` if that is not empty. Hits across a break come first, so
+   * that those that follow end behind where they begin.
+   */
+  function readOn(bytes: Uint8Array, from: number, behind: number, to: number) {
+    joined.follow(matcher.automaton, bytes, behind, to, cursor.position + behind - from);
     searchTo(bytes, from, to);
   }
 
@@ -61,31 +67,30 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   function searchWrapped(bytes: Uint8Array, wraps: readonly number[], openEnd: boolean) {
     const { automaton } = matcher;
     const base = cursor.position;
-    let at = 0;
+    let from = 0;
+    let behind = 0;
     let next = 0;
     if (open) {
       if (wraps[0] === -1) {
         joined.cross(automaton, open.place, base - 1, base + 1);
-        searchTo(bytes, 0, 1);
-        at = 1;
+        behind = 1;
         next = 2;
-      } else joined.follow(automaton, Uint8Array.of(0x0d), 0, 1, base - 1);
+      } else joined.follow(automaton, Uint8Array.of(CR), 0, 1, base - 1);
       open = undefined;
     }
     for (; next < wraps.length; next += 2) {
       const start = wraps[next]!;
-      const end = wraps[next + 1]!;
-      searchBoth(bytes, at, start);
-      joined.cross(automaton, cursor.place, base + start, base + end);
-      searchTo(bytes, start, end);
-      at = end;
+      readOn(bytes, from, behind, start);
+      from = start;
+      behind = wraps[next + 1]!;
+      joined.cross(automaton, cursor.place, base + start, base + behind);
     }
     if (openEnd) {
-      searchBoth(bytes, at, bytes.length - 1);
+      const last = bytes.length - 1;
+      readOn(bytes, from, behind, last);
       open = { place: cursor.place };
-      at = bytes.length - 1;
-      searchTo(bytes, at, bytes.length);
-    } else searchBoth(bytes, at, bytes.length);
+      searchTo(bytes, last, bytes.length);
+    } else readOn(bytes, from, behind, bytes.length);
   }
 
   function updateHeld() {
@@ -113,6 +118,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
     joined.reset();
     cursor = newCursor(from);
     onAgain(from);
+    view = viewOf(bytes);
     if (bytes.length > 0) searchWrapped(bytes, wraps, openEnd);
     updateHeld();
     tail.keep(new Uint8Array(0), held);
@@ -126,9 +132,10 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
     read(chunk) {
       refresh();
       if (chunk.length === 0) return;
+      view = viewOf(chunk);
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
       if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
-        search(matcher.automaton, matcher.filters, cursor, chunk, 0, chunk.length, onHit);
+        search(matcher.automaton, matcher.filters, cursor, chunk, view, 0, chunk.length, onHit);
         held = matcher.automaton.depthOf(cursor.place);
         return;
       }

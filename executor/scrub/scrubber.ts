@@ -30,6 +30,8 @@ export interface ScrubberOptions {
    * (default) or leave it out of the search.
    */
   readonly shortValues?: "refuse" | "show";
+  /** Further values, searched as they are and in no other form. In a hit's count they follow the first values. */
+  readonly literals?: readonly Uint8Array[];
 }
 
 /** Where a value was found, counted in bytes from the stream's start. */
@@ -109,6 +111,8 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
 
   patterns.push(...expand(values));
   count = values.length;
+  for (const literal of options.literals ?? [])
+    patterns.push({ bytes: new Uint8Array(literal), owner: count++ });
   const current: Current = { matcher: compile(patterns, withForms) };
   let own: ScrubStream | undefined;
   const first = () => (own ??= createStream(current));

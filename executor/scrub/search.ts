@@ -24,9 +24,6 @@ import {
 } from "./automaton.ts";
 import { type Filter, skip } from "./filter.ts";
 
-/** Below this many bytes, making a view costs more than it gains. */
-const worthAView = 1024;
-
 /** What the search of one stream has to remember. */
 export interface Cursor {
   /** Where the automaton rests; the depth of that place is the number of bytes to hold back. */
@@ -36,8 +33,8 @@ export interface Cursor {
   /** Where the last hit ended, so that a byte read twice is not reported twice. */
   lastEnd: number;
   /**
-   * Basic steps so far (bytes the automaton read, links it followed, looks of the filter). For the test that
-   * shows them to be linear.
+   * Upper bound of the basic steps so far (bytes the automaton read, links it followed, looks of the filters),
+   * for the test that shows them to be linear.
    */
   steps: number;
 }
@@ -49,12 +46,16 @@ export function newCursor(position = 0): Cursor {
   return { place: ROOT, position, lastEnd: -1, steps: 0 };
 }
 
-/** Reads `bytes[from, to)` and leaves the cursor at its end. Hits come in ascending order of their ends. */
+/**
+ * Reads `bytes[from, to)` and leaves the cursor at its end; `view` is viewOf(bytes). Hits come in ascending order of
+ * their ends.
+ */
 export function search(
   automaton: Automaton,
   filters: readonly Filter[],
   cursor: Cursor,
   bytes: Uint8Array,
+  view: DataView | undefined,
   from: number,
   to: number,
   onHit: OnHit,
@@ -64,8 +65,6 @@ export function search(
     return;
   }
   const base = cursor.position - from;
-  const view =
-    to - from < worthAView ? undefined : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [first, second] = filters;
   const window = Math.max(first?.window ?? 0, second?.window ?? 0);
   const giveBack = first ? SHALLOW : 0;
@@ -129,8 +128,9 @@ let reached = ROOT;
 let linksFollowed = 0;
 
 /**
- * Reads `bytes[from, to)` from `place` on, until a pattern ends or it has fallen back to a shallow place; returns what is left to
- * read. Nothing is called in this loop and nothing written, so the engine can keep the tables in registers.
+ * Reads `bytes[start, to)` from a place on, until a pattern ends or it has fallen back to where it is shallow, and
+ * returns where it stopped. Nothing is called in this loop and nothing written, so that the engine can keep the
+ * tables in registers.
  */
 function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
   const { edges, links, rows, classes } = automaton;

@@ -20,7 +20,7 @@ export interface LineState {
 const shorter = 64;
 const longest = 76;
 const LF = 0x0a;
-const CR = 0x0d;
+export const CR = 0x0d;
 
 const isLetter = new Uint8Array(256);
 for (const c of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")

@@ -46,7 +46,12 @@ describe("a token", () => {
       async () =>
         `Bearer ${unsigned({ sub: "ci", iss: "urn:claimcheck:throwaway:acme", aud: brokerUrl, exp: 9e9 })}.`,
     ],
-    ["that has expired", "token_expired", async () => `Bearer ${await broker.token("ci", "acme", -1)}`],
+    [
+      "for another audience",
+      "token_invalid",
+      async () => `Bearer ${await broker.token({ audience: "https://other.example" })}`,
+    ],
+    ["that has expired", "token_expired", async () => `Bearer ${await broker.token({ lifetime: -1 })}`],
   ])("%s is not accepted, and the log says why", async (_, reason, make) => {
     const header = await make();
     for (const path of ["/v1/handles", "/v1/redemptions"]) {

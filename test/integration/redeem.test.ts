@@ -1,8 +1,11 @@
 /** Redemption through the HTTP interface: who gets what, who does not, and what is written down about it. */
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { memoryStore } from "../../broker/store/memory.ts";
+import type { OpenHandle } from "../../broker/store/store.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import type { ProvenRequest } from "../../shared/proof.ts";
+import { Secret } from "../../shared/secret.ts";
 import type { Problem } from "../../shared/wire.ts";
 import {
   allow,
@@ -441,18 +444,39 @@ describe("an executor believes only its broker", () => {
     await expect(client.redeem([one!], { masked: true })).rejects.toMatchObject({ code: "broker_untrusted" });
   });
 
-  test("not a proxy that puts its own key in place of the broker's", async () => {
+  test("not a proxy that is a broker itself, with keys of its own", async () => {
     const { broker } = await setUp();
+    const impostor = await startBroker({ environment, rootKey: new Secret(Buffer.alloc(32, 0xff)) });
+    const authorization = `Bearer ${await impostor.token()}`;
     const { client } = await broker.executor({
-      proxy: (forward) => async (url, init) => {
-        if (!url.endsWith("/jwks.json")) return forward(url, init);
-        const { publicJwk } = (await createIdentity()).proofKey;
-        const kid = broker.keys.signingKey.kid;
-        return Response.json({ keys: [{ ...publicJwk, kid, alg: "EdDSA", use: "sig" }] });
-      },
+      proxy:
+        () =>
+        (url, { method, body }) =>
+          impostor.send(method, new URL(url).pathname, body, { authorization }),
     });
     await expect(client.issue([{ uri: "env://API_TOKEN" }])).rejects.toMatchObject({
       code: "broker_untrusted",
     });
+  });
+
+  test.each<[string, (handles: readonly OpenHandle[]) => OpenHandle[]]>([
+    ["in another order", (handles) => handles.toReversed()],
+    ["of another digest", (handles) => handles.map((handle) => ({ ...handle, digest: "hmac-sha256:x" }))],
+    ["fewer than were asked for", (handles) => handles.slice(1)],
+    ["more than were asked for", (handles) => [...handles, ...handles.slice(0, 1)]],
+  ])("not values %s, as a store in other hands may have the broker answer", async (_, tamper) => {
+    const store = memoryStore();
+    const { executor } = await setUp({
+      store: {
+        ...store,
+        async take(redemption, jtis) {
+          const taken = await store.take(redemption, jtis);
+          return "handles" in taken ? { ...taken, handles: tamper(taken.handles) } : taken;
+        },
+      },
+    });
+    // Equal values, so that only the handles' ids tell the two apart.
+    const handles = await take(executor, "env://API_TOKEN", "env://API_TOKEN");
+    await expect(texts(executor, handles)).rejects.toMatchObject({ code: "broker_untrusted" });
   });
 });

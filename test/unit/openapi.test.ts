@@ -155,7 +155,7 @@ describe("the examples", () => {
   async function startThen() {
     vi.useFakeTimers({ toFake: ["Date"], now: (expires - 900) * 1000 });
     const broker = await startBroker({ environment });
-    return { broker, accessToken: await broker.token("ci") };
+    return { broker, accessToken: await broker.token() };
   }
 
   test.each(Object.entries(examplesOf(asked!)))("of asking for handles are answered: %s", async (_, body) => {

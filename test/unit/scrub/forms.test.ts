@@ -89,6 +89,13 @@ test("a token of letters and digits costs at most 10 patterns", () => {
   expect(spellings("Q7fk2LmX9pRt4vBz8sNw").size).toBeLessThanOrEqual(10);
 });
 
+test("a value over 64 KiB is searched raw and encoded, but not escaped", () => {
+  const value = `${"0123456789abcdef".repeat(5000)}"`;
+  expect(scrub(value, value)).toBe("***");
+  expect(scrub(value, Buffer.from(value).toString("base64"))).toBe("***");
+  expect(scrub(value, encodeURIComponent(value))).not.toBe("***");
+});
+
 test.each([
   ["of a certificate", "-----BEGIN CERTIFICATE-----"],
   ["of a key", "-----END EC PRIVATE KEY-----"],

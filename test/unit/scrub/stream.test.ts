@@ -147,3 +147,12 @@ test("wipe() leaves nothing of the values in the tables", () => {
   scrubber.wipe();
   expect(text(scrubber.push(bytes(secret)))).toBe(secret);
 });
+
+test("literals are hidden as they are, and in no other form", () => {
+  const literal = new TextEncoder().encode("a-token.of-letters");
+  const scrubber = createScrubber([new TextEncoder().encode("guessme")], { literals: [literal] });
+  const text = `guessme a-token.of-letters ${btoa("a-token.of-letters")}`;
+  const shown = new TextDecoder().decode(scrubber.push(new TextEncoder().encode(`${text}\n`)));
+  expect(shown).toBe(`*** *** ${btoa("a-token.of-letters")}\n`);
+  expect(scrubber.find(literal)).toEqual([{ start: 0, end: literal.length, value: 1 }]);
+});

@@ -1,0 +1,148 @@
+/**
+ * What a whole `claimcheck run`, as published, costs beside what other commands cost for the same image and
+ * the same program. One round starts each of them once, so that whatever else the machine does meets them all.
+ */
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { median, table } from "./report.ts";
+
+const image = "localhost/claimcheck-busybox:latest";
+const rounds = 25;
+const program = ["sh", "-c", "echo this is the secret: $MY_SECRET"];
+const env = { ...process.env, API_TOKEN: "guessme", MY_SECRET: "guessme" };
+
+interface Contender {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+export async function run(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-bench-"));
+  const docker = await startDocker(folder);
+  try {
+    const contenders = [claimcheck(), bareRunc(folder), ...podman(), ...docker.contenders, bareNode()];
+    for (const contender of contenders) time(contender);
+    const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+    for (let round = 0; round < rounds; round++) {
+      for (const contender of contenders) times.get(contender.name)?.push(time(contender));
+    }
+    const medians = new Map([...times].map(([name, all]) => [name, median(all)]));
+    const reference = medians.get("podman run") ?? (medians.get("claimcheck run") as number);
+    table(
+      `A cold command, medians of ${rounds} interleaved rounds`,
+      ["", "ms", medians.has("podman run") ? "beside podman run" : "beside claimcheck run"],
+      [...medians].map(([name, each]) => [name, each.toFixed(0), `${(each / reference).toFixed(2)} ×`]),
+    );
+  } finally {
+    await docker.stop();
+    execFileSync("buildah", ["rm", "claimcheck-bench"], { stdio: "ignore" });
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function time({ name, command, args }: Contender): number {
+  const start = performance.now();
+  const { status, stderr } = spawnSync(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  const elapsed = performance.now() - start;
+  if (status !== 0) throw new Error(`${name} failed: ${stderr}`);
+  return elapsed;
+}
+
+function claimcheck(): Contender {
+  const entry = fileURLToPath(new URL("../dist/claimcheck.js", import.meta.url));
+  const args = [entry, "run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", ...program];
+  return { name: "claimcheck run", command: process.execPath, args };
+}
+
+/** On a root file system that is there already, which no engine has to itself. */
+function bareRunc(folder: string): Contender {
+  execFileSync("buildah", ["from", "--pull-never", "--name", "claimcheck-bench", image], { stdio: "ignore" });
+  const rootfs = execFileSync("buildah", ["mount", "claimcheck-bench"]).toString().trim();
+  const bundle = join(folder, "bundle");
+  mkdirSync(bundle);
+  execFileSync("runc", ["spec"], { cwd: bundle });
+  const spec = JSON.parse(execFileSync("cat", [join(bundle, "config.json")]).toString());
+  Object.assign(spec.process, { terminal: false, args: program, rlimits: [] });
+  spec.process.env.push("MY_SECRET=guessme");
+  Object.assign(spec.root, { path: rootfs, readonly: false });
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
+  return { name: "runc run, bare", command: "runc", args: ["run", "--bundle", bundle, "claimcheck-bench"] };
+}
+
+function podman(): Contender[] {
+  if (spawnSync("podman", ["--version"]).status !== 0) return [];
+  const limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+  const args = [
+    "--runtime",
+    "runc",
+    "run",
+    "--rm",
+    ...limits,
+    "--network",
+    "none",
+    "-e",
+    "MY_SECRET",
+    image,
+    ...program,
+  ];
+  return [{ name: "podman run", command: "podman", args }];
+}
+
+/** Docker's own daemon, started for this, since the system's may not be. */
+async function startDocker(folder: string) {
+  const nothing = { contenders: [] as Contender[], stop: async () => {} };
+  if (!existsSync("/usr/sbin/dockerd") && !existsSync("/usr/bin/dockerd")) return nothing;
+  const host = `unix://${folder}/docker.sock`;
+  const daemon = spawn(
+    "dockerd",
+    [
+      "--host",
+      host,
+      "--data-root",
+      `${folder}/data`,
+      "--exec-root",
+      `${folder}/exec`,
+      "--pidfile",
+      `${folder}/pid`,
+    ].concat(["--iptables=false", "--bridge=none"]),
+    { stdio: "ignore" },
+  );
+  const stop = async () => {
+    if (daemon.exitCode !== null) return;
+    daemon.kill("SIGTERM");
+    await once(daemon, "exit");
+  };
+  const isUp = () => spawnSync("docker", ["--host", host, "version"], { stdio: "ignore" }).status === 0;
+  while (!isUp()) {
+    if (daemon.exitCode !== null) return nothing;
+  }
+  const archive = join(folder, "image.tar");
+  execFileSync("buildah", ["push", image, `docker-archive:${archive}:claimcheck-bench:latest`], {
+    stdio: "ignore",
+  });
+  execFileSync("docker", ["--host", host, "load", "--input", archive], { stdio: "ignore" });
+  const args = [
+    "--host",
+    host,
+    "run",
+    "--rm",
+    "--network",
+    "none",
+    "-e",
+    "MY_SECRET",
+    "claimcheck-bench",
+    ...program,
+  ];
+  return { contenders: [{ name: "docker run", command: "docker", args }], stop };
+}
+
+function bareNode(): Contender {
+  return { name: "node, doing nothing", command: process.execPath, args: ["-e", "0"] };
+}
+
+if (import.meta.main) await run();

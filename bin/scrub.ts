@@ -1,0 +1,68 @@
+/** claimcheck scrub: masks secrets in what comes through, for commands that `claimcheck run` does not start. */
+import { readFile } from "node:fs/promises";
+import { Command, Option } from "commander";
+import { Failure } from "../executor/failure.ts";
+import { buildScrubber, forward, type ShortSecrets } from "../executor/output.ts";
+import { Secret } from "../shared/secret.ts";
+import { type BrokerOptions, connect } from "./broker-connection.ts";
+
+interface Options extends BrokerOptions {
+  readonly env?: readonly string[];
+  readonly secretFile?: readonly string[];
+  readonly uri?: readonly string[];
+  readonly shortSecrets: ShortSecrets;
+}
+
+export function scrubCommand(): Command {
+  return new Command("scrub")
+    .description("Mask secrets in standard input, and pass on the rest at once.")
+    .option("--env <NAME>", "the value of this variable (repeatable)", collect)
+    .option("--secret-file <PATH>", "the content of this file (repeatable)", collect)
+    .option("--uri <URI>", "the secret at this URI (repeatable)", collect)
+    .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
+    .option("--audit <FILE>", "have the embedded broker write down every decision")
+    .addOption(shortSecretsOption())
+    .addHelpText("after", "\nExample:\n  make 2>&1 | claimcheck scrub --env GITHUB_TOKEN")
+    .action(scrub);
+}
+
+export function shortSecretsOption(): Option {
+  return new Option(
+    "--short-secrets <WHAT>",
+    "what to do about a secret of less than 4 bytes, which cannot be masked",
+  )
+    .choices(["refuse", "show"])
+    .default("refuse");
+}
+
+/** Until all values are known nothing is passed on, and if one cannot be had, nothing ever is. */
+async function scrub(options: Options): Promise<void> {
+  const { env = [], secretFile = [], uri = [] } = options;
+  if (env.length + secretFile.length + uri.length === 0) {
+    throw new Failure("usage", { detail: "name the secrets to mask with --env, --secret-file or --uri" });
+  }
+  const files = secretFile.map(readSecret);
+  const uris = [...env.map((name) => `env://${name}`), ...uri];
+  const secrets = [...(await Promise.all(files)), ...(await redeem(uris, options))];
+  const scrubber = buildScrubber(secrets, [], options.shortSecrets);
+  for (const { value } of secrets) value.wipe();
+  await forward(process.stdin, scrubber.stream(), process.stdout);
+  scrubber.wipe();
+}
+
+async function readSecret(path: string) {
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    throw new Failure("usage", { detail: `--secret-file ${path} cannot be read (${cause.code})`, cause });
+  });
+  return { name: path, value: new Secret(bytes) };
+}
+
+async function redeem(uris: readonly string[], options: BrokerOptions) {
+  if (uris.length === 0) return [];
+  const broker = await connect(options, process.env, new AbortController().signal);
+  const handles = await broker.issue(uris.map((uri) => ({ uri })));
+  const redeemed = await broker.redeem(handles, { masked: true });
+  return redeemed.map(({ value }, index) => ({ name: `secret ${index + 1}`, value }));
+}
+
+const collect = (text: string, before: readonly string[] = []) => [...before, text];

@@ -1,0 +1,90 @@
+/** What is published: packed, installed in an empty folder, and run from there. */
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, expect, test } from "vitest";
+import { claimcheck, image } from "../command.ts";
+
+const project = fileURLToPath(new URL("../..", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "claimcheck-package-"));
+const installed = join(folder, "node_modules", "claimcheck");
+
+beforeAll(() => {
+  execFileSync("npm", ["run", "--silent", "build"], { cwd: project });
+  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: project });
+  const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) as string;
+  writeFileSync(join(folder, "package.json"), "{}");
+  execFileSync("npm", ["install", "--no-audit", "--no-fund", archive], { cwd: folder });
+});
+
+/** The Node.js that runs the tests, and those on the path, among which the system's may be an older one. */
+const onPath = (process.env.PATH ?? "").split(":").map((path) => join(path, "node"));
+const nodes = new Set(
+  [process.execPath, ...onPath].filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+);
+
+test.each([...nodes])("the main job runs with %s", async (node) => {
+  const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--"];
+  const finished = await claimcheck([...args, "sh", "-c", "echo this is the secret: $MY_SECRET"], {
+    env: { API_TOKEN: "guessme" },
+    entry: join(installed, "dist", "claimcheck.js"),
+    node,
+  });
+  expect(finished).toEqual({ code: 0, stdout: "this is the secret: ***\n", stderr: "" });
+});
+
+test("npm puts the command on the path", () => {
+  const help = execFileSync(join(folder, "node_modules", ".bin", "claimcheck"), ["--help"]).toString();
+  expect(help).toContain("Usage: claimcheck");
+});
+
+test("the scrubber can be used alone", () => {
+  const script = `
+    import { createScrubber } from "claimcheck/scrubber";
+    const scrubber = createScrubber([Buffer.from("guessme")]);
+    console.log(Buffer.concat([scrubber.push(Buffer.from("it is guessme, is it")), scrubber.end()]).toString());`;
+  const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", script], { cwd: folder });
+  expect(printed.toString()).toBe("it is ***, is it\n");
+});
+
+test("the entry tells a Node.js that is too old in one sentence", () => {
+  const entry = readFileSync(join(installed, "dist", "claimcheck.js"), "utf8");
+  const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.0" });\n`;
+  const path = join(folder, "entry.mjs");
+  writeFileSync(path, entry.replace(/^#!.*\n/, "").replace(/\nconst sources/, `\n${pretend}const sources`));
+  try {
+    execFileSync(process.execPath, [path], { stdio: "pipe" });
+    expect.unreachable();
+  } catch (error) {
+    const { status, stderr } = error as { status: number; stderr: Buffer };
+    expect(status).toBe(125);
+    expect(stderr.toString()).toBe("claimcheck: Node.js 20.19 or newer is needed, this is 18.20.0\n");
+  }
+});
+
+test("nothing is in it but what is needed to run", () => {
+  const files = (readdirSync(installed, { recursive: true }) as string[]).filter((name) =>
+    statSync(join(installed, name)).isFile(),
+  );
+  const kinds = new Set(files.map((name) => name.replace(/^dist\/types\/.*/, "dist/types/…")));
+  expect([...kinds].sort()).toEqual([
+    "LICENSE",
+    "README.md",
+    "dist/claimcheck.js",
+    "dist/main.cjs",
+    "dist/scrubber.js",
+    "dist/supervisor.pl",
+    "dist/types/…",
+    "package.json",
+  ]);
+});

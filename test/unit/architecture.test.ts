@@ -1,0 +1,83 @@
+/** Who may import whom, and which names stay in which files. ARCHITECTURE.md shows the same table. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const folders = ["bin", "broker", "executor", "shared"] as const;
+
+const mayImport: Record<string, readonly string[]> = {
+  bin: ["bin", "broker", "executor", "shared"],
+  broker: ["broker", "shared"],
+  executor: ["executor", "shared"],
+  "executor/scrub": ["executor/scrub"],
+  shared: ["shared"],
+};
+
+const fences: [what: string, pattern: RegExp, files: RegExp][] = [
+  [
+    "jose, where tokens are signed, verified, encrypted or their keys made",
+    /from "jose"/,
+    /^(shared\/(handle|proof|redemption)|broker\/(caller|keys|access\/key-set)|executor\/(identity|broker-client))\.ts$/,
+  ],
+  ["child processes, where programs are run", /node:child_process/, /^executor\/(image|runtime\/runc)\.ts$/],
+  ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, /^bin\//],
+  [
+    "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
+    /\.expose\(/,
+    /^(shared\/redemption|broker\/(keys|resolver)|executor\/(bundle|run))\.ts$/,
+  ],
+];
+
+const sources = folders.flatMap((folder) =>
+  (readdirSync(join(root, folder), { recursive: true }) as string[])
+    .filter((name) => /\.(ts|js)$/.test(name))
+    .map((name) => ({ path: join(folder, name), text: readFileSync(join(root, folder, name), "utf8") })),
+);
+
+/** The folder whose row counts: the longest in the table that the file lies in. */
+function folderOf(path: string): string {
+  const fitting = Object.keys(mayImport).filter((folder) => path.startsWith(`${folder}/`));
+  return fitting.sort((a, b) => b.length - a.length)[0] as string;
+}
+
+function importsOf({ path, text }: { path: string; text: string }): string[] {
+  return [...text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, to]) =>
+    relative(root, resolve(root, path, "..", to as string)),
+  );
+}
+
+test.each(Object.keys(mayImport))("%s imports only from where it may", (folder) => {
+  const mine = sources.filter(({ path }) => folderOf(path) === folder);
+  expect(mine.length).toBeGreaterThan(0);
+  for (const source of mine) {
+    const strays = importsOf(source).filter((to) => !mayImport[folder]?.includes(folderOf(to)));
+    // The scrubber's door is open to the executor.
+    const wrong = strays.filter((to) => !(folder === "executor" && to === "executor/scrub/scrubber.ts"));
+    expect({ [source.path]: wrong }).toEqual({ [source.path]: [] });
+  }
+});
+
+test("the scrubber needs nothing but itself, not even Node.js", () => {
+  for (const { path, text } of sources.filter(({ path }) => path.startsWith("executor/scrub/"))) {
+    expect({ [path]: [...text.matchAll(/from "([^."][^"]*)"/g)].map(([, name]) => name) }).toEqual({
+      [path]: [],
+    });
+  }
+});
+
+test.each(fences)("a fence around %s", (_, pattern, files) => {
+  const holders = sources.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
+  expect(holders.length).toBeGreaterThan(0);
+  expect(holders.filter((path) => !files.test(path))).toEqual([]);
+});
+
+test("folders are flat, and names say what is inside", () => {
+  const depth = { bin: 2, broker: 3, executor: 3, shared: 2 };
+  for (const { path } of sources) {
+    const parts = path.split("/");
+    expect(parts.length).toBeLessThanOrEqual(depth[parts[0] as keyof typeof depth]);
+    expect(parts.at(-1)).not.toMatch(/util|helper|common|misc|manager|service|impl|base|abstract|^index\./i);
+  }
+});
