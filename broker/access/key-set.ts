@@ -21,6 +21,7 @@ export interface KeyLocation {
 }
 
 export interface KeySet {
+  readonly issuer: string;
   /** @throws {ClaimcheckError} `issuer_unavailable` where there is no key to check with. */
   readonly find: jose.JWTVerifyGetKey;
   /** Whether the last fetch failed. */
@@ -59,6 +60,7 @@ export function remoteKeys({ issuer, keys }: KeyLocation): KeySet {
   });
 
   return {
+    issuer,
     async find(header, token) {
       try {
         if (remote.jwks() && Date.now() - fetched > refreshAfter) void remote.reload().catch(() => {});
