@@ -1,7 +1,7 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
 import { watch } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { type LivePolicy, openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { fileSink } from "../broker/audit/file.ts";
@@ -66,11 +66,14 @@ export async function createCentralBroker(
 }
 
 /**
- * Watches the folder, because editors and Kubernetes put a new file in the place of the old one. What changes nothing
- * in the text is no reload.
+ * Watches the folder, because editors put a new file in the place of the old one, and Kubernetes a new link named
+ * `..data` beside it.
  */
 function watchPolicy(path: string, live: LivePolicy): () => void {
-  const watcher = watch(dirname(path), { persistent: false }, () => void live.reload());
+  const names = [basename(path), "..data"];
+  const watcher = watch(dirname(path), { persistent: false }, (_, name) => {
+    if (name === null || names.includes(name)) void live.reload();
+  });
   // Without it there is still SIGHUP.
   watcher.on("error", () => watcher.close());
   return () => watcher.close();

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { brokerCommand } from "./broker.ts";
+import { policyCommand } from "./policy.ts";
 import { runCommand } from "./run.ts";
 import { scrubCommand } from "./scrub.ts";
 
@@ -39,9 +40,11 @@ const program = new Command("claimcheck")
   .enablePositionalOptions()
   .addCommand(runCommand())
   .addCommand(scrubCommand())
-  .addCommand(brokerCommand());
+  .addCommand(brokerCommand())
+  .addCommand(policyCommand());
 
-for (const command of [program, ...program.commands]) {
+const nested = program.commands.flatMap(({ commands }) => commands);
+for (const command of [program, ...program.commands, ...nested]) {
   command.exitOverride().configureOutput({ outputError: () => {} });
 }
 

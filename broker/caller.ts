@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { ClaimcheckError } from "../shared/errors.ts";
-import { type Claims, type Condition, compileWho, holdsAlone, type Who } from "./access/claims.ts";
+import { type Claims, compileWho, holdsAlone, type Who } from "./access/claims.ts";
 import { type Role, roles } from "./policy.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
@@ -50,14 +50,19 @@ const remembered = 10_000;
 
 type Known = Omit<Caller, "accessToken">;
 
+type ReadyIssuer = ReturnType<typeof prepare>;
+
+/** An issuer whose members' claims are ready to be compared. */
+export function prepare(issuer: Issuer) {
+  return {
+    ...issuer,
+    members: issuer.members.map((member) => ({ ...member, conditions: compileWho(member.who) })),
+  };
+}
+
 /** @param audience what a token's `aud` has to name: this broker. */
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
-  const byName = new Map(
-    issuers.map((issuer) => {
-      const members = issuer.members.map((member) => ({ ...member, conditions: compileWho(member.who) }));
-      return [issuer.issuer, { ...issuer, members }];
-    }),
-  );
+  const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
   // By hash: a dump of this process's memory is no list of tokens.
   const verified = new Map<string, { readonly known: Known; readonly until: number }>();
 
@@ -107,21 +112,19 @@ async function verify(token: string, issuer: Issuer, audience: string) {
   }
 }
 
-function recognise(
+/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant. */
+export function recognise(
   claims: Claims & { readonly sub: string },
-  issuer: {
-    readonly prefix: string;
-    readonly members: readonly (Membership & { readonly conditions: readonly Condition[] })[];
-  },
+  { prefix, members }: ReadyIssuer,
 ): Known {
-  const fitting = issuer.members.filter(({ conditions }) =>
+  const fitting = members.filter(({ conditions }) =>
     conditions.every((condition) => holdsAlone(condition, claims)),
   );
   const [first] = fitting;
   if (!first) throw new ClaimcheckError("unauthenticated", { reason: "principal_unknown" });
   return {
     tenant: first.tenant,
-    principal: `${issuer.prefix}${claims.sub}`,
+    principal: `${prefix}${claims.sub}`,
     claims,
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),

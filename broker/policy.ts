@@ -74,9 +74,13 @@ export interface Policy {
 
 export function createPolicy(rules: readonly Rule[]): Policy {
   const compiled = rules.map(compileRule);
-  const byTenant = new Map(
-    [...Map.groupBy(compiled, ({ rule }) => rule.tenant)].map(([tenant, own]) => [tenant, createIndex(own)]),
-  );
+  const byTenant = new Map<string | undefined, CompiledRule[]>();
+  for (const each of compiled) {
+    const own = byTenant.get(each.rule.tenant);
+    if (own) own.push(each);
+    else byTenant.set(each.rule.tenant, [each]);
+  }
+  const indexes = new Map([...byTenant].map(([tenant, own]) => [tenant, createIndex(own)]));
 
   return {
     decide(caller, action, uri) {
@@ -93,8 +97,8 @@ export function createPolicy(rules: readonly Rule[]): Policy {
         else allowing = found;
       };
       const valuesIn = (path: readonly string[]) => valuesOf(caller.claims, path);
-      byTenant.get(caller.tenant)?.visit(uri, valuesIn, consider);
-      byTenant.get(undefined)?.visit(uri, valuesIn, consider);
+      indexes.get(caller.tenant)?.visit(uri, valuesIn, consider);
+      indexes.get(undefined)?.visit(uri, valuesIn, consider);
       return decision(denying, allowing);
     },
   };

@@ -204,7 +204,7 @@ export async function startBroker(seams: Seams = {}) {
       const client = createBrokerClient({
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,
-        accessToken,
+        findToken: () => accessToken,
         pinnedKeys: [keys.signingKey.kid],
         identity: own,
         signal: new AbortController().signal,

@@ -1,9 +1,9 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
+import { isTrustworthy } from "../../shared/origin.ts";
 import { actions, type CompiledRule, isPermitted } from "../policy.ts";
 import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import type { Fault, Path } from "./document.ts";
 import { covers } from "./glob.ts";
-import { isTrustworthy } from "./key-set.ts";
 import { createIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
 import { faultOf } from "./scheme-rules.ts";

@@ -4,6 +4,7 @@
  */
 import * as jose from "jose";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { isTrustworthy } from "../../shared/origin.ts";
 
 /** For one fetch, discovery included, in milliseconds. */
 const timeLimit = 5_000;
@@ -26,13 +27,6 @@ export interface KeySet {
   readonly find: jose.JWTVerifyGetKey;
   /** Whether the last fetch failed. */
   isFailing(): boolean;
-}
-
-/** Keys in clear text would be whoever's is on the way. */
-export function isTrustworthy(url: string): boolean {
-  const { protocol, hostname } = URL.parse(url) ?? {};
-  if (protocol === "https:") return true;
-  return protocol === "http:" && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname ?? "");
 }
 
 export function remoteKeys({ issuer, keys }: KeyLocation): KeySet {
