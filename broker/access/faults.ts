@@ -18,7 +18,11 @@ export function findFaults(
   lineOf: (path: Path) => number,
 ): Fault[] {
   const faults: Fault[] = [];
-  const report: Report = (path, message) => faults.push({ line: lineOf(path), message });
+  const report: Report = (path, message) => {
+    const fault = { line: lineOf(path), message };
+    // Two principals of a tenant can be in the way of the same third one.
+    if (!faults.some(({ line, message: said }) => line === fault.line && said === message)) faults.push(fault);
+  };
   checkIssuers(file, report);
   checkMembers(file, report);
   for (const [tenant, { principals, rules }] of Object.entries(file.tenants)) {

@@ -41,8 +41,8 @@ const tenant = fc.constantFrom("acme", "rival");
 const rule = fc.record({
   tenant: fc.option(tenant, { nil: undefined }),
   effect: fc.constantFrom("allow" as const, "allow" as const, "deny" as const),
-  actions: fc.uniqueArray(fc.constantFrom(...actions), { minLength: 1, maxLength: 3 }),
-  who,
+  actions: fc.uniqueArray(fc.constantFrom(...actions), { minLength: 1, maxLength: 5 }),
+  who: fc.oneof(who, fc.constant({})),
   secrets: fc.array(secret, { minLength: 1, maxLength: 3 }),
 });
 const rules = fc.array(rule, { maxLength: 12 }).map((drawn) =>
