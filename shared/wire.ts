@@ -88,5 +88,6 @@ export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;
 export type RedemptionResponse = z.infer<typeof RedemptionResponse>;
+export type Readiness = z.infer<typeof Readiness>;
 export type Jwks = z.infer<typeof Jwks>;
 export type Problem = z.infer<typeof Problem>;

@@ -21,7 +21,8 @@ export function findFaults(
   const report: Report = (path, message) => {
     const fault = { line: lineOf(path), message };
     // Two principals of a tenant can be in the way of the same third one.
-    if (!faults.some(({ line, message: said }) => line === fault.line && said === message)) faults.push(fault);
+    if (!faults.some(({ line, message: said }) => line === fault.line && said === message))
+      faults.push(fault);
   };
   checkIssuers(file, report);
   checkMembers(file, report);
