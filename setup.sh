@@ -2,7 +2,7 @@
 # Brings what the project's own commands need, then runs the command that follows.
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
-#   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
+#   sh setup.sh containers COMMAND…  also runc, buildah, redis-server and the rest from Debian, and the local image (root)
 #
 # What is there already is left alone, so that a second time takes no time.
 set -eu
@@ -53,7 +53,7 @@ export PATH
 # Sets `missing` to the Debian packages whose program is not on the PATH.
 list_missing() {
   missing=
-  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox; do
+  for pair in runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox redis-server:redis-server openssl:openssl; do
     command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
   done
 }

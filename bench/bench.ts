@@ -2,7 +2,9 @@
 import { run as coldCommand } from "./cold-command.ts";
 import { run as policy } from "./policy.ts";
 import { run as scrub } from "./scrub.ts";
+import { run as throughput } from "./throughput.ts";
 
 await coldCommand();
+await throughput();
 await scrub();
 await policy();

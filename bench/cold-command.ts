@@ -4,13 +4,13 @@
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Bundle, bareBundle, image } from "./bundle.ts";
 import { median, table } from "./report.ts";
 
-const image = "localhost/claimcheck-busybox:latest";
 const rounds = 25;
 const program = ["sh", "-c", "echo this is the secret: $MY_SECRET"];
 const env = { ...process.env, API_TOKEN: "guessme", MY_SECRET: "guessme" };
@@ -23,9 +23,10 @@ interface Contender {
 
 export async function run(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-bench-"));
+  const bare = bareBundle(program, ["MY_SECRET=guessme"]);
   const docker = await startDocker(folder);
   try {
-    const contenders = [claimcheck(), bareRunc(folder), ...podman(), ...docker.contenders, bareNode()];
+    const contenders = [claimcheck(), bareRunc(bare), ...podman(), ...docker.contenders, bareNode()];
     for (const contender of contenders) time(contender);
     const times = new Map(contenders.map(({ name }) => [name, [] as number[]]));
     for (let round = 0; round < rounds; round++) {
@@ -40,7 +41,7 @@ export async function run(): Promise<void> {
     );
   } finally {
     await docker.stop();
-    execFileSync("buildah", ["rm", "claimcheck-bench"], { stdio: "ignore" });
+    bare.remove();
     rmSync(folder, { recursive: true });
   }
 }
@@ -59,19 +60,8 @@ function claimcheck(): Contender {
   return { name: "claimcheck run", command: process.execPath, args };
 }
 
-/** On a root file system that is there already, which no engine has to itself. */
-function bareRunc(folder: string): Contender {
-  execFileSync("buildah", ["from", "--pull-never", "--name", "claimcheck-bench", image], { stdio: "ignore" });
-  const rootfs = execFileSync("buildah", ["mount", "claimcheck-bench"]).toString().trim();
-  const bundle = join(folder, "bundle");
-  mkdirSync(bundle);
-  execFileSync("runc", ["spec"], { cwd: bundle });
-  const spec = JSON.parse(execFileSync("cat", [join(bundle, "config.json")]).toString());
-  Object.assign(spec.process, { terminal: false, args: program, rlimits: [] });
-  spec.process.env.push("MY_SECRET=guessme");
-  Object.assign(spec.root, { path: rootfs, readonly: false });
-  writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
-  return { name: "runc run, bare", command: "runc", args: ["run", "--bundle", bundle, "claimcheck-bench"] };
+function bareRunc({ folder }: Bundle): Contender {
+  return { name: "runc run, bare", command: "runc", args: ["run", "--bundle", folder, "claimcheck-bench"] };
 }
 
 function podman(): Contender[] {

@@ -34,6 +34,7 @@ const caller = (tenant: string, claims: Record<string, string>): Caller => ({
   claims,
   roles: ["requester"],
   proofKeys: [],
+  anyProofKey: false,
 });
 
 /** A hundred teams with their repositories, in one tenant, so that the tenant alone helps nothing. */

@@ -1,14 +1,15 @@
 /** The `claimcheck` command: one file a subcommand. */
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
+import manifest from "../package.json" with { type: "json" };
 import { brokerCommand } from "./broker.ts";
 import { policyCommand } from "./policy.ts";
 import { runCommand } from "./run.ts";
 import { scrubCommand } from "./scrub.ts";
 
 function report(thrown: unknown): void {
-  // Help was printed already; asked for, it is an answer, and otherwise a hint.
-  if (thrown instanceof CommanderError && thrown.code.startsWith("commander.help")) {
+  // Help and version were printed already; asked for, they are an answer, and otherwise help is a hint.
+  if (thrown instanceof CommanderError && /^commander\.(help|version)/.test(thrown.code)) {
     process.exitCode = thrown.exitCode === 0 ? 0 : 125;
     return;
   }
@@ -37,6 +38,7 @@ process.on("uncaughtException", (thrown) => {
 
 const program = new Command("claimcheck")
   .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
+  .version(manifest.version)
   .enablePositionalOptions()
   .addCommand(runCommand())
   .addCommand(scrubCommand())

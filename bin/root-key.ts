@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { rootKeyLength } from "../broker/keys.ts";
+import { rootKeyLength } from "../broker/derivation.ts";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../shared/secret.ts";
 

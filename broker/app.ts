@@ -6,11 +6,22 @@ import { createMiddleware } from "hono/factory";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
-import { bodyLimit, IssueRequest, RedemptionRequest } from "../shared/wire.ts";
+import {
+  bodyLimit,
+  CheckRequest,
+  IssueRequest,
+  RedemptionRequest,
+  RevocationRequest,
+  WrapRequest,
+} from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { check } from "./check.ts";
 import { issue } from "./issue.ts";
+import type { ProvenMessage } from "./presentation.ts";
 import { redeem } from "./redeem.ts";
+import { inspect, revoke, revokeOne } from "./revoke.ts";
+import { wrap } from "./wrap.ts";
 
 type Env = { Variables: { caller: Caller; request: string } };
 
@@ -31,6 +42,13 @@ export function createApp(broker: Broker): BrokerApp {
       throw new ClaimcheckError("unsupported_media_type");
     }
     return sized(c, next);
+  });
+  /** The request as its proof has to cover it: under our own URL, not under what the client or a proxy calls us. */
+  const messageOf = async ({ req }: Context<Env>): Promise<ProvenMessage> => ({
+    proof: req.header("dpop"),
+    method: req.method,
+    url: `${broker.url}${req.path}`,
+    body: await req.text(),
   });
   const authenticated = createMiddleware<Env>(async (c, next) => {
     c.set("caller", await broker.authenticate(c.req.header("authorization")));
@@ -55,15 +73,33 @@ export function createApp(broker: Broker): BrokerApp {
     c.json(await issue(broker, c.get("caller"), parse(await c.req.text(), IssueRequest), c.get("request"))),
   );
 
+  app.post("/v1/handles/wrap", limited, authenticated, async (c) =>
+    c.json(await wrap(broker, c.get("caller"), parse(await c.req.text(), WrapRequest), c.get("request"))),
+  );
+
+  app.post("/v1/handles/check", limited, authenticated, async (c) => {
+    const message = await messageOf(c);
+    const asked = parse(message.body, CheckRequest);
+    return c.json(await check(broker, c.get("caller"), asked, message, c.get("request")));
+  });
+
+  app.get("/v1/handles/:jti", authenticated, async (c) =>
+    c.json(await inspect(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
+  );
+
+  app.delete("/v1/handles/:jti", authenticated, async (c) =>
+    c.json(await revokeOne(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
+  );
+
+  app.post("/v1/revocations", limited, authenticated, async (c) =>
+    c.json(
+      await revoke(broker, c.get("caller"), parse(await c.req.text(), RevocationRequest), c.get("request")),
+    ),
+  );
+
   app.post("/v1/redemptions", limited, authenticated, async (c) => {
-    const body = await c.req.text();
-    const asked = parse(body, RedemptionRequest);
-    const message = {
-      proof: c.req.header("dpop"),
-      method: "POST",
-      url: `${broker.url}/v1/redemptions`,
-      body,
-    };
+    const message = await messageOf(c);
+    const asked = parse(message.body, RedemptionRequest);
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
@@ -82,9 +118,13 @@ export function createApp(broker: Broker): BrokerApp {
     });
   });
 
-  const routes = app.routes.filter(({ method }) => method !== "ALL");
+  const routes = app.routes
+    .filter(({ method }) => method !== "ALL")
+    .map(({ method, path }) => ({ method, pattern: new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`) }));
   app.notFound((c) => {
-    const allowed = new Set(routes.filter(({ path }) => path === c.req.path).map(({ method }) => method));
+    const allowed = new Set(
+      routes.filter(({ pattern }) => pattern.test(c.req.path)).map(({ method }) => method),
+    );
     if (allowed.size === 0) return problem(c, new ClaimcheckError("not_found"));
     return problem(c, new ClaimcheckError("method_not_allowed"), { allow: [...allowed].join(", ") });
   });
@@ -111,6 +151,7 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
   return c.body(JSON.stringify(error.problem()), status, {
     "content-type": "application/problem+json",
     "cache-control": "no-store",
+    ...(error.code === "store_unavailable" && { "retry-after": "2" }),
     ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
     ...headers,
   });

@@ -16,6 +16,8 @@ export interface Caller {
   readonly roles: readonly Role[];
   /** Thumbprints of its registered proof keys: where there are any, it proves with no other. */
   readonly proofKeys: readonly string[];
+  /** Whether it may redeem handles that are bound to no key with a key that nobody knows. */
+  readonly anyProofKey: boolean;
 }
 
 /** Tokens whose claims are such belong to this tenant. */
@@ -24,6 +26,8 @@ export interface Membership {
   readonly who: Who;
   readonly roles: readonly Role[];
   readonly proofKeys?: readonly string[];
+  /** Makes a token alone worth a secret: only for an issuer in this very process. */
+  readonly anyProofKey?: boolean;
 }
 
 /** An issuer whose tokens make somebody a principal of a tenant. */
@@ -128,6 +132,7 @@ export function recognise(
     claims,
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),
+    anyProofKey: fitting.some((member) => member.anyProofKey),
   };
 }
 
@@ -145,7 +150,7 @@ export async function throwawayIssuer(tenant: string) {
       algorithms: ["EdDSA"],
       skew: 0,
       prefix: "",
-      members: [{ tenant, who: {}, roles: Object.keys(roles) as Role[] }],
+      members: [{ tenant, who: {}, roles: Object.keys(roles) as Role[], anyProofKey: true }],
     } satisfies Issuer,
 
     /** @param lifetime in seconds. */

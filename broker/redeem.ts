@@ -2,29 +2,21 @@
  * Redeeming, the only way by which plaintext leaves a broker. The order is the guarantee: proof, policy of
  * today, take, durable record, answer. What cannot be recorded is given back and not answered.
  */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
-import { verifyProof } from "../shared/proof.ts";
+import { ClaimcheckError } from "../shared/errors.ts";
+import type { HandleClaims } from "../shared/handle.ts";
 import { importRecipient, type Recipient, sealRedemption } from "../shared/redemption.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import type { AuditRecord } from "./audit/log.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
 import type { OpenHandle, Redemption } from "./store/store.ts";
-
-/** The HTTP request as the proof covers it. */
-export interface RedemptionMessage {
-  readonly proof: string | undefined;
-  readonly method: string;
-  readonly url: string;
-  readonly body: string;
-}
 
 export async function redeem(
   broker: Broker,
   caller: Caller,
   asked: RedemptionRequest,
-  message: RedemptionMessage,
+  message: ProvenMessage,
   request: string,
 ): Promise<RedemptionResponse> {
   const { tenant, principal } = caller;
@@ -38,28 +30,19 @@ export async function redeem(
   } as const;
 
   let handles: HandleClaims[] = [];
-  const refused = async (thrown: unknown): Promise<never> => {
-    const { reason, failures } = asClaimcheckError(thrown);
-    const denied = { ...about, outcome: "denied", code: reason } as const;
-    const named = handles.map(({ jti, digest }, index) => {
-      const failed = failures.find((failure) => failure.index === index);
-      return { ...denied, jti, digest, ...(failed && { code: failed.code }) };
-    });
-    await broker.audit.record(named.length > 0 ? named : [denied]);
-    throw thrown;
-  };
+  const refused = (thrown: unknown) => refuse(broker, about, handles, thrown);
 
-  const proof = await prove(broker, caller, asked, message).catch(refused);
+  const proof = await prove(broker, caller, message, asked.key).catch(refused);
   const recipient = await importRecipient(asked.key).catch(refused);
-  const redemption: Redemption = { tenant, id: asked.id, principal, jkt: proof.jkt };
+  const redemption: Redemption = { tenant, id: asked.id, principal, jkt: proof.jkt, run: asked.run ?? "" };
   let released: Release[] = [];
   let outcome: "released" | "repeat" = "released";
   try {
-    handles = await readHandles(broker, caller, proof.jkt, asked.handles);
-    const rules = await authorise(broker, caller, handles);
+    handles = await readHandles(broker, caller, redemption.jkt, asked.handles);
+    const allowed = await authorise(broker, caller, "redeem", redemption, handles);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
-    released = taken.handles.map((handle, index) => ({ handle, rule: rules[index] as string }));
+    released = taken.handles.map((handle, index) => ({ handle, rule: allowed[index]?.rule ?? "" }));
   } catch (thrown) {
     return refused(thrown);
   }
@@ -78,7 +61,12 @@ export async function redeem(
   try {
     await broker.audit.record(records);
   } catch (thrown) {
-    if (outcome === "released") await broker.store.giveBack(redemption);
+    if (outcome === "released") {
+      await broker.store.giveBack(
+        redemption,
+        handles.map(({ jti }) => jti),
+      );
+    }
     throw thrown;
   }
   return answer(broker, redemption, proof.jti, released, recipient);
@@ -87,73 +75,6 @@ export async function redeem(
 interface Release {
   readonly handle: OpenHandle;
   readonly rule: string;
-}
-
-async function prove(broker: Broker, caller: Caller, asked: RedemptionRequest, message: RedemptionMessage) {
-  const proven = await verifyProof(message.proof, {
-    method: message.method,
-    url: message.url,
-    body: message.body,
-    accessToken: caller.accessToken,
-    encryptionKey: asked.key,
-  });
-  if (caller.proofKeys.length > 0 && !caller.proofKeys.includes(proven.jkt)) {
-    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_unregistered" });
-  }
-  if (!(await broker.store.rememberProof(proven.jti, proven.expires))) {
-    throw new ClaimcheckError("invalid_proof", { reason: "proof_replayed" });
-  }
-  return proven;
-}
-
-/** Only handles of this broker, for this principal of this tenant, bound to its key; or to none, if that is registered. */
-async function readHandles(
-  { keys, url }: Broker,
-  { tenant, principal, proofKeys }: Caller,
-  jkt: string,
-  handles: readonly string[],
-): Promise<HandleClaims[]> {
-  const read = await Promise.allSettled(
-    handles.map(async (handle) => {
-      const claims = await verifyHandle(handle, keys.findKey, url);
-      const wrong =
-        (claims.tenant !== tenant && "another_tenant") ||
-        (claims.aud !== principal && "another_audience") ||
-        (claims.cnf && claims.cnf.jkt !== jkt && "another_key") ||
-        (!claims.cnf && !proofKeys.includes(jkt) && "no_key");
-      if (wrong) throw new ClaimcheckError("invalid_handle", { reason: wrong });
-      return claims;
-    }),
-  );
-  const failures = read.flatMap((each, index) =>
-    each.status === "rejected" ? [asClaimcheckError(each.reason).at(index)] : [],
-  );
-  if (failures.length > 0) {
-    const first = asClaimcheckError(read.find((each) => each.status === "rejected")?.reason);
-    throw new ClaimcheckError(first.code, { failures, reason: first.reason });
-  }
-  return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-}
-
-/** @returns the name of the rule that allows each handle today. */
-async function authorise(
-  { store, policy }: Broker,
-  caller: Caller,
-  handles: readonly HandleClaims[],
-): Promise<string[]> {
-  const open = await store.look(
-    caller.tenant,
-    handles.map(({ jti }) => jti),
-  );
-  const failures: ItemFailure[] = [];
-  const rules = open.map((handle, index) => {
-    const decision = handle && policy.decide(caller, "redeem", handle.uri);
-    if (decision?.allowed) return decision.rule;
-    failures.push(new ClaimcheckError(handle ? "forbidden" : "handle_void").at(index));
-    return "";
-  });
-  if (failures.length > 0) throw batchError(failures);
-  return rules;
 }
 
 async function take({ store }: Broker, redemption: Redemption, handles: readonly HandleClaims[]) {
@@ -174,9 +95,6 @@ async function take({ store }: Broker, redemption: Redemption, handles: readonly
       ]);
   }
 }
-
-const batchError = (failures: readonly ItemFailure[]) =>
-  new ClaimcheckError((failures[0] as ItemFailure).code, { failures });
 
 async function answer(
   { keys, url }: Broker,

@@ -4,10 +4,19 @@
  */
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
+import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
-import { type IssueItem, IssueResponse, Jwks, Problem, RedemptionResponse } from "../shared/wire.ts";
+import {
+  CheckResponse,
+  type EncryptionKey,
+  type IssueItem,
+  IssueResponse,
+  Jwks,
+  Problem,
+  RedemptionResponse,
+} from "../shared/wire.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
@@ -81,7 +90,8 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
     const believed: jose.JWK[] = [];
     for (const jwk of jwks.data?.keys ?? []) {
-      if (pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk))) believed.push(jwk);
+      if (jwk.use === "sig" && pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk)))
+        believed.push(jwk);
     }
     if (believed.length === 0)
       throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
@@ -92,6 +102,14 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
   function findKeys(): Promise<FindKey> {
     keys ??= fetchKeys();
     return keys;
+  }
+
+  /** Posts a body with a proof that covers it. */
+  async function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
+    const accessToken = await authorise();
+    const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
+    const proof = await makeProof({ ...covered, ...(encryptionKey && { encryptionKey }) }, identity.proofKey);
+    return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
   }
 
   return {
@@ -127,13 +145,35 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
     },
 
     /**
+     * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
+     *
+     * @throws {Failure} the broker's refusal, when any of them is not good.
+     */
+    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<void> {
+      const first = handles[0];
+      if (!first) return;
+      const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), run });
+      const { answer, proof } = await callProven("/v1/handles/check", body);
+      const { confirmation } = understand(CheckResponse, answer);
+      const expected = {
+        iss: url,
+        tenant: first.claims.tenant,
+        proof,
+        handles: handles.map(({ claims }) => claims.jti),
+      };
+      await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
+        throw new Failure("broker_untrusted", { detail: "the confirmation is not the broker's", cause });
+      });
+    },
+
+    /**
      * Trades handles for plaintext: all of them, or none.
      *
      * @returns values to be wiped by the caller, in the order of the handles.
      */
     async redeem(
       handles: readonly IssuedHandle[],
-      { masked }: { masked: boolean },
+      { masked, run }: { masked: boolean; run?: string },
     ): Promise<RedeemedValue[]> {
       const first = handles[0];
       if (!first) return [];
@@ -142,19 +182,12 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
         id,
         handles: handles.map(({ handle }) => handle),
         key: identity.encryptionKey,
+        run,
         masked,
       });
-      const route = "/v1/redemptions";
-      const accessToken = await authorise();
-      const proof = await makeProof(
-        { method: "POST", url: `${url}${route}`, accessToken, body, encryptionKey: identity.encryptionKey },
-        identity.proofKey,
-      );
-      const { payload } = understand(
-        RedemptionResponse,
-        await call("POST", route, { body, accessToken, proof: proof.jwt }),
-      );
-      const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof: proof.jti };
+      const { answer, proof } = await callProven("/v1/redemptions", body, identity.encryptionKey);
+      const { payload } = understand(RedemptionResponse, answer);
+      const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
       try {
         const values = await openRedemption(payload, identity.decryptionKey, await findKeys(), context);
         const same = handles.every(

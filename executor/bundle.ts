@@ -39,9 +39,10 @@ export function injectVariables(
   });
   const [before = "", after = ""] = json.split(`"${marker}"`);
 
-  const encoded = [...injected.values()].map(encodeVariable);
-  const separated = encoded.flatMap((bytes, index) => (index === 0 ? [bytes] : [Buffer.from(","), bytes]));
+  const encoded: Buffer[] = [];
   try {
+    for (const variable of injected.values()) encoded.push(encodeVariable(variable));
+    const separated = encoded.flatMap((bytes, index) => (index === 0 ? [bytes] : [Buffer.from(","), bytes]));
     // Without secrets the marker's place stays empty, and so does the comma before it.
     const start = encoded.length === 0 ? before.replace(/,$/, "") : before;
     return Buffer.concat([Buffer.from(start), ...separated, Buffer.from(after)]);

@@ -7,7 +7,7 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { Failure } from "./failure.ts";
@@ -100,13 +100,18 @@ function recall(memory: string): Image | undefined {
   }
 }
 
+/** Where it cannot be kept, buildah is asked again the next time. */
 function remember(memory: string, image: Image): void {
   const witness = witnessOf(image.path);
   if (!witness) return;
   const draft = `${memory}.${process.pid}`;
-  mkdirSync(dirname(memory), { recursive: true, mode: 0o700 });
-  writeFileSync(draft, JSON.stringify({ witness, image }), { mode: 0o600 });
-  renameSync(draft, memory);
+  try {
+    mkdirSync(dirname(memory), { recursive: true, mode: 0o700 });
+    writeFileSync(draft, JSON.stringify({ witness, image }), { mode: 0o600 });
+    renameSync(draft, memory);
+  } catch {
+    rmSync(draft, { force: true });
+  }
 }
 
 /** The state of the files that decide what an image name stands for; none for a storage that is laid out otherwise. */

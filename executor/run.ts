@@ -108,13 +108,19 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
 
-    /** Passes a signal on to the container; the second one kills. Before there is a container, the first one ends. */
+    /**
+     * Passes a signal on to the container; the second one kills. Before there is a container the first one ends the
+     * run. A further one waits for nobody.
+     */
     signal(number: number): void {
       signals += 1;
-      if (started) {
+      const kills = started ? 3 : 2;
+      if (signals >= kills) {
+        container?.destroy();
+      } else if (started) {
         container?.signal(signals === 1 ? number : SIGKILL);
       } else {
-        interrupted ??= number;
+        interrupted = number;
         abort.abort();
         container?.abandon();
       }

@@ -7,6 +7,7 @@ const table = {
   invalid_uri: [400, "The secret URI is not well formed."],
   unknown_scheme: [400, "No provider reads this scheme."],
   invalid_cache_key: [400, "A cache key cannot be empty."],
+  invalid_value: [400, "The value is not encrypted to this broker for this request."],
   unauthenticated: [401, "The request carries no token that this broker accepts."],
   invalid_proof: [401, "The proof of possession does not fit this request."],
   forbidden: [403, "The policy does not allow this."],
@@ -28,6 +29,7 @@ const table = {
   issuer_unavailable: [503, "The keys of the token's issuer cannot be had, so the token cannot be checked."],
   audit_unavailable: [503, "The audit log cannot be written, so nothing is released."],
   not_ready: [503, "The broker cannot do its work."],
+  store_unavailable: [503, "The handle store does not answer; ask again."],
   internal: [500, "The broker failed."],
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 

@@ -1,9 +1,9 @@
 /**
- * Proof of possession of the executor's key, RFC 9449 (DPoP), with two claims more, so that nothing in a
- * redemption can be swapped on the way:
+ * Proof of possession of the executor's key, RFC 9449 (DPoP), with two claims more, so that nothing in the
+ * request can be swapped on the way:
  *
  *     bh    base64url SHA-256 of the request's body
- *     ekt   RFC 7638 thumbprint of the encryption key in the body
+ *     ekt   RFC 7638 thumbprint of the encryption key in the body; only where there is one
  */
 import { createHash, randomUUID } from "node:crypto";
 import * as jose from "jose";
@@ -22,7 +22,7 @@ const ProofClaims = z.object({
   iat: z.int(),
   ath: z.string(),
   bh: z.string(),
-  ekt: z.string(),
+  ekt: z.optional(z.string()),
 });
 
 /** The request that a proof is for. */
@@ -32,8 +32,8 @@ export interface ProvenRequest {
   url: string;
   accessToken: string;
   body: string;
-  /** The public key that the answer is to be encrypted to. */
-  encryptionKey: EncryptionKey;
+  /** The public key that the answer is to be encrypted to, where it is. */
+  encryptionKey?: EncryptionKey;
 }
 
 /** An executor's proof key: Ed25519, made when the process starts, never stored. */
@@ -68,7 +68,7 @@ export async function verifyProof(proof: string | undefined, request: ProvenRequ
   const { claims, jwk } = await readProof(proof);
   if (Math.abs(Date.now() / 1000 - claims.iat) > proofWindow) throw refusal("proof_stale");
   const expected = await covered(request);
-  for (const claim of Object.keys(expected) as (keyof typeof expected)[]) {
+  for (const claim of ["htm", "htu", "ath", "bh", "ekt"] as const) {
     if (claims[claim] !== expected[claim]) throw refusal(`proof_${claim}_mismatch`);
   }
   return {
@@ -79,13 +79,14 @@ export async function verifyProof(proof: string | undefined, request: ProvenRequ
 }
 
 /** The claims that tie a proof to one request. */
-async function covered(request: ProvenRequest) {
+async function covered(request: ProvenRequest): Promise<Omit<z.infer<typeof ProofClaims>, "jti" | "iat">> {
+  const { encryptionKey } = request;
   return {
     htm: request.method,
     htu: request.url,
     ath: sha256(request.accessToken),
     bh: sha256(request.body),
-    ekt: await jose.calculateJwkThumbprint(request.encryptionKey),
+    ...(encryptionKey && { ekt: await jose.calculateJwkThumbprint(encryptionKey) }),
   };
 }
 

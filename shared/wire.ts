@@ -9,8 +9,8 @@ const label = z.string().check(z.maxLength(256));
 /** The largest request body that the broker reads, in bytes. */
 export const bodyLimit = 1024 * 1024;
 
-const IssueItem = z.strictObject({
-  uri: z.string().check(z.minLength(1), z.maxLength(8192)),
+/** What a handle is to be like, wherever its value comes from. */
+const terms = {
   name: z.optional(label),
   cacheKey: z.optional(label),
   ttl: z.optional(z.int().check(z.positive())),
@@ -18,6 +18,11 @@ const IssueItem = z.strictObject({
   audience: z.optional(label),
   jkt: z.optional(thumbprint),
   plan: z.optional(label),
+};
+
+const IssueItem = z.strictObject({
+  uri: z.string().check(z.minLength(1), z.maxLength(8192)),
+  ...terms,
 });
 
 export const IssueRequest = z.strictObject({
@@ -27,6 +32,17 @@ export const IssueRequest = z.strictObject({
 
 export const IssueResponse = z.strictObject({
   handles: z.array(z.strictObject({ jti: z.string(), handle: compact, expires: z.int() })),
+});
+
+const WrapItem = z.strictObject({
+  /** A compact JWE; shared/wrapping.ts says what it holds. */
+  value: z.string().check(z.regex(/^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+$/)),
+  ...terms,
+});
+
+export const WrapRequest = z.strictObject({
+  secrets: z.array(WrapItem).check(z.minLength(1), z.maxLength(1000)),
+  run: z.optional(label),
 });
 
 /** The executor's public encryption key, RFC 7517: a curve that ECDH-ES (RFC 7518) can use. */
@@ -41,23 +57,61 @@ export const RedemptionRequest = z.strictObject({
   id: z.string().check(z.regex(/^[A-Za-z0-9_-]{16,64}$/)),
   handles: z.array(compact).check(z.minLength(1), z.maxLength(1000)),
   key: EncryptionKey,
+  /** Which of the executor's runs the values are for: `check` lets spent handles count within it alone. */
+  run: z.optional(label),
   /** False where the executor will not mask the output; the audit log says so. */
   masked: z.optional(z.boolean()),
 });
 
 export const RedemptionResponse = z.strictObject({ id: z.string(), payload: z.string() });
 
+export const CheckRequest = z.strictObject({
+  handles: z.array(compact).check(z.minLength(1), z.maxLength(1000)),
+  run: z.optional(label),
+});
+
+export const CheckResponse = z.strictObject({ confirmation: z.string() });
+
+export const HandleStatus = z.strictObject({
+  jti: z.string(),
+  subject: z.string(),
+  run: z.optional(z.string()),
+  uses: z.int(),
+  left: z.int(),
+  expires: z.int(),
+});
+
+export const RevocationRequest = z.union([
+  z.strictObject({ jti: z.string().check(z.maxLength(64)) }),
+  z.strictObject({ subject: z.string().check(z.maxLength(1024)) }),
+  z.strictObject({ run: label }),
+  z.strictObject({ all: z.literal(true) }),
+]);
+
+export const Revoked = z.strictObject({ status: z.literal("revoked") });
+
+const SignatureKey = z.strictObject({
+  kty: z.literal("OKP"),
+  crv: z.literal("Ed25519"),
+  x: thumbprint,
+  kid: thumbprint,
+  alg: z.literal("EdDSA"),
+  use: z.literal("sig"),
+});
+
+/** What values are wrapped to. */
+const WrappingKey = z.strictObject({
+  kty: z.literal("EC"),
+  crv: z.literal("P-256"),
+  x: thumbprint,
+  y: thumbprint,
+  kid: thumbprint,
+  alg: z.literal("ECDH-ES"),
+  use: z.literal("enc"),
+});
+
 export const Jwks = z.strictObject({
-  keys: z.array(
-    z.strictObject({
-      kty: z.literal("OKP"),
-      crv: z.literal("Ed25519"),
-      x: thumbprint,
-      kid: thumbprint,
-      alg: z.literal("EdDSA"),
-      use: z.literal("sig"),
-    }),
-  ),
+  keys: z.array(z.discriminatedUnion("use", [SignatureKey, WrappingKey])),
 });
 
 export const Health = z.strictObject({ status: z.literal("ok") });
@@ -84,6 +138,15 @@ export const Problem = z.strictObject({
 
 export type IssueRequest = z.infer<typeof IssueRequest>;
 export type IssueItem = z.infer<typeof IssueItem>;
+/** What issuing and wrapping ask for alike. */
+export type HandleTerms = Omit<IssueItem, "uri">;
+export type WrapRequest = z.infer<typeof WrapRequest>;
+export type WrapItem = z.infer<typeof WrapItem>;
+export type CheckRequest = z.infer<typeof CheckRequest>;
+export type CheckResponse = z.infer<typeof CheckResponse>;
+export type HandleStatus = z.infer<typeof HandleStatus>;
+export type RevocationRequest = z.infer<typeof RevocationRequest>;
+export type Revoked = z.infer<typeof Revoked>;
 export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;

@@ -7,8 +7,8 @@ import { createApp } from "../broker/app.ts";
 import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
-import { createKeys } from "../broker/keys.ts";
-import { createPolicy, type Rule } from "../broker/policy.ts";
+import { createKeys, type Rotation } from "../broker/keys.ts";
+import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import { envProvider } from "../broker/providers/env.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
@@ -19,8 +19,9 @@ import { createIdentity, type Identity } from "../executor/identity.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { makeProof, type ProvenRequest } from "../shared/proof.ts";
 import { Secret } from "../shared/secret.ts";
-import type { Problem, RedemptionRequest } from "../shared/wire.ts";
-import { type Answer, contract, examplesOf, operations } from "./openapi.ts";
+import type { Problem, RedemptionRequest, WrapItem } from "../shared/wire.ts";
+import { wrapValue } from "../shared/wrapping.ts";
+import { type Answer, contract, examplesOf, operationFor } from "./openapi.ts";
 
 export const brokerUrl = "https://broker.example";
 
@@ -35,7 +36,7 @@ export function allow(secrets: readonly string[], { principals = ["**"], ...rule
   return {
     name: `allow ${secrets.join(" ")}`,
     effect: "allow",
-    actions: ["issue", "redeem"],
+    actions,
     who: { sub: principals },
     secrets,
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
@@ -99,12 +100,18 @@ interface Seams {
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
   /** Besides those of the tenants acme and rival. */
-  readonly issuers?: readonly Issuer[];
-  /** Registered for every principal of acme. */
+  readonly moreIssuers?: readonly Issuer[];
+  /** Those registered for every principal of acme; where it is missing, any will do, as in an embedded broker. */
   readonly proofKeys?: readonly string[];
   /** Instead of the one that all others share. */
   readonly rootKey?: Secret;
+  /** The root key before the current one, and others. */
+  readonly rotation?: Rotation;
+  /** Those of another broker, for one that is its replica. */
+  readonly issuers?: readonly [acme: ThrowawayIssuer, rival: ThrowawayIssuer];
 }
+
+type ThrowawayIssuer = Awaited<ReturnType<typeof throwawayIssuer>>;
 
 interface Token {
   readonly principal?: string;
@@ -135,20 +142,23 @@ export async function startBroker(seams: Seams = {}) {
   /** Every answer that left the broker, headers included. */
   const answers: string[] = [];
   const [keys, acme, rival] = await Promise.all([
-    createKeys(seams.rootKey ?? rootKey()),
-    throwawayIssuer("acme"),
-    throwawayIssuer("rival"),
+    createKeys(seams.rootKey ?? rootKey(), seams.rotation),
+    seams.issuers?.[0] ?? throwawayIssuer("acme"),
+    seams.issuers?.[1] ?? throwawayIssuer("rival"),
   ]);
   const store = seams.store ?? memoryStore();
-  const { proofKeys = [] } = seams;
+  const { proofKeys } = seams;
   const registered = {
     ...acme.issuer,
-    members: acme.issuer.members.map((member) => ({ ...member, proofKeys })),
+    members: acme.issuer.members.map((member) => ({
+      ...member,
+      ...(proofKeys && { proofKeys, anyProofKey: false }),
+    })),
   };
   const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])]);
   const app = createApp({
     url: brokerUrl,
-    authenticate: createAuthenticator([registered, rival.issuer, ...(seams.issuers ?? [])], brokerUrl),
+    authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),
     policy: createPolicy(seams.rules ?? [allow(["**"])]),
     resolver: createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]),
     keys,
@@ -175,6 +185,8 @@ export async function startBroker(seams: Seams = {}) {
     audit,
     log,
     answers,
+    fetch,
+    issuers: [acme, rival] as const,
     token,
 
     /** One request over HTTP; a body that is no string is sent as JSON. */
@@ -198,6 +210,29 @@ export async function startBroker(seams: Seams = {}) {
       return this.send("POST", route, body, { authorization, dpop: await prove() });
     },
 
+    /** One check over HTTP, proven as it has to be. */
+    async check(
+      { identity, accessToken }: Pick<Executor, "identity" | "accessToken">,
+      handles: readonly string[],
+      run?: string,
+    ) {
+      const path = "/v1/handles/check";
+      const body = JSON.stringify({ handles, run });
+      const covered = { method: "POST", url: `${brokerUrl}${path}`, accessToken, body };
+      const { jwt: dpop } = await makeProof(covered, identity.proofKey);
+      return this.send("POST", path, body, { authorization: `DPoP ${accessToken}`, dpop });
+    },
+
+    /** A value as a requester encrypts it. */
+    wrapped(
+      value: string | Uint8Array,
+      accessToken: string,
+      item: Pick<WrapItem, "audience" | "jkt"> = {},
+    ): Promise<string> {
+      const key = keys.jwks.keys.find(({ use }) => use === "enc")!;
+      return wrapValue(new Secret(Buffer.from(value)), { iss: brokerUrl, accessToken, ...item }, key);
+    },
+
     async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
       const accessToken = await token(who);
@@ -216,7 +251,7 @@ export async function startBroker(seams: Seams = {}) {
 
 /** Whatever a test is about, an answer that openapi.yaml does not know fails it. */
 async function expectDocumented(method: string, path: string, response: Response): Promise<void> {
-  const operation = operations.get(`${method} ${path}`);
+  const operation = operationFor(method, path);
   const answer = operation ? operation.responses[response.status] : unrouted[response.status];
   const code = response.ok ? undefined : ((await response.json()) as Problem).code;
   if (!answer || (code && !(code in examplesOf(answer)))) {

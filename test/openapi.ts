@@ -60,10 +60,21 @@ export const contract = document as unknown as Contract;
 export const operations = new Map(
   Object.entries(contract.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(
-      ([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const,
+      ([method, operation]) =>
+        [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`, operation] as const,
     ),
   ),
 );
+
+/** The operation that answers a request, if any does. */
+export function operationFor(method: string, path: string): Operation | undefined {
+  const exact = operations.get(`${method} ${path}`);
+  if (exact) return exact;
+  for (const [name, operation] of operations) {
+    if (new RegExp(`^${name.replace(/:\w+/g, "[^/]+")}$`).test(`${method} ${path}`)) return operation;
+  }
+  return undefined;
+}
 
 /** The examples of a body, by name. */
 export function examplesOf(answer: Answer): Record<string, Json> {

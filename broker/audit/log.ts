@@ -7,9 +7,17 @@ import type { Complaint } from "../broker.ts";
 
 export interface AuditRecord {
   /** What was asked for. */
-  readonly action: "issue" | "redeem";
+  readonly action: "issue" | "wrap" | "redeem" | "check" | "inspect" | "revoke";
   /** `repeat` is a release whose answer was asked for again. */
-  readonly outcome: "issued" | "released" | "repeat" | "denied" | "failed";
+  readonly outcome:
+    | "issued"
+    | "released"
+    | "repeat"
+    | "confirmed"
+    | "shown"
+    | "revoked"
+    | "denied"
+    | "failed";
   /** Why, where the outcome is `denied` or `failed`; finer than the public code. */
   readonly code?: string;
   readonly tenant?: string;
@@ -20,6 +28,8 @@ export interface AuditRecord {
   readonly digest?: string;
   readonly rule?: string;
   readonly run?: string;
+  /** Whose handles were revoked. */
+  readonly subject?: string;
   /** One id for all records of one HTTP request. */
   readonly request: string;
   readonly redemption?: string;

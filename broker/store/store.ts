@@ -15,14 +15,35 @@ export interface OpenHandle {
   readonly expires: number;
 }
 
-/** Who redeems, under which id. The same three again within `repeatWindow` are the same redemption. */
-export interface Redemption {
-  readonly tenant: string;
-  readonly id: string;
+/** What is known of an open handle besides its value. */
+export interface HandleState extends Omit<OpenHandle, "sealed"> {
+  /** Uses that are left. */
+  readonly left: number;
+  /** Whether the one who looks took one of its uses. */
+  readonly taken: boolean;
+}
+
+/** Who takes: what the uses of a handle are counted for. */
+export interface Taker {
   readonly principal: string;
   /** Thumbprint of the proof's key. */
   readonly jkt: string;
+  /** What the executor calls the run that the values are for. */
+  readonly run: string;
 }
+
+/** Who redeems, under which id. The same again within `repeatWindow` is the same redemption. */
+export interface Redemption extends Taker {
+  readonly tenant: string;
+  readonly id: string;
+}
+
+/** Which handles of a tenant are to be void: one, those that a principal asked for, those of a run, or all. */
+export type Revocation =
+  | { readonly jti: string }
+  | { readonly subject: string }
+  | { readonly run: string }
+  | { readonly all: true };
 
 /** For how long a redemption whose answer was lost can be asked for again, in seconds. */
 export const repeatWindow = 60;
@@ -41,17 +62,26 @@ export type Taken =
  *     `uses` times. Either all handles of a batch lose a use or none does; one that is listed twice loses two.
  *   - Looking never takes. A repeated redemption takes nothing.
  *   - A handle is gone when it expires, and no handle outlives the memory of how often it was taken.
+ *   - A revocation is in force for every broker once `revoke` has resolved: also for repeats, but not for handles
+ *     that are put later.
+ *   - An operation that may have reached the store and is sent again takes, gives back and refuses nothing twice.
+ *
+ * What cannot be had from the store in time is the coded error `store_unavailable`. Whether it happened is not
+ * known then, and asking again is safe.
  */
 export interface HandleStore {
+  /** Adds handles. One that is there already stays as it is: its uses do not come back. */
   put(handles: readonly OpenHandle[]): Promise<void>;
 
   /** The open handles among these, in their order; `undefined` where there is none. Takes nothing. */
-  look(tenant: string, jtis: readonly string[]): Promise<readonly (OpenHandle | undefined)[]>;
+  look(tenant: string, jtis: readonly string[], taker?: Taker): Promise<readonly (HandleState | undefined)[]>;
 
   take(redemption: Redemption, jtis: readonly string[]): Promise<Taken>;
 
-  /** Undoes a `take` whose release could not be recorded. */
-  giveBack(redemption: Redemption): Promise<void>;
+  /** Undoes a `take` of these whose release could not be recorded, unless it was repeated meanwhile. */
+  giveBack(redemption: Redemption, jtis: readonly string[]): Promise<void>;
+
+  revoke(tenant: string, revocation: Revocation): Promise<void>;
 
   /**
    * Remembers a proof's `jti` until `expires` (seconds since 1970).
@@ -59,4 +89,6 @@ export interface HandleStore {
    * @returns false when it was there already.
    */
   rememberProof(jti: string, expires: number): Promise<boolean>;
+
+  close(): Promise<void>;
 }

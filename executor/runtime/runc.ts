@@ -33,7 +33,7 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
       env: environment,
     });
     const fail = (cause?: unknown) =>
-      reject(new Failure("unsupported_host", { detail: "prlimit failed", cause }));
+      reject(new Failure("unsupported_host", { detail: "prlimit, of util-linux, cannot be run", cause }));
     prlimit.on("error", fail);
     prlimit.on("exit", (code) => (code === 0 ? resolve() : fail()));
   });
@@ -140,6 +140,11 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     abandon(): void {
       orders.end();
     },
+
+    /** The same for a supervisor that does not listen, because the runtime it waits for hangs. The next run sweeps up. */
+    destroy(): void {
+      child.kill("SIGKILL");
+    },
   };
 }
 
@@ -155,7 +160,8 @@ async function explain(step: string, stderr: Readable): Promise<Failure> {
   if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
-  return new Failure("runtime_failed", { detail: `${step}: ${reason || "no reason was given"}` });
+  const detail = `${step}: ${reason || "no reason was given"}`;
+  return new Failure(step === "create" ? "runtime_failed" : "state_unusable", { detail });
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */

@@ -84,7 +84,13 @@ sub finish {
     exit 0;
 }
 
-sub fail { answer('failed', @_); finish() }
+# The reason goes where a runtime's would.
+sub fail {
+    my ($step, $reason) = @_;
+    print STDERR "$reason\n" if $reason;
+    answer('failed', $step);
+    finish();
+}
 
 # One line, read a byte at a time so that the bytes after it stay where they are.
 sub order {
@@ -100,7 +106,7 @@ sub order {
 
 sub keep_file {
     my ($size, $mode, $name) = @_;
-    sysopen(my $out, "$dir/bundle/$name", O_WRONLY | O_CREAT | O_EXCL, oct $mode) or fail('file');
+    sysopen(my $out, "$dir/bundle/$name", O_WRONLY | O_CREAT | O_EXCL, oct $mode) or fail('file', $!);
     my $buffer = '';
     while ($size > 0) {
         my $n = sysread $orders, $buffer, $size < 65536 ? $size : 65536;
@@ -108,12 +114,12 @@ sub keep_file {
         finish() unless $n;
         my $sent = 0;
         while ($sent < $n) {
-            $sent += syswrite($out, $buffer, $n - $sent, $sent) // fail('file');
+            $sent += syswrite($out, $buffer, $n - $sent, $sent) // fail('file', $!);
         }
         $size -= $n;
         substr($buffer, 0, $n, "\0" x $n);
     }
-    close $out or fail('file');
+    close $out or fail('file', $!);
     push @files, $name;
 }
 
@@ -122,10 +128,10 @@ sub prepare {
         mkdir "$runs/$id" or last;
         last if $lock = claim("$runs/$id");
     }
-    $lock or fail('claim');
+    $lock or fail('claim', $!);
     $dir = "$runs/$id";
     for my $part (qw(bundle upper work rootfs)) {
-        mkdir "$dir/$part" or fail('prepare');
+        mkdir "$dir/$part" or fail('prepare', $!);
     }
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
     system("mount -t tmpfs -o mode=0700,noswap tmpfs '$dir/bundle' 2>/dev/null") == 0

@@ -37,7 +37,10 @@ export const CHAIN = 0x1ff;
 export const DEPTH_SHIFT = 11;
 /** Depths from here on look the same in the flags. */
 const DEEP = 31;
-/** Depths below this are shallow: too little was matched to keep the filter from trying again. */
+/**
+ * Depths below this are shallow: too little was matched to keep the filter from trying again. Not above the length
+ * of the shortest pattern that has a filter, see search.ts.
+ */
 export const SHALLOW = 3;
 /** Rows of so few entries are better than chains for any node: with few letters, no branch can be predicted. */
 const narrow = 8;

@@ -1,9 +1,10 @@
 // The search: which patterns end where, byte by byte, whatever the chunks.
 //
 // Two gears. In the first, a filter moves a window over the text. When the window may hold the start of a
-// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back as soon as
-// it has read more bytes than the square of its depth: what it has to give up, `depth` bytes that the
-// filter will see again, is then small against what was read, so the work stays linear in the text.
+// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back when it has
+// fallen to a depth below 3 and has read more bytes than the square of that depth: what it gives up, `depth`
+// bytes that the filter will see again, is then small against what was read, so the work stays linear in the
+// text. And it is shorter than any pattern that a filter looks for, so no hit is found twice.
 //
 // At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
@@ -30,8 +31,6 @@ export interface Cursor {
   place: number;
   /** Bytes read since the stream began. */
   position: number;
-  /** Where the last hit ended, so that a byte read twice is not reported twice. */
-  lastEnd: number;
   /**
    * Upper bound of the basic steps so far (bytes the automaton read, links it followed, looks of the filters),
    * for the test that shows them to be linear.
@@ -43,7 +42,7 @@ export interface Cursor {
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
 export function newCursor(position = 0): Cursor {
-  return { place: ROOT, position, lastEnd: -1, steps: 0 };
+  return { place: ROOT, position, steps: 0 };
 }
 
 /**
@@ -93,12 +92,9 @@ export function search(
       steps += linksFollowed;
       let flags = flagsOf(automaton, place);
       if (flags & HIT) {
+        const pattern = hitAt(automaton, place);
         const end = base + at;
-        if (end > cursor.lastEnd) {
-          const pattern = hitAt(automaton, place);
-          cursor.lastEnd = end;
-          onHit(end - automaton.lengths[pattern]!, end, pattern);
-        }
+        onHit(end - automaton.lengths[pattern]!, end, pattern);
         // Rest on the longest proper prefix: a finished leaf is none.
         if (isLeaf(flags)) {
           place = automaton.links[place]!;

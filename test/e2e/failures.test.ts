@@ -1,4 +1,6 @@
 /** Bad input and bad luck: one line, a code, the right exit code, no value and no stack trace. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
@@ -68,7 +70,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
   ["a folder", ["run", image, "/etc"], "command_not_executable", 126, /: \/etc \[/],
   [
     "--audit and --broker",
-    ["run", "--audit", "x", "--broker", "http://localhost", image],
+    ["run", "--audit", "x", "--broker", "http://localhost", ...withSecret("env://A").slice(1)],
     "usage",
     125,
     /own log/,
@@ -150,4 +152,29 @@ test("help is an answer; nothing at all is told how to ask", async () => {
     expect(finished.stdout).toContain("Usage: claimcheck");
   }
   expect(await claimcheck([])).toMatchObject({ code: 125, stdout: "" });
+});
+
+test.each([
+  ["full", "size=8k,nr_inodes=5", /No space left on device/],
+  ["read-only", "ro", /cannot be made/],
+])("a state folder whose disk is %s", async (_, options, says) => {
+  const folder = "/var/lib/claimcheck";
+  mkdirSync(folder, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder]);
+  try {
+    const { code, stdout, stderr } = await claimcheck(["run", image, "true"]);
+    expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
+    expect(stderr).toMatch(/^claimcheck: .*\[state_unusable\]\n$/);
+    expect(stderr).toMatch(says);
+  } finally {
+    execFileSync("umount", [folder]);
+  }
+});
+
+test("what the runtime says of a failure is masked like the output", async () => {
+  const env = { API_TOKEN: "a-value-that-is-no-command" };
+  const finished = await claimcheck([...withSecret("env://API_TOKEN").slice(0, -1), env.API_TOKEN], { env });
+  expect(finished.stderr).toBe(
+    "claimcheck: The command does not exist in the image: *** [command_not_found]\n",
+  );
 });

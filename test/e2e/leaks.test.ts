@@ -18,13 +18,16 @@ function uniqueSecret() {
 
 const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c"];
 
+/** The arguments of the command's last act, as /proc shows them. */
+const sleep = "sleep\u00001000";
+
 /** Uses the value without writing it anywhere, says so, and waits for its end. */
 const useAndSleep = 'test "${#MY_SECRET}" = 43 && echo ready && exec sleep 1000';
 
 test("while the container runs, the value is in no file and on no command line", async () => {
   const { value, forms } = uniqueSecret();
   const running = start([...args, useAndSleep], { env: { API_TOKEN: value } });
-  await printed(running, "ready");
+  await sleeps(running);
 
   expect(await filesContaining(forms)).toEqual([]);
   expect(mounts()).toEqual([]);
@@ -45,7 +48,7 @@ test("the search finds what a container writes, so that finding nothing means so
   const { value, forms } = uniqueSecret();
   const write = 'printf %s "$MY_SECRET" > /root/leak && echo ready && exec sleep 1000';
   const running = start([...args, write], { env: { API_TOKEN: value } });
-  await printed(running, "ready");
+  await sleeps(running);
   expect(await filesContaining(forms)).toEqual([expect.stringMatching(/\/upper\/root\/leak$/)]);
   running.child.kill("SIGKILL");
   await until(() => remains().length === 0);
@@ -68,23 +71,23 @@ test("kill -9 of the executor, at moments all over a run, leaves neither the val
 
 test("kill -9 of the supervisor ends the container, and the next run sweeps up", async () => {
   const running = start([...args, useAndSleep], { env: { API_TOKEN: "x".repeat(43) } });
-  await printed(running, "ready");
+  await sleeps(running);
   process.kill(findSupervisor(), "SIGKILL");
   const { code, stderr } = await running.finished;
   expect(code).toBe(125);
   expect(stderr).toMatch(/\[runtime_failed\]\n$/);
-  expect(processesContaining("cmdline", "sleep\u00001000")).toEqual([]);
+  expect(processesContaining("cmdline", sleep)).toEqual([]);
 
   await start(["run", image, "true"]).finished;
   expect(remains()).toEqual([]);
 });
 
 test("a sweep leaves a live run alone", async () => {
-  const running = start([...args, "echo ready; read line < /dev/null; sleep 0.5; ls / && exit 5"], {
-    env: { API_TOKEN: "a-value-of-no-interest" },
-  });
+  const untilTold = "trap 'ls / && exit 5' TERM; echo ready; while :; do sleep 0.1; done";
+  const running = start([...args, untilTold], { env: { API_TOKEN: "a-value-of-no-interest" } });
   await printed(running, "ready");
   await start(["run", image, "true"]).finished;
+  running.child.kill("SIGTERM");
   const finished = await running.finished;
   expect(finished.code).toBe(5);
   expect(finished.stdout).toContain("bin");
@@ -94,10 +97,9 @@ test("neither the command nor what it starts leaves a core file or wakes a core 
   const running = start([...args, "echo ready; exec sleep 1000"], {
     env: { API_TOKEN: "a-value-of-no-interest" },
   });
-  await printed(running, "ready");
+  await sleeps(running);
   const family = [running.child.pid as number, ...processesContaining("cmdline", "supervisor.pl")];
-  const sleeping = processesContaining("cmdline", "sleep\u00001000");
-  expect(sleeping).toHaveLength(1);
+  const sleeping = processesContaining("cmdline", sleep);
   for (const pid of [...family, ...sleeping]) {
     const limits = execFileSync("prlimit", [
       "--core",
@@ -112,6 +114,12 @@ test("neither the command nor what it starts leaves a core file or wakes a core 
   running.child.kill("SIGKILL");
   await until(() => remains().length === 0);
 });
+
+/** Resolves once the command has said what it has to say and has become `sleep`. */
+async function sleeps(running: ReturnType<typeof start>): Promise<void> {
+  await printed(running, "ready");
+  await until(() => processesContaining("cmdline", sleep).length === 1);
+}
 
 function findSupervisor(): number {
   return processesContaining("cmdline", "supervisor.pl").find((pid) => commandOf(pid) === "perl") as number;

@@ -46,6 +46,8 @@ test.each([...nodes])("the main job runs with %s", async (node) => {
 test("npm puts the command on the path", () => {
   const help = execFileSync(join(folder, "node_modules", ".bin", "claimcheck"), ["--help"]).toString();
   expect(help).toContain("Usage: claimcheck");
+  const version = execFileSync(join(folder, "node_modules", ".bin", "claimcheck"), ["--version"]).toString();
+  expect(version).toBe(`${JSON.parse(readFileSync(join(installed, "package.json"), "utf8")).version}\n`);
 });
 
 test("the scrubber can be used alone", () => {

@@ -74,8 +74,10 @@ function patternGame(roll: Roll): Game {
   let text = "";
   for (let i = roll(10); i >= 0; i--)
     text += roll(3) === 0 ? word(1 + roll(16)) : part(roll, pick(roll, known));
-  if (roll(200) === 0) text = text.padEnd(1100, "-") + text;
-  const moves = cut(roll, text);
+  // Large enough for the filters to read it by words; in one piece, or the oracle would take too long.
+  const large = roll(150) === 0;
+  if (large) while (text.length < 1100) text += word(1 + roll(90)) + part(roll, pick(roll, known));
+  const moves: Move[] = large ? [["push", text]] : cut(roll, text);
   if (late.length > 0) moves.splice(roll(moves.length + 1), 0, ["add", late]);
   return { mode: "patterns", secrets, moves };
 }

@@ -33,7 +33,7 @@ describe("a handle", () => {
       tenant: "acme",
       name: "TOKEN",
       scheme: "env",
-      digest: expect.stringMatching(/^hmac-sha256:[A-Za-z0-9_-]{43}$/),
+      digest: expect.stringMatching(/^hmac-sha256:[A-Za-z0-9_-]{8}:[A-Za-z0-9_-]{43}$/),
       cache_key: "k",
       cache_id: broker.keys.cacheId("acme", { cacheKey: "k" }),
       uses: 3,

@@ -399,7 +399,7 @@ describe("a handle is worthless", () => {
       written: ["denied forbidden"],
     });
     const { jti } = single!.claims;
-    const redemption = { tenant: "acme", id: randomUUID(), principal: "ci", jkt: "key" };
+    const redemption = { tenant: "acme", id: randomUUID(), principal: "ci", jkt: "key", run: "" };
     expect((await broker.store.take(redemption, [jti])).outcome).toBe("taken");
   });
 

@@ -1,7 +1,9 @@
 /** Every refusal that openapi.yaml documents for a route can be had from it. That no other is, every test sees to (test/broker.ts). */
 import { randomUUID } from "node:crypto";
+import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
@@ -11,6 +13,10 @@ interface Scene {
   readonly executor: Executor;
   /** Asks for handles of these. */
   ask(...items: object[]): Promise<Response>;
+  /** Asks for handles of values: each an item without its value, which is added. */
+  wrap(...items: object[]): Promise<Response>;
+  /** One request with the executor's token. */
+  send(method: string, path: string, body?: unknown): Promise<Response>;
   /** A handle of a secret that may be redeemed, or may not. */
   handle(uri?: string): Promise<string>;
 }
@@ -22,6 +28,7 @@ const good = { uri: "env://API_TOKEN" };
 
 const provocations: Record<string, Record<string, Provocation>> = {
   "POST /v1/handles": {
+    ...atTheDoor("POST", "/v1/handles"),
     invalid_request: ({ ask }) => ask({}),
     invalid_uri: ({ ask }) => ask({ uri: "API_TOKEN" }),
     unknown_scheme: ({ ask }) => ask({ uri: "gopher://x" }),
@@ -29,20 +36,11 @@ const provocations: Record<string, Record<string, Provocation>> = {
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/handles", { secrets: [good] }),
     forbidden: ({ ask }) => ask({ uri: "env://FORBIDDEN" }),
     body_too_large: ({ broker }) => broker.send("POST", "/v1/handles", tooLarge),
-    unsupported_media_type: ({ broker }) =>
-      broker.send("POST", "/v1/handles", "", { "content-type": "text/plain" }),
-    issuer_unavailable: ({ broker }) => broker.send("POST", "/v1/handles", {}, tokenOfSilentIssuer),
     secrets_unavailable: ({ ask }) => ask(good, { uri: "env://MISSING" }),
-    audit_unavailable: ({ broker, ask }) => {
-      broker.audit.broken = true;
-      return ask(good);
-    },
-    internal: ({ broker, ask }) => {
-      breakStore(broker);
-      return ask(good);
-    },
+    ...whenBroken(({ ask }) => ask(good)),
   },
   "POST /v1/redemptions": {
+    ...atTheDoor("POST", "/v1/redemptions"),
     invalid_request: ({ broker, executor }) => broker.redeem(executor, []),
     invalid_handle: ({ broker, executor }) => broker.redeem(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -75,19 +73,67 @@ const provocations: Record<string, Record<string, Provocation>> = {
       return restarted.broker.redeem(await restarted.broker.executor({ identity }), [await handle()]);
     },
     body_too_large: ({ broker }) => broker.send("POST", "/v1/redemptions", tooLarge),
-    unsupported_media_type: ({ broker }) =>
-      broker.send("POST", "/v1/redemptions", "", { "content-type": "text/plain" }),
-    issuer_unavailable: ({ broker }) => broker.send("POST", "/v1/redemptions", {}, tokenOfSilentIssuer),
-    audit_unavailable: async ({ broker, executor, handle }) => {
-      const single = await handle();
-      broker.audit.broken = true;
-      return broker.redeem(executor, [single]);
+    ...whenBroken(({ broker, executor }, handle) => broker.redeem(executor, [handle])),
+  },
+  "POST /v1/handles/wrap": {
+    ...atTheDoor("POST", "/v1/handles/wrap"),
+    invalid_request: ({ wrap }) => wrap({ value: "guessme" }),
+    invalid_cache_key: async ({ wrap }) => wrap({ cacheKey: "" }),
+    invalid_value: ({ wrap }) => wrap({ jkt: "x".repeat(43) }),
+    unauthenticated: ({ broker }) => broker.send("POST", "/v1/handles/wrap", {}),
+    forbidden: ({ wrap }) => wrap({ name: "FORBIDDEN" }),
+    body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/wrap", tooLarge),
+    secrets_unavailable: ({ wrap }) => wrap({ name: "FORBIDDEN" }, { cacheKey: "" }),
+    ...whenBroken(({ wrap }) => wrap({})),
+  },
+  "POST /v1/handles/check": {
+    ...atTheDoor("POST", "/v1/handles/check"),
+    invalid_request: ({ broker, executor }) => broker.check(executor, []),
+    invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
+    unauthenticated: ({ broker, executor }) =>
+      broker.check({ ...executor, accessToken: "nobody" }, ["made.up"]),
+    invalid_proof: async ({ send, handle }) =>
+      send("POST", "/v1/handles/check", { handles: [await handle()] }),
+    forbidden: async ({ broker, executor, handle }) =>
+      broker.check(executor, [await handle("env://ISSUE_ONLY")]),
+    handle_expired: async ({ broker, executor, handle }) => {
+      const brief = await handle();
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 900_000 });
+      return broker.check(executor, [brief]);
     },
-    internal: async ({ broker, executor, handle }) => {
+    handle_spent: async ({ broker, executor, handle }) => {
       const single = await handle();
-      breakStore(broker);
-      return broker.redeem(executor, [single]);
+      await broker.redeem(executor, [single]);
+      return broker.check(executor, [single], "another run");
     },
+    handle_void: async ({ broker, executor, handle, send }) => {
+      const gone = await handle();
+      await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
+      return broker.check(executor, [gone]);
+    },
+    body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/check", tooLarge),
+    ...whenBroken(({ broker, executor }, handle) => broker.check(executor, [handle])),
+  },
+  "GET /v1/handles/:jti": {
+    ...atTheDoor("GET", "/v1/handles/:jti"),
+    unauthenticated: ({ broker }) => broker.send("GET", `/v1/handles/${randomUUID()}`),
+    not_found: ({ send }) => send("GET", `/v1/handles/${randomUUID()}`),
+    ...whenBroken(({ send }, handle) => send("GET", `/v1/handles/${jtiOf(handle)}`)),
+  },
+  "DELETE /v1/handles/:jti": {
+    ...atTheDoor("DELETE", "/v1/handles/:jti"),
+    unauthenticated: ({ broker }) => broker.send("DELETE", `/v1/handles/${randomUUID()}`),
+    not_found: ({ send }) => send("DELETE", `/v1/handles/${randomUUID()}`),
+    ...whenBroken(({ send }, handle) => send("DELETE", `/v1/handles/${jtiOf(handle)}`)),
+  },
+  "POST /v1/revocations": {
+    ...atTheDoor("POST", "/v1/revocations"),
+    invalid_request: ({ send }) => send("POST", "/v1/revocations", { subject: "ci", run: "1842" }),
+    unauthenticated: ({ broker }) => broker.send("POST", "/v1/revocations", { subject: "ci" }),
+    forbidden: ({ send }) => send("POST", "/v1/revocations", { all: true }),
+    not_found: ({ send }) => send("POST", "/v1/revocations", { jti: randomUUID() }),
+    body_too_large: ({ broker }) => broker.send("POST", "/v1/revocations", tooLarge),
+    ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
   },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},
@@ -103,22 +149,55 @@ const provocations: Record<string, Record<string, Provocation>> = {
 /** Nothing listens at port 1. */
 const silentIssuer = "http://127.0.0.1:1";
 
-const tokenOfSilentIssuer = {
-  authorization: `Bearer ${[{ alg: "RS256", kid: "k" }, { iss: silentIssuer, sub: "ci" }, "signature"]
-    .map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"))
-    .join(".")}`,
-};
-
-/** As if the connection to it were lost. */
-function breakStore({ store }: TestBroker): void {
-  const lost = () => Promise.reject(new Error("ECONNRESET"));
-  Object.assign(store, { put: lost, look: lost, take: lost, giveBack: lost, rememberProof: lost });
+function tokenOfSilentIssuer(): Record<string, string> {
+  const parts = [{ alg: "RS256", kid: "k" }, { iss: silentIssuer, sub: "ci" }, "signature"];
+  const encoded = parts.map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"));
+  return { authorization: `Bearer ${encoded.join(".")}` };
 }
+
+/** What any route with a token, and with a body if it has one, refuses before it looks closer. */
+function atTheDoor(method: string, path: string): Record<string, Provocation> {
+  const body = method === "POST" ? {} : undefined;
+  return {
+    issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
+    ...(body && {
+      unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
+    }),
+  };
+}
+
+/** As if the connection to it were lost; without a code, as if nobody had foreseen that. */
+function breakStore({ store }: TestBroker, error: Error = new Error("ECONNRESET")): void {
+  const lost = () => Promise.reject(error);
+  for (const name of Object.keys(store)) Object.assign(store, { [name]: lost });
+}
+
+function breakStoreCoded(broker: TestBroker): void {
+  breakStore(broker, new ClaimcheckError("store_unavailable"));
+}
+
+/** What each way of breaking the broker makes of a request that was good. */
+function whenBroken(act: (scene: Scene, handle: string) => Promise<Response>): Record<string, Provocation> {
+  const after = (harm: (broker: TestBroker) => void) => async (scene: Scene) => {
+    const handle = await scene.handle();
+    harm(scene.broker);
+    return act(scene, handle);
+  };
+  return {
+    audit_unavailable: after(({ audit }) => {
+      audit.broken = true;
+    }),
+    store_unavailable: after(breakStoreCoded),
+    internal: after((broker) => breakStore(broker)),
+  };
+}
+
+const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 
 async function setScene(): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
-    issuers: [
+    moreIssuers: [
       {
         issuer: silentIssuer,
         keys: remoteKeys({ issuer: silentIssuer }).find,
@@ -128,14 +207,23 @@ async function setScene(): Promise<Scene> {
         members: [],
       },
     ],
-    rules: [allow(["env://API_TOKEN", "env://MISSING"]), allow(["env://ISSUE_ONLY"], { actions: ["issue"] })],
+    rules: [
+      allow(["env://API_TOKEN", "env://MISSING", "wrap://"]),
+      allow(["env://ISSUE_ONLY"], { actions: ["issue"] }),
+    ],
   });
   const executor = await broker.executor();
   const authorization = `Bearer ${executor.accessToken}`;
+  const value = await broker.wrapped("guessme", executor.accessToken);
+  const send = (method: string, path: string, body?: unknown) =>
+    broker.send(method, path, body, { authorization });
   return {
     broker,
     executor,
-    ask: (...secrets) => broker.send("POST", "/v1/handles", { secrets }, { authorization }),
+    send,
+    ask: (...secrets) => send("POST", "/v1/handles", { secrets }),
+    wrap: (...items) =>
+      send("POST", "/v1/handles/wrap", { secrets: items.map((item) => ({ value, ...item })) }),
     handle: async (uri = good.uri) => (await executor.client.issue([{ uri }]))[0]!.handle,
   };
 }

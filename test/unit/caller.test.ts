@@ -44,6 +44,7 @@ describe("a caller", () => {
       claims,
       roles,
       proofKeys: [],
+      anyProofKey: false,
     });
     const other = await sign({ ...claims, iss: "https://deploy.example" }, "ES256", deploy);
     expect(await authenticate(`DPoP ${other}`)).toMatchObject({ tenant: "rival" });

@@ -9,6 +9,7 @@ const statuses = {
   unknown_scheme: 400,
   invalid_cache_key: 400,
   invalid_handle: 400,
+  invalid_value: 400,
   unauthenticated: 401,
   invalid_proof: 401,
   forbidden: 403,
@@ -30,6 +31,7 @@ const statuses = {
   issuer_unavailable: 503,
   not_ready: 503,
   audit_unavailable: 503,
+  store_unavailable: 503,
 };
 
 describe("the table of errors", () => {

@@ -63,6 +63,7 @@ const caller: fc.Arbitrary<Caller> = fc.record({
   claims,
   roles: fc.uniqueArray(fc.constantFrom(...(Object.keys(roles) as Role[])), { minLength: 1 }),
   proofKeys: fc.constant([]),
+  anyProofKey: fc.constant(false),
 });
 
 test("an indexed decision is the linear one: same answer, same rule, same limits", () => {

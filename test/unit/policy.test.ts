@@ -10,6 +10,7 @@ const caller = (principal = "ci"): Caller => ({
   claims: { sub: principal },
   roles: ["requester", "executor", "operator"],
   proofKeys: [],
+  anyProofKey: false,
 });
 
 describe("a pattern over secrets", () => {

@@ -8,13 +8,13 @@ import { refusalOf } from "../refusal.ts";
 const executor = await createIdentity();
 const other = await createIdentity();
 
-const request: ProvenRequest = {
+const request = {
   method: "POST",
   url: "https://broker.example/v1/redemptions",
   accessToken: "token",
   body: '{"id":"…"}',
   encryptionKey: executor.encryptionKey,
-};
+} satisfies ProvenRequest;
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("base64url");
 const header = { alg: "EdDSA", typ: "dpop+jwt", jwk: executor.proofKey.publicJwk };
@@ -94,8 +94,25 @@ describe("a proof for another request is refused, and the log says what was anot
   });
 });
 
+describe("a request without an encryption key", () => {
+  const { encryptionKey: _, ...keyless } = request;
+
+  test("is proven without one", async () => {
+    const { jwt } = await makeProof(keyless, executor.proofKey);
+    expect(await verifyProof(jwt, keyless)).toMatchObject({ jkt: executor.jkt });
+  });
+
+  test.each<[string, ProvenRequest, ProvenRequest]>([
+    ["with one does not prove it", request, keyless],
+    ["without one does not prove a request that has one", keyless, request],
+  ])("a proof %s", async (_, proven, sent) => {
+    const { jwt } = await makeProof(proven, executor.proofKey);
+    expect(await reasonFor(jwt, sent)).toBe("proof_ekt_mismatch");
+  });
+});
+
 describe("a proof without one of its claims is malformed", () => {
-  test.each(["jti", "htm", "htu", "ath", "bh", "ekt", "iat"])("%s", async (claim) => {
+  test.each(["jti", "htm", "htu", "ath", "bh", "iat"])("%s", async (claim) => {
     const { [claim]: _, ...rest } = await claims();
     expect(await reasonFor(await sign(rest))).toBe("proof_malformed");
   });

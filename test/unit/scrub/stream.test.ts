@@ -110,6 +110,29 @@ describe("find", () => {
   });
 });
 
+test("a line break that is seen through is not also there", () => {
+  // The value's own line breaks come after 64 letters. A blank line more, and it is not the value: only its long
+  // lines are hidden, each for itself.
+  const [first, second] = ["a".repeat(64), "b".repeat(64)];
+  const scrubber = createScrubber([bytes(`${first}\n${second}\ntail`)]);
+  expect(text(scrubber.push(bytes(`${first}\n${second}\n\ntail.`)))).toBe("***\n***\n\ntail.");
+  scrubber.end();
+  expect(text(scrubber.push(bytes(`${first}\n${second}\ntail.`)))).toBe("***.");
+});
+
+test("a finder reports a hit once, also if values join while it is held", () => {
+  const scrubber = createScrubber([bytes("abcd"), bytes("abcdefgh")], { forms: false });
+  const finder = scrubber.finder();
+  expect(finder.push(bytes("abcd"))).toEqual([{ start: 0, end: 4, value: 0 }]);
+  scrubber.add([bytes("bc")]);
+  scrubber.add([bytes("fg")]);
+  expect(finder.push(bytes("efgh"))).toEqual([
+    { start: 1, end: 3, value: 2 },
+    { start: 5, end: 7, value: 3 },
+    { start: 0, end: 8, value: 1 },
+  ]);
+});
+
 describe("values that join", () => {
   test("hide what is still held", () => {
     const scrubber = createScrubber([bytes("abcdefgh-long-value")]);

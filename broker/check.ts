@@ -1,0 +1,56 @@
+/**
+ * Checking: may a run have what was made with the values of these handles, without the values? Nothing is consumed.
+ * All of the handles have to be good, and a handle is good when
+ *
+ *   - the proof, its signature, expiry, audience, tenant and key are as for a redemption, and it is not revoked;
+ *   - today's policy would let the caller redeem it;
+ *   - it has a use left, or is spent and this very run took one of its uses. The same run is the same principal
+ *     with the same proof key, who says the same `run` as in the redemption (none being one that all share).
+ *
+ * The last is for a run that meets its own results again: whoever got a spent handle from a log has neither the
+ * key nor, under an executor that serves several jobs, the run.
+ */
+import { signConfirmation } from "../shared/confirmation.ts";
+import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+import type { HandleClaims } from "../shared/handle.ts";
+import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
+
+export async function check(
+  broker: Broker,
+  caller: Caller,
+  asked: CheckRequest,
+  message: ProvenMessage,
+  request: string,
+): Promise<CheckResponse> {
+  const { tenant, principal } = caller;
+  const about = { action: "check", tenant, principal, request } as const;
+  let handles: HandleClaims[] = [];
+  try {
+    const proof = await prove(broker, caller, message);
+    const taker = { principal, jkt: proof.jkt, run: asked.run ?? "" };
+    handles = await readHandles(broker, caller, taker.jkt, asked.handles);
+    const allowed = await authorise(broker, caller, "check", taker, handles);
+    const spent = allowed.flatMap(({ state: { left, taken } }, index): ItemFailure[] =>
+      left > 0 || taken ? [] : [new ClaimcheckError("handle_spent").at(index)],
+    );
+    if (spent.length > 0) throw batchError(spent);
+    await broker.audit.record(
+      allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
+        ...about,
+        outcome: "confirmed",
+        uri,
+        jti,
+        digest,
+        rule,
+        ...(run !== undefined && { run }),
+      })),
+    );
+    const confirmed = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
+    return { confirmation: await signConfirmation(confirmed, broker.keys.signingKey) };
+  } catch (thrown) {
+    return refuse(broker, about, handles, thrown);
+  }
+}

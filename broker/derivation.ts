@@ -1,0 +1,103 @@
+/**
+ * Every key of a broker comes from one root key of 32 bytes (RFC 5869, HKDF-SHA-256): replicas and restarts
+ * that share it agree on all of them. The info string is
+ *
+ *     "claimcheck/v1/" purpose [ "\0" tenant [ "\0" base64url(SHA-256(requester)) ] ]
+ *
+ * so that no two purposes, tenants or requesters share a key. A requester stands at the end and has a fixed
+ * length, or a tenant could be named such that it runs into one.
+ */
+import { createECDH, createHash, createPrivateKey, createPublicKey, hkdfSync } from "node:crypto";
+import * as jose from "jose";
+import type { SigningKey } from "../shared/handle.ts";
+import type { Secret } from "../shared/secret.ts";
+import type { Jwks } from "../shared/wire.ts";
+
+export const rootKeyLength = 32;
+
+/** How many derived keys are kept; a broker has a few for each tenant and one more for each wrapping requester. */
+const cacheSize = 10_000;
+
+/** What is derived for a tenant, or for one requester of a tenant. */
+export type Purpose = "digest" | "cache" | "redact" | "seal" | "digest-wrapped" | "cache-wrapped";
+
+export type Derivation = ReturnType<typeof createDerivation>;
+
+/** Takes the root key over; it lives as long as the broker. */
+export function createDerivation(root: Secret) {
+  if (root.expose().length !== rootKeyLength) throw new Error(`a root key has ${rootKeyLength} bytes`);
+  const cache = new Map<string, Buffer>();
+
+  const derive = (info: string, length = 32): Buffer =>
+    Buffer.from(hkdfSync("sha256", root.expose(), Buffer.alloc(0), `claimcheck/v1/${info}`, length));
+
+  return {
+    /** Names the root key without telling it. */
+    id: derive("id", 6).toString("base64url"),
+
+    key(purpose: Purpose, tenant: string, requester?: string): Buffer {
+      const hashed = requester === undefined ? "" : `\0${sha256(requester)}`;
+      const info = `${purpose}\0${tenant}${hashed}`;
+      const kept = cache.get(info);
+      if (kept) return kept;
+      const made = derive(info);
+      // The oldest goes: that costs a derivation at times, and nobody can fill the memory with names.
+      if (cache.size >= cacheSize) cache.delete(cache.keys().next().value as string);
+      cache.set(info, made);
+      return made;
+    },
+
+    signingKeys: () => signingKeys(derive("sign")),
+    encryptionKeys: () => encryptionKeys(derive("encrypt", 48)),
+  };
+}
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("base64url");
+
+// The fixed part of an Ed25519 private key in PKCS #8 (RFC 8410, section 7); the 32-byte seed follows.
+const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
+
+type PublicKey = Jwks["keys"][number];
+
+async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
+  const der = Buffer.concat([pkcs8, seed]);
+  const { x } = createPublicKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" })).export({
+    format: "jwk",
+  });
+  const privateKey = await crypto.subtle.importKey("pkcs8", der, "Ed25519", false, ["sign"]);
+  der.fill(0);
+  seed.fill(0);
+  const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
+  const kid = await jose.calculateJwkThumbprint(jwk);
+  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use: "sig" } };
+}
+
+// The order of the group of P-256 (SP 800-186, section 3.2.1.3).
+const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+
+/** FIPS 186-5, A.2.1: 48 bytes, so that reducing them to a private key leaves no bias worth the name. */
+async function encryptionKeys(bytes: Buffer): Promise<{ decryptionKey: jose.CryptoKey; jwk: PublicKey }> {
+  const scalar = (BigInt(`0x${bytes.toString("hex")}`) % (order - 1n)) + 1n;
+  bytes.fill(0);
+  const d = Buffer.from(scalar.toString(16).padStart(64, "0"), "hex");
+  const pair = createECDH("prime256v1");
+  pair.setPrivateKey(d);
+  // Uncompressed: 04, then x and y.
+  const point = pair.getPublicKey();
+  const jwk = {
+    kty: "EC",
+    crv: "P-256",
+    x: point.subarray(1, 33).toString("base64url"),
+    y: point.subarray(33).toString("base64url"),
+  } as const;
+  const decryptionKey = await crypto.subtle.importKey(
+    "jwk",
+    { ...jwk, d: d.toString("base64url") },
+    { name: "ECDH", namedCurve: "P-256" },
+    false,
+    ["deriveBits"],
+  );
+  d.fill(0);
+  const kid = await jose.calculateJwkThumbprint(jwk);
+  return { decryptionKey, jwk: { ...jwk, kid, alg: "ECDH-ES", use: "enc" } };
+}

@@ -1,0 +1,81 @@
+/** Whether somebody may have the handles that are asked for, whatever their values come from. */
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+import type { HandleTerms } from "../shared/wire.ts";
+import type { AuditRecord } from "./audit/log.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import { allowsAudience, allowsCacheKey, type Limits } from "./policy.ts";
+import type { SecretReference } from "./providers/provider.ts";
+
+/** A request's item that the policy allows. */
+export interface Granted<Reference extends SecretReference = SecretReference> {
+  readonly item: HandleTerms;
+  readonly reference: Reference;
+  readonly rule: string;
+  readonly limits: Limits;
+}
+
+/** What all records of one request for handles have in common. */
+export interface About extends Pick<AuditRecord, "tenant" | "principal" | "request" | "run"> {
+  readonly action: "issue" | "wrap";
+}
+
+/**
+ * Every item has to be well-formed, allowed and within its rule's limits, or the whole request is refused.
+ *
+ * @param read reads what an item is about; `uri` is what its text was, for a record without it.
+ */
+export async function authorise<Item extends HandleTerms, Reference extends SecretReference>(
+  broker: Broker,
+  caller: Caller,
+  about: About,
+  items: readonly Item[],
+  read: { reference(item: Item): Reference; uri(item: Item): string },
+): Promise<Granted<Reference>[]> {
+  const granted: Granted<Reference>[] = [];
+  const failures: ItemFailure[] = [];
+  const records: AuditRecord[] = [];
+  for (const [index, item] of items.entries()) {
+    try {
+      granted.push(grant(broker, caller, about.action, item, read.reference(item)));
+    } catch (thrown) {
+      const error = asClaimcheckError(thrown);
+      failures.push(error.at(index));
+      const uri = broker.keys.redact(caller.tenant, read.uri(item));
+      records.push({ ...about, outcome: "denied", code: error.reason, uri: `redacted:${uri}` });
+    }
+  }
+  if (failures.length === 0) return granted;
+  await broker.audit.record(records);
+  const codes = new Set(failures.map(({ code }) => code));
+  throw new ClaimcheckError(codes.size === 1 ? (failures[0] as ItemFailure).code : "secrets_unavailable", {
+    failures,
+  });
+}
+
+function grant<Reference extends SecretReference>(
+  { policy }: Broker,
+  caller: Caller,
+  action: About["action"],
+  item: HandleTerms,
+  reference: Reference,
+): Granted<Reference> {
+  const decision = policy.decide(caller, action, reference.canonical);
+  const detail = reference.shown;
+  if (!decision.allowed) throw new ClaimcheckError("forbidden", { detail, reason: "no_rule" });
+  const { rule, limits } = decision;
+  if ((item.ttl ?? 0) > limits.ttl) throw new ClaimcheckError("forbidden", { detail, reason: "ttl_limit" });
+  if ((item.uses ?? 1) > limits.uses)
+    throw new ClaimcheckError("forbidden", { detail, reason: "uses_limit" });
+  if (limits.keyBinding && item.jkt === undefined) {
+    throw new ClaimcheckError("forbidden", { detail, reason: "key_binding_required" });
+  }
+  if (!allowsAudience(limits, item.audience ?? caller.principal)) {
+    throw new ClaimcheckError("forbidden", { detail, reason: "audience_not_allowed" });
+  }
+  if (item.cacheKey === "") throw new ClaimcheckError("invalid_cache_key", { detail });
+  if (item.cacheKey !== undefined && !allowsCacheKey(limits, item.cacheKey)) {
+    throw new ClaimcheckError("forbidden", { detail, reason: "cache_key_not_allowed" });
+  }
+  return { item, reference, rule, limits };
+}

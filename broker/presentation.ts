@@ -1,0 +1,113 @@
+/** Handles that somebody presents, and the proof that they may: what redeeming and checking have in common. */
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
+import { verifyProof } from "../shared/proof.ts";
+import type { EncryptionKey } from "../shared/wire.ts";
+import type { AuditRecord } from "./audit/log.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import type { HandleState, Taker } from "./store/store.ts";
+
+/** The HTTP request as the proof covers it. */
+export interface ProvenMessage {
+  readonly proof: string | undefined;
+  readonly method: string;
+  readonly url: string;
+  readonly body: string;
+}
+
+/** @throws {ClaimcheckError} `invalid_proof`, also for a proof that any broker saw before. */
+export async function prove(
+  { store }: Broker,
+  { accessToken, proofKeys }: Caller,
+  { proof, ...message }: ProvenMessage,
+  encryptionKey?: EncryptionKey,
+) {
+  const covered = { ...message, accessToken, ...(encryptionKey && { encryptionKey }) };
+  const proven = await verifyProof(proof, covered);
+  if (proofKeys.length > 0 && !proofKeys.includes(proven.jkt)) {
+    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_unregistered" });
+  }
+  // Under the key's name, or somebody could use up the ids of other people's proofs.
+  if (!(await store.rememberProof(`${proven.jkt}:${proven.jti}`, proven.expires))) {
+    throw new ClaimcheckError("invalid_proof", { reason: "proof_replayed" });
+  }
+  return proven;
+}
+
+/** Only handles of this broker, for this principal of this tenant, bound to its key; or to none, if that is registered. */
+export async function readHandles(
+  { keys, url }: Broker,
+  { tenant, principal, proofKeys, anyProofKey }: Caller,
+  jkt: string,
+  handles: readonly string[],
+): Promise<HandleClaims[]> {
+  const read = await Promise.allSettled(
+    handles.map(async (handle) => {
+      const claims = await verifyHandle(handle, keys.findKey, url);
+      const wrong =
+        (claims.tenant !== tenant && "another_tenant") ||
+        (claims.aud !== principal && "another_audience") ||
+        (claims.cnf && claims.cnf.jkt !== jkt && "another_key") ||
+        (!claims.cnf && !anyProofKey && !proofKeys.includes(jkt) && "no_key");
+      if (wrong) throw new ClaimcheckError("invalid_handle", { reason: wrong });
+      return claims;
+    }),
+  );
+  const failures = read.flatMap((each, index) =>
+    each.status === "rejected" ? [asClaimcheckError(each.reason).at(index)] : [],
+  );
+  if (failures.length > 0) {
+    const first = asClaimcheckError(read.find((each) => each.status === "rejected")?.reason);
+    throw new ClaimcheckError(first.code, { failures, reason: first.reason });
+  }
+  return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+}
+
+/** @returns each handle's state, and the name of the rule that allows this today. */
+export async function authorise(
+  { store, policy }: Broker,
+  caller: Caller,
+  action: "redeem" | "check",
+  taker: Taker,
+  handles: readonly HandleClaims[],
+): Promise<{ state: HandleState; rule: string }[]> {
+  const states = await store.look(
+    caller.tenant,
+    handles.map(({ jti }) => jti),
+    taker,
+  );
+  const failures: ItemFailure[] = [];
+  const allowed = states.flatMap((state, index) => {
+    const decision = state && policy.decide(caller, action, state.uri);
+    if (state && decision?.allowed) return [{ state, rule: decision.rule }];
+    failures.push(new ClaimcheckError(state ? "forbidden" : "handle_void").at(index));
+    return [];
+  });
+  if (failures.length > 0) throw batchError(failures);
+  return allowed;
+}
+
+export const batchError = (failures: readonly ItemFailure[]) =>
+  new ClaimcheckError((failures[0] as ItemFailure).code, { failures });
+
+/**
+ * Writes down that a request was refused: one record for each handle that could be read, or one for them all.
+ *
+ * @throws what was thrown, or that it cannot be written down.
+ */
+export async function refuse(
+  { audit }: Broker,
+  about: Omit<AuditRecord, "outcome">,
+  handles: readonly HandleClaims[],
+  thrown: unknown,
+): Promise<never> {
+  const { reason, failures } = asClaimcheckError(thrown);
+  const denied = { ...about, outcome: "denied", code: reason } as const;
+  const named = handles.map(({ jti, digest }, index) => {
+    const failed = failures.find((failure) => failure.index === index);
+    return { ...denied, jti, digest, ...(failed && { code: failed.code }) };
+  });
+  await audit.record(named.length > 0 ? named : [denied]);
+  throw thrown;
+}

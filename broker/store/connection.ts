@@ -1,0 +1,103 @@
+/** A connection to Redis that runs scripts within a time limit, whatever the server and the network do. */
+import { createHash } from "node:crypto";
+import { once, setMaxListeners } from "node:events";
+import { setImmediate } from "node:timers/promises";
+import { Redis, ReplyError } from "ioredis";
+import { ClaimcheckError } from "../../shared/errors.ts";
+
+/** What a script answers: Redis has no other types for it. */
+export type Reply = Buffer | number | null | readonly Reply[];
+
+export type RunScript = (
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | Uint8Array)[],
+) => Promise<Reply>;
+
+/** @param timeLimit for one operation, in milliseconds. */
+export function connect(url: string, timeLimit: number) {
+  const redis = new Redis(url, {
+    // What cannot be sent now is not sent later either, when nobody waits for it any more.
+    enableOfflineQueue: false,
+    // What was under way when the connection broke fails at once, and is sent again below or not at all.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: timeLimit,
+    commandTimeout: timeLimit,
+    // A server that stops answering is given up, with all that waits for it.
+    socketTimeout: timeLimit,
+    // A server that was a primary: whoever took over may be reached under the same name.
+    reconnectOnError: ({ message }) => message.startsWith("READONLY"),
+    retryStrategy: (attempts) => Math.min(20 * 2 ** attempts, 500),
+  });
+  // One for each operation that waits for the connection.
+  setMaxListeners(0, redis);
+  let lastError: unknown;
+  redis.on("error", (error) => {
+    lastError = error;
+  });
+  let fit: Promise<void> | undefined;
+  redis.on("close", () => {
+    fit = undefined;
+  });
+
+  /** Scripts are sent by their SHA-1, and as a whole to a server that does not know them yet. */
+  async function evaluate(script: string, keys: readonly string[], args: readonly (string | Uint8Array)[]) {
+    const rest = [
+      keys.length,
+      ...keys,
+      ...args.map((each) => (typeof each === "string" ? each : Buffer.from(each))),
+    ];
+    const hash = createHash("sha1").update(script).digest("hex");
+    try {
+      return (await redis.callBuffer("EVALSHA", hash, ...rest)) as Reply;
+    } catch (error) {
+      if (!(error instanceof ReplyError && String(error).includes("NOSCRIPT"))) throw error;
+      return (await redis.callBuffer("EVAL", script, ...rest)) as Reply;
+    }
+  }
+
+  /** A server that evicts would forget revocations and proofs while what they are about lives on. */
+  async function refuseEviction(): Promise<void> {
+    const [, policy] = /maxmemory_policy:(\S+)/.exec(await redis.info("memory")) ?? [];
+    if (policy === "noeviction") return;
+    throw unavailable(`maxmemory-policy is ${policy}; it has to be noeviction`);
+  }
+
+  async function ready(signal: AbortSignal): Promise<void> {
+    if (redis.status === "end") throw new Error("the store is closed");
+    if (redis.status !== "ready") await once(redis, "ready", { signal });
+    fit ??= refuseEviction().catch((error) => {
+      fit = undefined;
+      throw error;
+    });
+    await fit;
+  }
+
+  return {
+    /** @throws {ClaimcheckError} `store_unavailable`; the script may have run then. */
+    run: (async (script, keys, args) => {
+      const signal = AbortSignal.timeout(timeLimit);
+      for (;;) {
+        try {
+          await ready(signal);
+          return await evaluate(script, keys, args);
+        } catch (error) {
+          if (error instanceof ClaimcheckError) throw error;
+          const answered = error instanceof ReplyError;
+          if (answered || signal.aborted || redis.status === "end") {
+            throw unavailable(answered ? error : (lastError ?? error));
+          }
+          // The connection is lost and there is time left: a script does its work once, however often it is sent.
+          await setImmediate();
+        }
+      }
+    }) satisfies RunScript,
+
+    close: () => redis.disconnect(),
+  };
+}
+
+// Not the error itself, which has the arguments of the command with it.
+const unavailable = (cause: unknown) =>
+  new ClaimcheckError("store_unavailable", { cause: new Error(`Redis: ${cause}`) });

@@ -1,0 +1,146 @@
+/**
+ * Handles in Redis or Valkey, shared by all brokers that connect to it. How they lie there, and why a restart or a
+ * failover of the server voids them, is in scripts.ts.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { connect, type Reply } from "./connection.ts";
+import * as scripts from "./scripts.ts";
+import {
+  type HandleState,
+  type HandleStore,
+  type OpenHandle,
+  type Redemption,
+  repeatWindow,
+  type Taken,
+  type Taker,
+} from "./store.ts";
+
+interface Settings {
+  /** `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]` */
+  readonly url: string;
+  /** For one operation, in milliseconds. */
+  readonly timeLimit?: number;
+}
+
+export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
+  const { run, close } = connect(url, timeLimit);
+
+  // The braces make the tenant the part that Redis Cluster places keys by; encoded, or "}" would end it early.
+  const key = (tenant: string, ...names: string[]) =>
+    `claimcheck:{${encodeURIComponent(tenant)}}:${names.join(":")}`;
+  const revocationsOf = (tenant: string) => key(tenant, "revocations");
+  const handleOf = (tenant: string, jti: string) => key(tenant, "handle", jti);
+
+  return {
+    async put(handles) {
+      for (const tenant of new Set(handles.map((handle) => handle.tenant))) {
+        const added = handles.filter((handle) => handle.tenant === tenant);
+        const keys = [revocationsOf(tenant), ...added.map(({ jti }) => handleOf(tenant, jti))];
+        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, sealed }) => [
+          subject,
+          run === undefined ? "" : `=${run}`,
+          uri,
+          digest,
+          String(uses),
+          String(expires),
+          sealed,
+        ]);
+        await run(scripts.put, keys, args);
+      }
+    },
+
+    async look(tenant, jtis, taker) {
+      const keys = [revocationsOf(tenant), ...jtis.map((jti) => handleOf(tenant, jti))];
+      const found = listOf(await run(scripts.look, keys, [taker ? nameOf(taker) : ""]));
+      return jtis.map((jti, index): HandleState | undefined => {
+        const reply = found[index];
+        if (!reply) return undefined;
+        const [by] = listOf(reply).slice(-1);
+        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 6), taken: Number(by ?? 0) > 0 };
+      });
+    },
+
+    async take(redemption, jtis): Promise<Taken> {
+      const { tenant, id } = redemption;
+      const keys = [
+        revocationsOf(tenant),
+        key(tenant, "redemption", id),
+        ...jtis.map((jti) => handleOf(tenant, jti)),
+      ];
+      const args = [requestOf(redemption, jtis), randomUUID(), String(repeatWindow), nameOf(redemption)];
+      const [outcome, ...rest] = listOf(await run(scripts.take, keys, args));
+      switch (String(outcome)) {
+        case "conflict":
+          return { outcome: "conflict" };
+        case "refused": {
+          const [unknown, spent] = rest.map((each) => listOf(each).map(Number));
+          return { outcome: "refused", unknown: unknown ?? [], spent: spent ?? [] };
+        }
+        default: {
+          const handles = listOf(rest[0]).map((reply, index): OpenHandle => {
+            const sealed = Uint8Array.from(listOf(reply)[7] as Buffer);
+            return { ...readHandle(tenant, jtis[index] as string, reply), sealed };
+          });
+          return { outcome: String(outcome) === "repeat" ? "repeat" : "taken", handles };
+        }
+      }
+    },
+
+    async giveBack(redemption, jtis) {
+      const { tenant, id } = redemption;
+      const keys = [key(tenant, "redemption", id), ...jtis.map((jti) => handleOf(tenant, jti))];
+      await run(scripts.giveBack, keys, [requestOf(redemption, jtis), nameOf(redemption)]);
+    },
+
+    async revoke(tenant, revocation) {
+      if ("jti" in revocation) {
+        await run(scripts.remove, [handleOf(tenant, revocation.jti)], []);
+        return;
+      }
+      const [[kind, name]] = Object.entries(revocation) as [[string, string | true]];
+      await run(scripts.revoke, [revocationsOf(tenant)], [name === true ? kind : `${kind}:${name}`]);
+    },
+
+    async rememberProof(jti, expires) {
+      return (
+        (await run(scripts.rememberProof, [`claimcheck:proof:${jti}`], [randomUUID(), String(expires)])) === 1
+      );
+    },
+
+    async close() {
+      close();
+    },
+  };
+}
+
+/** Of fixed length, because it names a field of every handle that the taker takes. */
+const nameOf = ({ principal, jkt, run }: Taker) =>
+  createHash("sha256")
+    .update(JSON.stringify([principal, jkt, run]))
+    .digest("base64url");
+
+const requestOf = (redemption: Redemption, jtis: readonly string[]) =>
+  createHash("sha256")
+    .update(JSON.stringify([nameOf(redemption), jtis]))
+    .digest("base64url");
+
+function listOf(reply: Reply | undefined): readonly Reply[] {
+  if (!Array.isArray(reply)) throw new Error("Redis answered something else than a script of ours");
+  return reply;
+}
+
+const numberAt = (reply: Reply, index: number) => Number(listOf(reply)[index]);
+
+function readHandle(tenant: string, jti: string, reply: Reply): Omit<OpenHandle, "sealed"> {
+  const [subject, run, uri, digest] = listOf(reply);
+  return {
+    tenant,
+    jti,
+    subject: String(subject),
+    ...(run !== null && { run: String(run) }),
+    uri: String(uri),
+    digest: String(digest),
+    uses: numberAt(reply, 4),
+    expires: numberAt(reply, 5),
+  };
+}

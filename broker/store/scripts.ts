@@ -1,0 +1,147 @@
+/**
+ * What the Redis store has the server do: one script an operation, so that nothing can come between its steps.
+ *
+ *     claimcheck:{TENANT}:handle:JTI       hash    a handle; `by:TAKER` counts the uses that each taker took
+ *     claimcheck:{TENANT}:redemption:ID    hash    request, attempt, repeated
+ *     claimcheck:{TENANT}:revocations      hash    number, longest, and for each mark "NUMBER UNTIL"
+ *     claimcheck:proof:JTI                 string  the attempt that brought it
+ *
+ * All keys of a script lie in one slot of a cluster and are named in KEYS. Everything expires by itself.
+ *
+ * A handle counts only in the `life` of the server's memory in which it was put. Otherwise a server that lost its
+ * last writes would bring spent handles back: the process that was killed and restarted has another run id, and a
+ * replica that took over, or a server that was filled from another one, another replication id. (That changes too
+ * when the first replica joins and an hour after the last one left: open handles are void then, which is safe.)
+ */
+
+const shared = `
+local function life()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+    .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- Whether a handle is open: of this life of the server, and put after the last revocation that names it.
+local function is_open(key, revocations, life)
+  local handle = redis.call('HMGET', key, 'life', 'born', 'subject', 'run')
+  if handle[1] ~= life then return false end
+  local marks = redis.call('HMGET', revocations, 'all', 'subject:' .. handle[3], 'run:' .. (handle[4] or ''))
+  for nth = 1, handle[4] and 3 or 2 do
+    if marks[nth] and tonumber(string.match(marks[nth], '^%d+')) > tonumber(handle[2]) then return false end
+  end
+  return true
+end
+
+local function read(key)
+  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'left', 'sealed')
+end
+`;
+
+/** KEYS: revocations, handles. ARGV for each handle: subject, run ("" for none, else "=" and it), uri, digest, uses, expires, sealed. */
+export const put = `${shared}
+local life = life()
+local born = redis.call('HGET', KEYS[1], 'number') or '0'
+local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
+for nth = 2, #KEYS do
+  local at = (nth - 2) * 7
+  local key, expires = KEYS[nth], tonumber(ARGV[at + 6])
+  -- One of another life is as good as none, but its uses would come back all the same.
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('HSET', key, 'life', life, 'born', born, 'subject', ARGV[at + 1], 'uri', ARGV[at + 3],
+      'digest', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'sealed', ARGV[at + 7])
+    if ARGV[at + 2] ~= '' then redis.call('HSET', key, 'run', string.sub(ARGV[at + 2], 2)) end
+    redis.call('EXPIREAT', key, expires)
+    longest = math.max(longest, expires)
+  end
+end
+-- The numbering of revocations has to outlive every handle that was numbered.
+redis.call('HSET', KEYS[1], 'longest', string.format('%d', longest))
+redis.call('EXPIREAT', KEYS[1], longest)
+`;
+
+/** KEYS: revocations, handles. ARGV: taker. Answers for each handle its fields without the value, and the taker's uses. */
+export const look = `${shared}
+local life = life()
+local found = {}
+for nth = 2, #KEYS do
+  found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and
+    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'left', 'by:' .. ARGV[1])
+end
+return found
+`;
+
+/**
+ * KEYS: revocations, redemption, handles. ARGV: request, attempt, window, taker. An attempt that is sent again
+ * finds what it did the first time.
+ */
+export const take = `${shared}
+local life = life()
+local before = redis.call('HMGET', KEYS[2], 'request', 'attempt')
+if before[1] and before[1] ~= ARGV[1] then return {'conflict'} end
+
+local left, unknown, spent = {}, {}, {}
+for nth = 3, #KEYS do
+  local key = KEYS[nth]
+  if not is_open(key, KEYS[1], life) then
+    table.insert(unknown, nth - 3)
+  elseif not before[1] then
+    left[key] = (left[key] or tonumber(redis.call('HGET', key, 'left'))) - 1
+    if left[key] < 0 then table.insert(spent, nth - 3) end
+  end
+end
+if #unknown + #spent > 0 then return {'refused', unknown, spent} end
+
+local outcome = 'taken'
+if not before[1] then
+  redis.call('HSET', KEYS[2], 'request', ARGV[1], 'attempt', ARGV[2])
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+  for nth = 3, #KEYS do
+    redis.call('HINCRBY', KEYS[nth], 'left', -1)
+    redis.call('HINCRBY', KEYS[nth], 'by:' .. ARGV[4], 1)
+  end
+elseif before[2] ~= ARGV[2] then
+  redis.call('HSET', KEYS[2], 'repeated', '1')
+  outcome = 'repeat'
+end
+local handles = {}
+for nth = 3, #KEYS do handles[nth - 2] = read(KEYS[nth]) end
+return {outcome, handles}
+`;
+
+/** KEYS: redemption, handles. ARGV: request, taker. */
+export const giveBack = `
+local done = redis.call('HMGET', KEYS[1], 'request', 'repeated')
+if done[1] ~= ARGV[1] or done[2] then return end
+redis.call('DEL', KEYS[1])
+for nth = 2, #KEYS do
+  -- One that expired meanwhile must not come back as a hash of two counters.
+  if redis.call('EXISTS', KEYS[nth]) == 1 then
+    redis.call('HINCRBY', KEYS[nth], 'left', 1)
+    redis.call('HINCRBY', KEYS[nth], 'by:' .. ARGV[2], -1)
+  end
+end
+`;
+
+/** KEYS: revocations. ARGV: mark. Marks that no handle can be under any more are swept on the way. */
+export const revoke = `
+local longest = redis.call('HGET', KEYS[1], 'longest')
+if not longest then return end
+local now = tonumber(redis.call('TIME')[1])
+local all = redis.call('HGETALL', KEYS[1])
+for nth = 1, #all, 2 do
+  local till = string.match(all[nth + 1], '^%d+ (%d+)$')
+  if till and tonumber(till) <= now then redis.call('HDEL', KEYS[1], all[nth]) end
+end
+local number = redis.call('HINCRBY', KEYS[1], 'number', 1)
+redis.call('HSET', KEYS[1], ARGV[1], number .. ' ' .. longest)
+`;
+
+/** KEYS: handle. */
+export const remove = `redis.call('DEL', KEYS[1])`;
+
+/** KEYS: proof. ARGV: attempt, expires. */
+export const rememberProof = `
+local before = redis.call('GET', KEYS[1])
+if before then return before == ARGV[1] and 1 or 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
+return 1
+`;

@@ -1,0 +1,43 @@
+/**
+ * What a check of handles answers: a compact JWS (EdDSA) over the claims below. It is signed, or a proxy that ends
+ * TLS could say yes in the broker's place.
+ */
+import * as jose from "jose";
+import * as z from "zod/mini";
+import type { FindKey, SigningKey } from "./handle.ts";
+
+const typ = "claimcheck-confirmation";
+
+const Confirmation = z.object({
+  iss: z.string(),
+  tenant: z.string(),
+  /** The `jti` of the request's proof. */
+  proof: z.string(),
+  /** The `jti` of every handle, in the order of the request. */
+  handles: z.array(z.string()),
+});
+
+export type Confirmation = z.infer<typeof Confirmation>;
+
+export async function signConfirmation(confirmation: Confirmation, key: SigningKey): Promise<string> {
+  return new jose.CompactSign(Buffer.from(JSON.stringify(confirmation)))
+    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
+    .sign(key.privateKey);
+}
+
+/** @throws when it is not the broker's, or confirms anything but what is expected. */
+export async function verifyConfirmation(
+  confirmation: string,
+  findKey: FindKey,
+  expected: Confirmation,
+): Promise<void> {
+  const { payload, protectedHeader } = await jose.compactVerify(confirmation, findKey, {
+    algorithms: ["EdDSA"],
+  });
+  if (protectedHeader.typ !== typ) throw new Error("not a confirmation");
+  const said = Confirmation.parse(JSON.parse(Buffer.from(payload).toString()));
+  for (const claim of ["iss", "tenant", "proof"] as const) {
+    if (said[claim] !== expected[claim]) throw new Error(`another ${claim}`);
+  }
+  if (said.handles.join("\n") !== expected.handles.join("\n")) throw new Error("other handles");
+}

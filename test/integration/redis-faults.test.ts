@@ -1,0 +1,221 @@
+/** What the Redis store makes of a server that is down, stuck, full, restarted or replaced, and of lost answers. */
+import { randomUUID } from "node:crypto";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { redisStore } from "../../broker/store/redis.ts";
+import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
+import { startBroker } from "../broker.ts";
+import { type RedisServer, startRedisForTest } from "../redis.ts";
+import { refusalOf } from "../refusal.ts";
+import { fixtures, now } from "../stores/fixtures.ts";
+import { startWireTap } from "../wire-tap.ts";
+
+function open(url: string, timeLimit?: number): HandleStore {
+  const store = redisStore({ url, ...(timeLimit !== undefined && { timeLimit }) });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+/** Every operation there is. */
+const operations: [string, (store: HandleStore, handle: OpenHandle) => Promise<unknown>][] = [
+  ["put", (store, handle) => store.put([handle])],
+  ["look", (store, { tenant, jti }) => store.look(tenant, [jti])],
+  ["take", (store, { tenant, jti }) => store.take(fixtures().redemption({ tenant }), [jti])],
+  ["giveBack", (store, { tenant, jti }) => store.giveBack(fixtures().redemption({ tenant }), [jti])],
+  ["revoke", (store, { tenant }) => store.revoke(tenant, { all: true })],
+  ["revoke one", (store, { tenant, jti }) => store.revoke(tenant, { jti })],
+  ["rememberProof", (store) => store.rememberProof(randomUUID(), now() + 60)],
+];
+
+async function expectUnavailable(store: HandleStore, handle: OpenHandle): Promise<void> {
+  const refusals = operations.map(([, act]) => refusalOf(() => act(store, handle)));
+  for (const { code, status } of await Promise.all(refusals)) {
+    expect({ code, status }).toEqual({ code: "store_unavailable", status: 503 });
+  }
+}
+
+async function expectWorking(store: HandleStore): Promise<void> {
+  const { handle, redemption } = fixtures();
+  const single = handle();
+  await store.put([single]);
+  expect((await store.take(redemption(), [single.jti])).outcome).toBe("taken");
+}
+
+describe("every operation is refused with store_unavailable, and works again afterwards without a restart,", () => {
+  test("while the server is down", async () => {
+    const server = await startRedisForTest();
+    const [store, handle] = [open(server.url), fixtures().handle()];
+    await expectWorking(store);
+    await server.kill();
+    await expectUnavailable(store, handle);
+    await server.restart();
+    await expectWorking(store);
+  });
+
+  test("while the server is stuck: nothing waits longer than the time limit", async () => {
+    const server = await startRedisForTest();
+    const [store, patient] = [open(server.url, 300), open(server.url, 30_000)];
+    await expectWorking(store);
+    server.signal("SIGSTOP");
+    await expectUnavailable(store, fixtures().handle());
+    const meanwhile = expectWorking(patient);
+    server.signal("SIGCONT");
+    await meanwhile;
+  });
+
+  test("when there was never a server", async () => {
+    const server = await startRedisForTest();
+    await server.kill();
+    const store = open(server.url, 300);
+    await expectUnavailable(store, fixtures().handle());
+    await server.restart();
+    await expectWorking(open(server.url));
+  });
+
+  test("when a server may evict: it would forget revocations", async () => {
+    const server = await startRedisForTest();
+    await server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+    const store = open(server.url);
+    await expectUnavailable(store, fixtures().handle());
+    await server.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
+    await expectWorking(store);
+  });
+
+  test("when the server is out of memory, and nothing is half done", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url);
+    const { tenant, handle, redemption } = fixtures();
+    const [a, b] = [handle(), handle()];
+    await store.put([a, b]);
+    await server.command("CONFIG", "SET", "maxmemory", 1);
+    for (const act of [
+      () => store.put([handle()]),
+      () => store.take(redemption(), [a.jti, b.jti]),
+      () => store.rememberProof(randomUUID(), now() + 60),
+    ]) {
+      expect((await refusalOf(act)).code).toBe("store_unavailable");
+    }
+    expect(await store.look(tenant, [a.jti, b.jti])).toMatchObject([{ left: 1 }, { left: 1 }]);
+    await server.command("CONFIG", "SET", "maxmemory", 0);
+    expect((await store.take(redemption(), [a.jti, b.jti])).outcome).toBe("taken");
+  });
+});
+
+describe("a spent handle stays spent", () => {
+  test("when kill -9 and a restart bring it back: it is void", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url);
+    const { tenant, handle, redemption } = fixtures();
+    const single = handle({ uses: 2 });
+    await store.put([single]);
+    await server.command("SAVE");
+    await store.take(redemption(), [single.jti]);
+    await store.take(redemption(), [single.jti]);
+    await server.kill();
+    await server.restart();
+    const key = `claimcheck:{${tenant}}:handle:${single.jti}`;
+    expect(await server.command("HGET", key, "left")).toBe("2");
+    expect(await store.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", unknown: [0] });
+    expect(await store.look(tenant, [single.jti])).toEqual([undefined]);
+  });
+
+  /** Two servers, one filled from the other before the one use of a handle was taken. */
+  async function fork() {
+    const [first, second] = [await startRedisForTest(), await startRedisForTest()];
+    const { handle, redemption } = fixtures();
+    const single = handle();
+    const key = `claimcheck:{${single.tenant}}:handle:${single.jti}`;
+    const store = open(first.url);
+    await store.put([single]);
+    await fill(second, first, key);
+    await store.take(redemption(), [single.jti]);
+    return { first, second, store, key, single, redemption };
+  }
+
+  /** Makes a server another one's replica until it has the handle unspent, then a primary. */
+  async function fill(server: RedisServer, from: RedisServer, key: string): Promise<void> {
+    await server.command("REPLICAOF", "127.0.0.1", from.port);
+    await expect.poll(() => server.command("HGET", key, "left"), { timeout: 30_000 }).toBe("1");
+    await server.command("REPLICAOF", "NO", "ONE");
+  }
+
+  test("when a replica takes over that has not heard of it", async () => {
+    const { second, single, redemption } = await fork();
+    expect(await open(second.url).take(redemption(), [single.jti])).toMatchObject({ unknown: [0] });
+  });
+
+  test("when it is back in office, filled from the one that took over: its run id is still the old one", async () => {
+    const { first, second, store, key, single, redemption } = await fork();
+    await fill(first, second, key);
+    expect(await store.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", unknown: [0] });
+  });
+});
+
+describe("an answer that is lost is asked for again, and what was done is not done twice:", () => {
+  async function tapped() {
+    const server = await startRedisForTest();
+    const tap = await startWireTap(server.port);
+    return { tap, store: open(tap.url), ...fixtures() };
+  }
+
+  test("a take takes once, and is no repeat to the one who asked once", async () => {
+    const { tap, store, tenant, handle, redemption } = await tapped();
+    const thrice = handle({ uses: 3 });
+    await store.put([thrice]);
+    const first = redemption();
+    tap.loseAnswerTo(first.id);
+    expect((await store.take(first, [thrice.jti])).outcome).toBe("taken");
+    expect(tap.lost).toBe(1);
+    expect(await store.look(tenant, [thrice.jti], first)).toMatchObject([{ left: 2, taken: true }]);
+  });
+
+  test("giving back gives back once", async () => {
+    const { tap, store, tenant, handle, redemption } = await tapped();
+    const twice = handle({ uses: 2 });
+    await store.put([twice]);
+    const first = redemption();
+    await store.take(first, [twice.jti]);
+    tap.loseAnswerTo(first.id);
+    await store.giveBack(first, [twice.jti]);
+    expect(tap.lost).toBe(1);
+    expect(await store.look(tenant, [twice.jti])).toMatchObject([{ left: 2 }]);
+  });
+
+  test("a proof is new once, to the one who brought it", async () => {
+    const { tap, store } = await tapped();
+    const jti = randomUUID();
+    await expectWorking(store);
+    tap.loseAnswerTo(jti);
+    expect(await store.rememberProof(jti, now() + 60)).toBe(true);
+    expect(tap.lost).toBe(1);
+    expect(await store.rememberProof(jti, now() + 60)).toBe(false);
+  });
+
+  test("handles are put once", async () => {
+    const { tap, store, handle, redemption } = await tapped();
+    const single = handle();
+    await expectWorking(store);
+    tap.loseAnswerTo(single.jti);
+    await store.put([single]);
+    expect(tap.lost).toBe(1);
+    expect((await store.take(redemption(), [single.jti])).outcome).toBe("taken");
+    expect((await store.take(redemption(), [single.jti])).outcome).toBe("refused");
+  });
+});
+
+test("a client is told 503 with Retry-After, and what it asked can be asked again", async () => {
+  const server = await startRedisForTest();
+  const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, store: open(server.url) });
+  const executor = await broker.executor();
+  const [single] = await executor.client.issue([{ uri: "env://API_TOKEN" }]);
+  const id = randomUUID();
+  expect((await broker.redeem(executor, [single!.handle], { id })).status).toBe(200);
+  expect((await broker.redeem(executor, [single!.handle], { id })).status).toBe(200);
+  expect(broker.audit.latest).toMatchObject([{ outcome: "repeat" }]);
+  await server.kill();
+  const refused = await broker.redeem(executor, [single!.handle]);
+  expect(refused.status).toBe(503);
+  expect(refused.headers.get("retry-after")).toBe("2");
+  expect(await refused.json()).toMatchObject({ code: "store_unavailable" });
+  await server.restart();
+  expect((await broker.redeem(executor, [single!.handle], { id })).status).toBe(410);
+});
