@@ -147,7 +147,10 @@ describe("a redemption whose answer was lost", () => {
   });
 
   test("is nobody else's: another process, though it has token, id and handle, gets a conflict", async () => {
-    const { broker, executor } = await setUp();
+    const identities = [await createIdentity(), await createIdentity()] as const;
+    // Only a handle that is bound to no key gets that far, and only with registered keys.
+    const { broker } = await setUp({ proofKeys: identities.map(({ jkt }) => jkt) });
+    const executor = await broker.executor({ identity: identities[0] });
     const { accessToken } = executor;
     const answer = await broker.send(
       "POST",
@@ -160,7 +163,7 @@ describe("a redemption whose answer was lost", () => {
     const handle = ((await answer.json()) as { handles: { handle: string }[] }).handles[0]!.handle;
     const id = randomUUID();
     expect((await broker.redeem(executor, [handle], { id })).status).toBe(200);
-    const thief = { identity: await createIdentity(), accessToken };
+    const thief = { identity: identities[1], accessToken };
     const refused = await broker.redeem(thief, [handle], { id });
     expect(await refusal(broker, refused)).toEqual({
       status: 409,

@@ -1,8 +1,17 @@
 import { describe, expect, test } from "vitest";
+import type { Caller } from "../../broker/caller.ts";
 import { allowsCacheKey, createPolicy } from "../../broker/policy.ts";
 import { allow, deny } from "../broker.ts";
 
-const caller = (principal = "ci") => ({ tenant: "acme", principal, accessToken: "" });
+const caller = (principal = "ci"): Caller => ({
+  tenant: "acme",
+  principal,
+  accessToken: "",
+  claims: { sub: principal },
+  roles: ["requester", "executor", "operator"],
+  proofKeys: [],
+  anyProofKey: false,
+});
 
 describe("a pattern over secrets", () => {
   const yes = true;
