@@ -480,3 +480,53 @@ describe("an executor believes only its broker", () => {
     await expect(texts(executor, handles)).rejects.toMatchObject({ code: "broker_untrusted" });
   });
 });
+
+const [registered, own] = await Promise.all([createIdentity(), createIdentity()]);
+
+describe("a registered proof key", () => {
+  async function ask(jkt?: string) {
+    const { broker } = await setUp({ proofKeys: [registered.jkt] });
+    const executor = await broker.executor({ identity: registered });
+    const headers = { authorization: `Bearer ${executor.accessToken}` };
+    const asked = { secrets: [{ uri: "env://API_TOKEN", ...(jkt && { jkt }) }] };
+    const answer = await broker.send("POST", "/v1/handles", asked, headers);
+    const { handles } = (await answer.json()) as { handles: [{ handle: string }] };
+    return { broker, executor, handle: handles[0].handle };
+  }
+
+  test("redeems a handle that is bound to no key", async () => {
+    const { broker, executor, handle } = await ask();
+    expect((await broker.redeem(executor, [handle])).status).toBe(200);
+  });
+
+  test("is the only one that does: a stolen token is worth nothing with a key of the thief's", async () => {
+    const { broker, executor, handle } = await ask();
+    const refused = await broker.redeem({ ...executor, identity: own }, [handle]);
+    expect(await refusal(broker, refused)).toEqual({
+      status: 401,
+      code: "invalid_proof",
+      written: ["denied proof_key_unregistered"],
+    });
+  });
+
+  test("is needed for a handle that is bound to another key, too", async () => {
+    const { broker, executor, handle } = await ask(own.jkt);
+    expect((await broker.redeem({ ...executor, identity: own }, [handle])).status).toBe(401);
+    expect(await codeOf(await broker.redeem(executor, [handle]))).toMatchObject({ code: "invalid_handle" });
+  });
+
+  test("that nobody has registered redeems nothing that is bound to no key", async () => {
+    const { broker } = await setUp({ proofKeys: [] });
+    const executor = await broker.executor();
+    const headers = { authorization: `Bearer ${executor.accessToken}` };
+    const asked = { secrets: [{ uri: "env://API_TOKEN" }] };
+    const answer = await broker.send("POST", "/v1/handles", asked, headers);
+    const { handles } = (await answer.json()) as { handles: [{ handle: string }] };
+    const refused = await broker.redeem(executor, [handles[0].handle]);
+    expect(await refusal(broker, refused)).toEqual({
+      status: 400,
+      code: "invalid_handle",
+      written: ["denied no_key"],
+    });
+  });
+});
