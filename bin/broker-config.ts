@@ -15,6 +15,12 @@ import { parseRootKey, readRootKey } from "./root-key.ts";
 const file = z.string().check(z.minLength(1));
 const count = z.int().check(z.positive());
 
+/** What is no one else's to read is not in the configuration itself. */
+const Source = z.union(
+  [z.strictObject({ file }), z.strictObject({ env: z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)) })],
+  { error: "either { file: PATH } or { env: NAME }" },
+);
+
 /** Paths are relative to the configuration file. */
 const BrokerConfig = z.strictObject({
   /** Where clients reach it, often through a proxy that ends TLS: the issuer of its handles. No path. */
@@ -22,13 +28,14 @@ const BrokerConfig = z.strictObject({
   /** HOST:PORT to listen on. */
   listen: z._default(z.string(), "127.0.0.1:7878"),
   /** 32 bytes, raw or as base64, from which all keys are derived; every replica has the same. */
-  rootKey: z.union(
-    [
-      z.strictObject({ file }),
-      z.strictObject({ env: z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)) }),
-    ],
-    { error: "either { file: PATH } or { env: NAME }" },
-  ),
+  rootKey: Source,
+  /** The one before it, during a rotation: what it signed and sealed is still accepted. */
+  previousRootKey: z.optional(Source),
+  /**
+   * The URL of the Redis or Valkey that replicas share, `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]`.
+   * Without it handles wait in this process's memory, and a restart voids them.
+   */
+  redis: z.optional(Source),
   /** Issuers, tenants and rules; read again on SIGHUP and when it changes. */
   policy: file,
   /** Every decision is written here before it takes effect. */
@@ -47,10 +54,13 @@ const BrokerConfig = z.strictObject({
 });
 
 type Fields = z.infer<typeof BrokerConfig>;
+type Source = z.infer<typeof Source>;
 
-export interface BrokerConfig extends Omit<Fields, "rootKey" | "listen"> {
+export interface BrokerConfig extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen"> {
   readonly address: Address;
   readonly rootKey: Secret;
+  readonly previousRootKey: Secret | undefined;
+  readonly redis: string | undefined;
 }
 
 /** Faults by file, all of them, so that nobody has to start a broker five times to find five. */
@@ -80,13 +90,22 @@ export async function readBrokerConfig(
   }
   const address = splitAddress(value.listen);
   if (!address) report("listen", "HOST:PORT");
-  const rootKey = await findRootKey(value.rootKey, beside, environment).catch((error: unknown) => {
-    const { code = "unknown" } = error as NodeJS.ErrnoException;
-    report("rootKey", (error instanceof Failure && error.detail) || `it cannot be read (${code})`);
-  });
-  if ("env" in value.rootKey && value.env.includes(value.rootKey.env)) {
-    report("env", "the root key is no secret to hand out");
-  }
+  const read = async <T>(
+    field: "rootKey" | "previousRootKey" | "redis",
+    from: (source: Source) => Promise<T>,
+  ) => {
+    const source = value[field];
+    if (!source) return undefined;
+    if ("env" in source && value.env.includes(source.env)) report("env", `${field} is no secret to hand out`);
+    return from(source).catch((error: unknown) => {
+      const { code = "unknown" } = error as NodeJS.ErrnoException;
+      report(field, (error instanceof Failure && error.detail) || `it cannot be read (${code})`);
+      return undefined;
+    });
+  };
+  const rootKey = await read("rootKey", (source) => findRootKey(source, beside, environment));
+  const previousRootKey = await read("previousRootKey", (source) => findRootKey(source, beside, environment));
+  const redis = await read("redis", (source) => findRedis(source, beside, environment));
   const audit = beside(value.audit);
   await access(dirname(audit), constants.W_OK).catch(() =>
     report("audit", `${dirname(audit)} cannot be written`),
@@ -101,7 +120,7 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  return { ...value, address, rootKey, audit, policy };
+  return { ...value, address, rootKey, previousRootKey, redis, audit, policy };
 }
 
 /** The faults of a policy file, none for a good one. */
@@ -122,14 +141,32 @@ export function printFaults(faults: FaultsByFile): string {
 }
 
 async function findRootKey(
-  rootKey: Fields["rootKey"],
+  source: Source,
   beside: (name: string) => string,
   environment: NodeJS.ProcessEnv,
 ): Promise<Secret> {
-  if ("file" in rootKey) return readRootKey(beside(rootKey.file));
-  const text = environment[rootKey.env];
-  if (text === undefined) throw new Failure("usage", { detail: `${rootKey.env} is not set` });
-  return parseRootKey(Buffer.from(text), rootKey.env);
+  if ("file" in source) return readRootKey(beside(source.file));
+  return parseRootKey(Buffer.from(variable(source.env, environment)), source.env);
+}
+
+async function findRedis(
+  source: Source,
+  beside: (name: string) => string,
+  environment: NodeJS.ProcessEnv,
+): Promise<string> {
+  const text =
+    "file" in source ? await readFile(beside(source.file), "utf8") : variable(source.env, environment);
+  const url = text.trim();
+  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
+    throw new Failure("usage", { detail: "a URL such as rediss://redis.example:6379" });
+  }
+  return url;
+}
+
+function variable(name: string, environment: NodeJS.ProcessEnv): string {
+  const text = environment[name];
+  if (text === undefined) throw new Failure("usage", { detail: `${name} is not set` });
+  return text;
 }
 
 function unreadable(error: unknown): Fault {

@@ -64,7 +64,8 @@ async function serveConfigured(path: string, checkOnly: boolean): Promise<void> 
   process.on("SIGHUP", () => void broker.reload());
   await listen(broker, config.address, config.limits, () => {
     process.stderr.write(
-      `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}; a restart voids open handles\n`,
+      `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
+        `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
     );
   });
 }

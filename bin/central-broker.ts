@@ -15,9 +15,11 @@ import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../executor/failure.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 
-/** The one place that knows which kinds of store there are. */
-function createStore(): HandleStore {
-  return memoryStore();
+/** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
+async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
+  if (redis === undefined) return memoryStore();
+  const { redisStore } = await import("../broker/store/redis.ts");
+  return redisStore({ url: redis });
 }
 
 export interface CentralBroker {
@@ -36,11 +38,13 @@ export async function createCentralBroker(
   const live = await openPolicy(() => readFile(config.policy, "utf8"), config.url, log);
   // It was in order a moment ago, when the configuration was read.
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
-  const keys = await createKeys(config.rootKey);
+  const { previousRootKey: previous } = config;
+  const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
   const sink = await fileSink(config.audit).catch((cause) => {
     throw new Failure("state_unusable", { detail: `the audit log ${config.audit} cannot be opened`, cause });
   });
   const audit = createAuditLog([sink]);
+  const store = await createStore(config);
   const variables = config.env.map((name) => [name, environment[name]]);
   const app = createApp({
     url: config.url,
@@ -48,7 +52,7 @@ export async function createCentralBroker(
     policy: live.policy,
     resolver: createResolver([envProvider(Object.fromEntries(variables))]),
     keys,
-    store: createStore(),
+    store,
     audit,
     complaints: () => [...audit.complaints(), ...live.complaints()],
     log,
@@ -60,7 +64,7 @@ export async function createCentralBroker(
     reload: live.reload,
     async close() {
       stopWatching();
-      await audit.close();
+      await Promise.all([audit.close(), store.close()]);
     },
   };
 }

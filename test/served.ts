@@ -36,7 +36,7 @@ ${rules}`;
 
 export const anyVariable = `      - { name: variables, actions: [issue, redeem], secrets: ["env://**"] }\n`;
 
-export async function serve(issuer: Pick<TestIssuer, "url">, fields = "") {
+export async function serve(issuer: Pick<TestIssuer, "url">, fields = "", env: Record<string, string> = {}) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const folder = makeFolder({
@@ -51,7 +51,7 @@ env: [API_TOKEN]
 ${fields}`,
   });
   const broker = start(["broker", "--config", join(folder, "broker.yaml")], {
-    env: { API_TOKEN: "guessme" },
+    env: { API_TOKEN: "guessme", ...env },
   });
   await printed(broker, "serving");
   return { ...broker, url, port, folder, policy: join(folder, "policy.yaml") };

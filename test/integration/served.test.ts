@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { Problem, type Readiness } from "../../shared/wire.ts";
 import { claimcheck, printed } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
+import { startRedisForTest } from "../redis.ts";
 import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };
@@ -115,13 +116,13 @@ test("connections beyond the limit are closed at once, and those within it are s
   expect((await fetch(`${url}/healthz`).catch(() => fetch(`${url}/healthz`))).status).toBe(200);
 });
 
-describe("the policy file of a broker that runs", () => {
+describe("a broker that runs", () => {
   const readiness = async (url: string) => (await (await fetch(`${url}/readyz`)).json()) as Readiness;
 
   /** A token's worth of one variable: which status asking for it has. */
-  async function setUp() {
+  async function setUp(fields?: string, env?: Record<string, string>) {
     const ci = await startIssuer("ES256");
-    const broker = await serve(ci);
+    const broker = await serve(ci, fields, env);
     const ask = async () => {
       const token = await ci.sign({ sub: "job", aud: broker.url });
       const answer = await fetch(`${broker.url}/v1/handles`, {
@@ -136,6 +137,16 @@ describe("the policy file of a broker that runs", () => {
 
   const nothing = anyVariable.replace("env://**", "env://OTHER");
 
+  test("keeps its handles in the Redis of its configuration, and without it issues none", async () => {
+    const redis = await startRedisForTest();
+    const { ask, output } = await setUp("redis: { env: REDIS_URL }\n", { REDIS_URL: redis.url });
+    expect(output.stderr).not.toContain("in memory");
+    expect(await ask()).toBe(200);
+    expect(await redis.command("DBSIZE")).toBeGreaterThan(0);
+    await redis.kill();
+    expect(await ask()).toBe(503);
+  });
+
   test.each<[string, (path: string, text: string) => void]>([
     ["written anew", (path, text) => writeFileSync(path, text)],
     [
@@ -145,7 +156,7 @@ describe("the policy file of a broker that runs", () => {
         renameSync(`${path}.new`, path);
       },
     ],
-  ])("takes effect when it is %s", async (_, put) => {
+  ])("goes by its policy file as soon as that is %s", async (_, put) => {
     const { ci, ask, policy, ...broker } = await setUp();
     expect(await ask()).toBe(200);
     put(policy, policyOf(ci.url, nothing));
@@ -264,7 +275,21 @@ describe("a configuration", () => {
     const unset = await check(makeFolder({ ...good, "broker.yaml": inEnvironment }));
     expect(unset.stderr).toContain("broker.yaml:2: rootKey: ROOT is not set");
     const leaky = await check(makeFolder({ ...good, "broker.yaml": `${inEnvironment}env: [ROOT]\n` }), env);
-    expect(leaky.stderr).toContain("broker.yaml:5: env: the root key is no secret to hand out");
+    expect(leaky.stderr).toContain("broker.yaml:5: env: rootKey is no secret to hand out");
+  });
+
+  test.each([
+    ["previousRootKey: { env: OLD }", "OLD is not set", {}],
+    ["previousRootKey: { env: OLD }", "OLD", { OLD: "short" }],
+    ["redis: { env: OLD }", "a URL such as", { OLD: "http://redis.example" }],
+    ["redis: redis://redis.example", "either { file: PATH } or { env: NAME }", {}],
+  ])("with %s is told %s", async (line, says, env) => {
+    const folder = makeFolder({ ...good, "broker.yaml": `${good["broker.yaml"]}${line}\n` });
+    const { code, stderr } = await check(folder, env);
+    expect(code).toBe(125);
+    expect(stderr).toMatch(
+      new RegExp(`broker.yaml:5: ${line.split(":")[0]}: .*${says.replace(/[{}]/g, "\\$&")}`),
+    );
   });
 
   test("whose root key others can read is refused", async () => {
