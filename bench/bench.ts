@@ -1,6 +1,7 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
 import { run as broker } from "./broker.ts";
 import { run as coldCommand } from "./cold-command.ts";
+import { run as policy } from "./policy.ts";
 import { run as scrub } from "./scrub.ts";
 import { run as throughput } from "./throughput.ts";
 
@@ -8,3 +9,4 @@ await coldCommand();
 await throughput();
 await scrub();
 await broker();
+await policy();
