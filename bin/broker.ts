@@ -57,7 +57,7 @@ async function serveConfigured(path: string, checkOnly: boolean): Promise<void> 
     throw new Failure("usage", { detail: `${path} cannot be used` });
   }
   if (checkOnly) {
-    process.stdout.write(`${path} and ${config.policy} are in order\n`);
+    process.stdout.write(`${path} and its policy are in order\n`);
     return;
   }
   const broker = await createCentralBroker(config, process.env, log);

@@ -232,7 +232,7 @@ describe("a configuration", () => {
     const folder = makeFolder(good);
     expect(await check(folder)).toEqual({
       code: 0,
-      stdout: `${folder}/broker.yaml and ${folder}/policy.yaml are in order\n`,
+      stdout: `${folder}/broker.yaml and its policy are in order\n`,
       stderr: "",
     });
   });
