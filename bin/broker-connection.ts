@@ -11,11 +11,13 @@ export interface BrokerOptions {
   readonly broker?: string;
   /** The embedded broker's audit log. */
   readonly audit?: string;
+  /** Where the token for a broker's URL lies. */
+  readonly tokenFile?: string;
 }
 
 /** @throws {Failure} `usage` when the options do not go together. */
 export async function connect(
-  { broker, audit }: BrokerOptions,
+  { broker, audit, tokenFile }: BrokerOptions,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
@@ -26,7 +28,7 @@ export async function connect(
       detail: "--audit is for the embedded broker; the one at --broker has its own log",
     });
   }
-  return connectRemote(url, environment, signal);
+  return connectRemote(url, tokenFile, environment, signal);
 }
 
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
@@ -65,7 +67,7 @@ async function connectEmbedded(
   return createBrokerClient({
     url: embeddedUrl,
     fetch: inProcessFetch(broker.app),
-    accessToken: broker.accessToken,
+    findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
     signal,
@@ -74,15 +76,17 @@ async function connectEmbedded(
 
 async function connectRemote(
   url: string,
+  tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, accessToken] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    findToken(environment),
+    import("./token.ts"),
   ]);
+  const findToken = tokenSource(tokenFile, environment, origin);
   const pinnedKeys = (environment.CLAIMCHECK_BROKER_KEYS ?? "").split(/[,\s]+/).filter(Boolean);
   if (pinnedKeys.length === 0) {
     throw new Failure("usage", {
@@ -94,7 +98,7 @@ async function connectRemote(
     url: origin,
     // A redirect would carry the token to wherever an answer says.
     fetch: ((address, init) => fetch(address, { ...init, redirect: "error" })) satisfies Fetch,
-    accessToken,
+    findToken,
     pinnedKeys,
     identity: await createIdentity(),
     signal,
@@ -107,16 +111,4 @@ function brokerUrl(url: string): string {
     throw new Failure("usage", { detail: "--broker takes a URL such as https://broker.example" });
   }
   return parsed.origin;
-}
-
-async function findToken(environment: NodeJS.ProcessEnv): Promise<string> {
-  const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
-  if (token) return token;
-  if (!path)
-    throw new Failure("usage", { detail: "set CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE for --broker" });
-  const { readFile } = await import("node:fs/promises");
-  const read = await readFile(path, "utf8").catch((cause) => {
-    throw new Failure("usage", { detail: `CLAIMCHECK_TOKEN_FILE ${path} cannot be read`, cause });
-  });
-  return read.trim();
 }

@@ -2,14 +2,22 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { Command } from "commander";
+import type { PolicyEvent } from "../broker/access/live-policy.ts";
+import type { BrokerApp } from "../broker/app.ts";
+import type { RequestEntry } from "../broker/broker.ts";
+import type { ServerLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../shared/secret.ts";
+import { type Address, splitAddress } from "./address.ts";
 
 const day = 24 * 60 * 60;
+const defaultListen = "127.0.0.1:7878";
 
 interface Options {
+  config?: string;
+  checkConfig?: boolean;
   dev?: boolean;
-  listen: string;
+  listen?: string;
   env?: string[];
   fileRoot?: string[];
   command?: string[];
@@ -19,25 +27,63 @@ interface Options {
 export function brokerCommand(): Command {
   return new Command("broker")
     .description("Serve a broker.")
+    .option("--config <FILE>", "serve as this file says (YAML)")
+    .option("--check-config", "say what is wrong with --config and its policy, and end")
     .option("--dev", "for trying out: memory store, throw-away keys and issuer; prints a token")
-    .option("--listen <HOST:PORT>", "where to listen", "127.0.0.1:7878")
-    .option("--env <NAME>", "let env:// read this variable (repeatable)", collect)
-    .option("--file-root <FOLDER>", "let file:// read what lies in this folder (repeatable)", collect)
-    .option("--command <COMMAND>", "let cmd:// run exactly this command (repeatable)", collect)
-    .option("--audit <FILE>", "write down every decision")
+    .option("--listen <HOST:PORT>", `with --dev: where to listen (default: ${defaultListen})`)
+    .option("--env <NAME>", "with --dev: let env:// read this variable (repeatable)", collect)
+    .option("--file-root <FOLDER>", "with --dev: let file:// read this folder's files (repeatable)", collect)
+    .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
+    .option("--audit <FILE>", "with --dev: write down every decision")
     .action(serve);
 }
 
 const collect = (each: string, before: string[] = []) => [...before, each];
 
-async function serve({ dev, listen, env = [], fileRoot = [], command = [], audit }: Options): Promise<void> {
-  if (!dev) throw new Failure("usage", { detail: "only --dev exists so far" });
-  const [host, port] = splitAddress(listen);
-  const url = `http://${listen}`;
-  const [{ createLocalBroker }, { allowedProviders }, { serve: listenOn }] = await Promise.all([
+async function serve(options: Options): Promise<void> {
+  const { config, dev, checkConfig } = options;
+  if (Boolean(config) === Boolean(dev)) throw new Failure("usage", { detail: "--config FILE or --dev" });
+  if (dev && checkConfig) throw new Failure("usage", { detail: "--check-config goes with --config" });
+  if (!config) return serveDev(options);
+  const { listen, env, fileRoot, command, audit } = options;
+  if ([listen, env, fileRoot, command, audit].some((option) => option !== undefined)) {
+    throw new Failure("usage", { detail: "what goes with --dev stands in the file of --config" });
+  }
+  return serveConfigured(config, checkConfig ?? false);
+}
+
+async function serveConfigured(path: string, checkOnly: boolean): Promise<void> {
+  const [{ readBrokerConfig, printFaults }, { createCentralBroker }] = await Promise.all([
+    import("./broker-config.ts"),
+    import("./central-broker.ts"),
+  ]);
+  const config = await readBrokerConfig(path, process.env);
+  if ("faults" in config) {
+    process.stderr.write(printFaults(config.faults));
+    throw new Failure("usage", { detail: `${path} cannot be used` });
+  }
+  if (checkOnly) {
+    process.stdout.write(`${path} and its policy are in order\n`);
+    return;
+  }
+  const broker = await createCentralBroker(config, process.env, log);
+  process.on("SIGHUP", () => void broker.reload());
+  await listen(broker, config.address, config.limits, () => {
+    process.stderr.write(
+      `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
+        `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
+    );
+  });
+}
+
+async function serveDev(options: Options): Promise<void> {
+  const { listen: where = defaultListen, env = [], fileRoot = [], command = [], audit } = options;
+  const address = splitAddress(where);
+  if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
+  const url = `http://${where}`;
+  const [{ createLocalBroker }, { allowedProviders }] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
-    import("@hono/node-server"),
   ]);
   const broker = await createLocalBroker({
     url,
@@ -50,12 +96,9 @@ async function serve({ dev, listen, env = [], fileRoot = [], command = [], audit
     auditFile: audit,
     rule: "dev: everything",
     tokenLifetime: day,
-    log: ({ request, method, path, status, code }) =>
-      process.stderr.write(
-        `${JSON.stringify({ time: new Date().toISOString(), request, method, path, status, code })}\n`,
-      ),
+    log,
   });
-  const server = listenOn({ fetch: broker.app.fetch, hostname: host, port }, () => {
+  await listen(broker, address, undefined, () => {
     process.stderr.write(
       "claimcheck: a broker for trying out; whoever has the token below gets every secret that it reads\n",
     );
@@ -65,22 +108,31 @@ async function serve({ dev, listen, env = [], fileRoot = [], command = [], audit
         `export CLAIMCHECK_TOKEN=${broker.accessToken}\n`,
     );
   });
+}
+
+async function listen(
+  broker: { readonly app: BrokerApp; close(): Promise<void> },
+  { host, port }: Address,
+  limits: ServerLimits | undefined,
+  onListening: () => void,
+): Promise<void> {
+  const { createServer } = await import("../broker/server.ts");
+  const server = createServer(broker.app, limits);
   server.on("error", (error: NodeJS.ErrnoException) => {
-    process.stderr.write(
-      `claimcheck: ${new Failure("state_unusable", { detail: `${listen}: ${error.code}` })}\n`,
-    );
+    const failure = new Failure("state_unusable", { detail: `${host}:${port}: ${error.code}` });
+    process.stderr.write(`claimcheck: ${failure}\n`);
     process.exit(125);
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => server.close(() => void broker.close()));
   }
+  server.listen(port, host, onListening);
 }
 
-function splitAddress(listen: string): [host: string, port: number] {
-  const at = listen.lastIndexOf(":");
-  const port = Number(listen.slice(at + 1));
-  if (at < 1 || !Number.isInteger(port) || port < 1 || port > 65535) {
-    throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
-  }
-  return [listen.slice(0, at).replace(/^\[(.*)\]$/, "$1"), port];
+/** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */
+function log(entry: RequestEntry | PolicyEvent): void {
+  const { cause, ...rest } = { cause: undefined, ...entry };
+  const named = cause as { code?: unknown; name?: unknown } | undefined;
+  const line = { time: new Date().toISOString(), ...rest, ...(named && { cause: named.code ?? named.name }) };
+  process.stderr.write(`${JSON.stringify(line)}\n`);
 }

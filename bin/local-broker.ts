@@ -8,7 +8,7 @@ import { createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys.ts";
-import { createPolicy, type Rule } from "../broker/policy.ts";
+import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
@@ -46,8 +46,8 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",
-    actions: ["issue", "wrap", "redeem", "inspect", "revoke"],
-    principals: [user],
+    actions,
+    who: { sub: user },
     secrets: ["**"],
     limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },
   };
@@ -60,6 +60,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
     keys,
     store: memoryStore(),
     audit,
+    complaints: audit.complaints,
     log: settings.log,
   });
   return {

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
 import { brokerCommand } from "./broker.ts";
+import { policyCommand } from "./policy.ts";
 import { runCommand } from "./run.ts";
 import { scrubCommand } from "./scrub.ts";
 
@@ -41,9 +42,11 @@ const program = new Command("claimcheck")
   .enablePositionalOptions()
   .addCommand(runCommand())
   .addCommand(scrubCommand())
-  .addCommand(brokerCommand());
+  .addCommand(brokerCommand())
+  .addCommand(policyCommand());
 
-for (const command of [program, ...program.commands]) {
+const nested = program.commands.flatMap(({ commands }) => commands);
+for (const command of [program, ...program.commands, ...nested]) {
   command.exitOverride().configureOutput({ outputError: () => {} });
 }
 

@@ -14,7 +14,7 @@ export async function loadRootKey(folder: string): Promise<Secret> {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await make(path);
     }
-    return await read(path);
+    return await readRootKey(path);
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
@@ -32,16 +32,22 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-async function read(path: string): Promise<Secret> {
+/** @throws {Failure} `state_unusable`, also for a key that others can read. */
+export async function readRootKey(path: string): Promise<Secret> {
   const { mode, uid } = await stat(path);
   if (mode & 0o077 || uid !== process.getuid?.()) {
     throw new Failure("state_unusable", { detail: `${path} has to be its owner's alone (chmod 600)` });
   }
-  const bytes = await readFile(path);
-  if (bytes.length !== rootKeyLength) {
-    throw new Failure("state_unusable", { detail: `${path} is not a root key of ${rootKeyLength} bytes` });
-  }
-  return new Secret(bytes);
+  return parseRootKey(await readFile(path), path);
+}
+
+/** @param bytes the key, raw or as base64 text. */
+export function parseRootKey(bytes: Buffer, origin: string): Secret {
+  if (bytes.length === rootKeyLength) return new Secret(bytes);
+  const text = bytes.toString("latin1").trim();
+  const decoded = Buffer.from(text, "base64");
+  if (decoded.length === rootKeyLength && /^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return new Secret(decoded);
+  throw new Failure("state_unusable", { detail: `${origin} is not a root key of ${rootKeyLength} bytes` });
 }
 
 /** Whole or not at all, and never over another process's key. */

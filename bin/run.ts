@@ -18,6 +18,7 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 interface Options {
   secretEnv?: SecretVariable[];
   broker?: string;
+  tokenFile?: string;
   audit?: string;
   runtime: string;
   masking: boolean;
@@ -33,6 +34,10 @@ export function runCommand(): Command {
     .passThroughOptions()
     .option("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", collectVariable)
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
+    .option(
+      "--token-file <FILE>",
+      "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
+    )
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())

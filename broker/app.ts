@@ -30,11 +30,18 @@ export type BrokerApp = Hono<Env>;
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
-  const limited = limitBody({
+  const sized = limitBody({
     maxSize: bodyLimit,
     onError: () => {
       throw new ClaimcheckError("body_too_large");
     },
+  });
+  const limited = createMiddleware<Env>(async (c, next) => {
+    // A page in a browser can send any other type to any server without asking it first.
+    if (!/^application\/json *(;|$)/i.test(c.req.header("content-type") ?? "")) {
+      throw new ClaimcheckError("unsupported_media_type");
+    }
+    return sized(c, next);
   });
   /** The request as its proof has to cover it: under our own URL, not under what the client or a proxy calls us. */
   const messageOf = async ({ req }: Context<Env>): Promise<ProvenMessage> => ({
@@ -98,6 +105,18 @@ export function createApp(broker: Broker): BrokerApp {
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/readyz", (c) => {
+    const complaints = broker.complaints();
+    const stopping = complaints.filter(({ serving }) => !serving);
+    if (stopping.length > 0) {
+      const detail = stopping.map(({ part, message }) => `${part}: ${message}`).join("; ");
+      throw new ClaimcheckError("not_ready", { detail });
+    }
+    return c.json({
+      status: complaints.length > 0 ? "degraded" : "ready",
+      complaints: complaints.map(({ part, message }) => ({ part, message })),
+    });
+  });
 
   const routes = app.routes
     .filter(({ method }) => method !== "ALL")

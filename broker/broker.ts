@@ -15,8 +15,17 @@ export interface Broker {
   readonly keys: BrokerKeys;
   readonly store: HandleStore;
   readonly audit: AuditLog;
+  /** What is not as it should be, for /readyz: sentences that anybody may read. */
+  readonly complaints: () => readonly Complaint[];
   /** The operator's log: one entry a request, and the cause of what failed. Never a body. */
   readonly log: (entry: RequestEntry) => void;
+}
+
+export interface Complaint {
+  readonly part: string;
+  readonly message: string;
+  /** Whether the broker does its work all the same. */
+  readonly serving: boolean;
 }
 
 export interface RequestEntry {

@@ -1,45 +1,138 @@
 /** Who is asking: the bearer token of a request, checked against the issuers that this broker trusts. */
+import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { type Claims, compileWho, holdsAlone, type Who } from "./access/claims.ts";
+import { type Role, roles } from "./policy.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
 export interface Caller {
   readonly tenant: string;
-  /** The token's `sub`. */
+  /** The issuer's prefix and the token's `sub`. */
   readonly principal: string;
   readonly accessToken: string;
+  /** What the issuer says of it. */
+  readonly claims: Claims;
+  readonly roles: readonly Role[];
+  /** Thumbprints of its registered proof keys: where there are any, it proves with no other. */
+  readonly proofKeys: readonly string[];
+  /** Whether it may redeem handles that are bound to no key with a key that nobody knows. */
+  readonly anyProofKey: boolean;
 }
 
-/** An issuer whose tokens make somebody a principal of one tenant. */
-export interface Issuer {
-  readonly issuer: string;
-  readonly keys: jose.JWTVerifyGetKey;
+/** Tokens whose claims are such belong to this tenant. */
+export interface Membership {
   readonly tenant: string;
+  readonly who: Who;
+  readonly roles: readonly Role[];
+  readonly proofKeys?: readonly string[];
+  /** Makes a token alone worth a secret: only for an issuer in this very process. */
+  readonly anyProofKey?: boolean;
+}
+
+/** An issuer whose tokens make somebody a principal of a tenant. */
+export interface Issuer {
+  /** The tokens' `iss`. */
+  readonly issuer: string;
+  /** @throws {ClaimcheckError} `issuer_unavailable` where they cannot be had. */
+  readonly keys: jose.JWTVerifyGetKey;
+  readonly algorithms: readonly string[];
+  /** What a token's `aud` has to name, where it is not the broker's URL. */
+  readonly audience?: string;
+  /** How far its clock may be from ours, in seconds. */
+  readonly skew: number;
+  /** What its principals' names begin with, so that no two issuers can name the same one. */
+  readonly prefix: string;
+  /** A token fits those of one tenant at most: loading a policy file sees to that. */
+  readonly members: readonly Membership[];
 }
 
 export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
 
+/** Verified tokens that are remembered at most; the oldest goes first. */
+const remembered = 10_000;
+
+type Known = Omit<Caller, "accessToken">;
+
+type ReadyIssuer = ReturnType<typeof prepare>;
+
+/** An issuer whose members' claims are ready to be compared. */
+export function prepare(issuer: Issuer) {
+  return {
+    ...issuer,
+    members: issuer.members.map((member) => ({ ...member, conditions: compileWho(member.who) })),
+  };
+}
+
 /** @param audience what a token's `aud` has to name: this broker. */
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
-  const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
+  const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
+  // By hash: a dump of this process's memory is no list of tokens.
+  const verified = new Map<string, { readonly known: Known; readonly until: number }>();
 
   return async (authorization) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
     if (!accessToken) throw new ClaimcheckError("unauthenticated", { reason: "token_missing" });
-    try {
-      const issuer = byName.get(jose.decodeJwt(accessToken).iss ?? "");
-      if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
-      const { payload } = await jose.jwtVerify(accessToken, issuer.keys, {
-        issuer: issuer.issuer,
-        audience,
-        algorithms: ["EdDSA", "ES256", "RS256"],
-        requiredClaims: ["sub", "exp"],
-      });
-      return { tenant: issuer.tenant, principal: payload.sub as string, accessToken };
-    } catch (cause) {
-      if (cause instanceof ClaimcheckError) throw cause;
-      throw new ClaimcheckError("unauthenticated", { reason: "token_invalid", cause });
+    const hash = createHash("sha256").update(accessToken).digest("base64");
+    const before = verified.get(hash);
+    if (before && before.until > Date.now() / 1000) return { ...before.known, accessToken };
+    verified.delete(hash);
+
+    const issuer = byName.get(issuerOf(accessToken));
+    if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
+    const claims = await verify(accessToken, issuer, audience);
+    const known = recognise(claims, issuer);
+    for (const oldest of verified.keys()) {
+      if (verified.size < remembered) break;
+      verified.delete(oldest);
     }
+    verified.set(hash, { known, until: claims.exp + issuer.skew });
+    return { ...known, accessToken };
+  };
+}
+
+function issuerOf(token: string): string {
+  try {
+    return jose.decodeJwt(token).iss ?? "";
+  } catch (cause) {
+    throw new ClaimcheckError("unauthenticated", { reason: "token_invalid", cause });
+  }
+}
+
+async function verify(token: string, issuer: Issuer, audience: string) {
+  try {
+    const { payload } = await jose.jwtVerify<{ sub: string; exp: number }>(token, issuer.keys, {
+      issuer: issuer.issuer,
+      audience: issuer.audience ?? audience,
+      algorithms: [...issuer.algorithms],
+      clockTolerance: issuer.skew,
+      requiredClaims: ["sub", "exp"],
+    });
+    return payload;
+  } catch (cause) {
+    if (cause instanceof ClaimcheckError) throw cause;
+    const reason = cause instanceof jose.errors.JWTExpired ? "token_expired" : "token_invalid";
+    throw new ClaimcheckError("unauthenticated", { reason, cause });
+  }
+}
+
+/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant. */
+export function recognise(
+  claims: Claims & { readonly sub: string },
+  { prefix, members }: ReadyIssuer,
+): Known {
+  const fitting = members.filter(({ conditions }) =>
+    conditions.every((condition) => holdsAlone(condition, claims)),
+  );
+  const [first] = fitting;
+  if (!first) throw new ClaimcheckError("unauthenticated", { reason: "principal_unknown" });
+  return {
+    tenant: first.tenant,
+    principal: `${prefix}${claims.sub}`,
+    claims,
+    roles: [...new Set(fitting.flatMap((member) => member.roles))],
+    proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),
+    anyProofKey: fitting.some((member) => member.anyProofKey),
   };
 }
 
@@ -51,7 +144,14 @@ export async function throwawayIssuer(tenant: string) {
   const issuer = `urn:claimcheck:throwaway:${tenant}`;
   const { publicKey, privateKey } = await jose.generateKeyPair("EdDSA");
   return {
-    issuer: { issuer, tenant, keys: async () => publicKey } satisfies Issuer,
+    issuer: {
+      issuer,
+      keys: async () => publicKey,
+      algorithms: ["EdDSA"],
+      skew: 0,
+      prefix: "",
+      members: [{ tenant, who: {}, roles: Object.keys(roles) as Role[], anyProofKey: true }],
+    } satisfies Issuer,
 
     /** @param lifetime in seconds. */
     token: (subject: string, audience: string, lifetime: number): Promise<string> =>

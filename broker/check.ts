@@ -31,8 +31,8 @@ export async function check(
   try {
     const proof = await prove(broker, caller, message);
     const taker = { principal, jkt: proof.jkt, run: asked.run ?? "" };
-    handles = await readHandles(broker, tenant, taker, asked.handles);
-    const allowed = await authorise(broker, caller, taker, handles);
+    handles = await readHandles(broker, caller, taker.jkt, asked.handles);
+    const allowed = await authorise(broker, caller, "check", taker, handles);
     const spent = allowed.flatMap(({ state: { left, taken } }, index): ItemFailure[] =>
       left > 0 || taken ? [] : [new ClaimcheckError("handle_spent").at(index)],
     );

@@ -4,7 +4,7 @@ import type { HandleTerms } from "../shared/wire.ts";
 import type { AuditRecord } from "./audit/log.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { allowsCacheKey, type Limits } from "./policy.ts";
+import { allowsAudience, allowsCacheKey, type Limits } from "./policy.ts";
 import type { SecretReference } from "./providers/provider.ts";
 
 /** A request's item that the policy allows. */
@@ -67,6 +67,12 @@ function grant<Reference extends SecretReference>(
   if ((item.ttl ?? 0) > limits.ttl) throw new ClaimcheckError("forbidden", { detail, reason: "ttl_limit" });
   if ((item.uses ?? 1) > limits.uses)
     throw new ClaimcheckError("forbidden", { detail, reason: "uses_limit" });
+  if (limits.keyBinding && item.jkt === undefined) {
+    throw new ClaimcheckError("forbidden", { detail, reason: "key_binding_required" });
+  }
+  if (!allowsAudience(limits, item.audience ?? caller.principal)) {
+    throw new ClaimcheckError("forbidden", { detail, reason: "audience_not_allowed" });
+  }
   if (item.cacheKey === "") throw new ClaimcheckError("invalid_cache_key", { detail });
   if (item.cacheKey !== undefined && !allowsCacheKey(limits, item.cacheKey)) {
     throw new ClaimcheckError("forbidden", { detail, reason: "cache_key_not_allowed" });

@@ -2,26 +2,50 @@
  * Who may do what with which secrets, and within which limits. Nothing is allowed that no rule allows; a rule
  * that denies beats all that allow. Among several that allow, the first in the file sets the limits.
  */
+import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
+import { compileGlob, matches, type Pattern } from "./access/glob.ts";
+import { createIndex } from "./access/rule-index.ts";
+import { compileSecret, type SecretPattern } from "./access/scheme-rules.ts";
 import type { Caller } from "./caller.ts";
 
-export type Action = "issue" | "wrap" | "redeem" | "inspect" | "revoke";
+/** What each kind of principal can be allowed at all; a rule has to allow it as well. */
+export const roles = {
+  /** A pipeline, which asks for handles. */
+  requester: ["issue", "wrap", "inspect", "revoke"],
+  /** What redeems handles and runs containers. */
+  executor: ["redeem", "check", "inspect"],
+  /** A person or a program that looks after the broker. */
+  operator: ["inspect", "revoke", "audit.read"],
+} as const;
+
+export type Role = keyof typeof roles;
+
+export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"] as const;
+
+export type Action = (typeof actions)[number];
 
 export interface Limits {
   /** The longest life of a handle, in seconds. */
   readonly ttl: number;
   readonly uses: number;
+  /** Principals that handles may be for, as patterns; any of the tenant where it is missing. */
+  readonly audience?: readonly Pattern[];
+  /** Whether a handle has to be bound to a key. */
+  readonly keyBinding?: boolean;
   /** Cache keys that may be asked for, as patterns; none where it is missing. */
-  readonly cacheKeys?: readonly string[];
+  readonly cacheKeys?: readonly Pattern[];
 }
 
 export interface Rule {
   /** What the audit log calls it. */
   readonly name: string;
+  /** Whose principals it is about; everybody's where it is missing. */
+  readonly tenant?: string;
   readonly effect: "allow" | "deny";
   readonly actions: readonly Action[];
-  readonly principals: readonly string[];
-  /** Patterns over canonical URIs: `*` stops at `/` and `#`, `**` does not. */
-  readonly secrets: readonly string[];
+  readonly who: Who;
+  /** Over canonical URIs. */
+  readonly secrets: readonly Pattern[];
   readonly limits: Limits;
 }
 
@@ -29,42 +53,87 @@ export type Decision =
   | { readonly allowed: true; readonly rule: string; readonly limits: Limits }
   | { readonly allowed: false; readonly rule?: string };
 
-export type Policy = ReturnType<typeof createPolicy>;
+/** A rule, ready to be asked. */
+export interface CompiledRule {
+  readonly rule: Rule;
+  /** Its place in the file. */
+  readonly order: number;
+  readonly who: readonly Condition[];
+  readonly secrets: readonly SecretPattern[];
+}
 
-export function createPolicy(rules: readonly Rule[]) {
-  const compiled = rules.map((rule) => ({
-    rule,
-    principals: rule.principals.map(compilePattern),
-    secrets: rule.secrets.map(compilePattern),
-  }));
+export function compileRule(rule: Rule, order: number): CompiledRule {
+  const secrets = rule.secrets.map((pattern) => compileSecret(pattern, rule.effect));
+  return { rule, order, who: compileWho(rule.who), secrets };
+}
+
+export interface Policy {
+  /** @param uri canonical; missing where the action is about all of a tenant's secrets at once. */
+  decide(caller: Caller, action: Action, uri?: string): Decision;
+}
+
+export function createPolicy(rules: readonly Rule[]): Policy {
+  const compiled = rules.map(compileRule);
+  const byTenant = new Map<string | undefined, CompiledRule[]>();
+  for (const each of compiled) {
+    const own = byTenant.get(each.rule.tenant);
+    if (own) own.push(each);
+    else byTenant.set(each.rule.tenant, [each]);
+  }
+  const indexes = new Map([...byTenant].map(([tenant, own]) => [tenant, createIndex(own)]));
 
   return {
-    decide(caller: Caller, action: Action, uri: string): Decision {
-      const fitting = compiled.filter(
-        ({ rule, principals, secrets }) =>
-          rule.actions.includes(action) &&
-          principals.some((pattern) => pattern.test(caller.principal)) &&
-          secrets.some((pattern) => pattern.test(uri)),
-      );
-      const denying = fitting.find(({ rule }) => rule.effect === "deny");
-      if (denying) return { allowed: false, rule: denying.rule.name };
-      const allowing = fitting[0];
-      if (!allowing) return { allowed: false };
-      return { allowed: true, rule: allowing.rule.name, limits: allowing.rule.limits };
+    decide(caller, action, uri) {
+      if (!isPermitted(caller, action)) return { allowed: false };
+      if (uri === undefined) return decideForAll(compiled, caller, action);
+      let denying: CompiledRule | undefined;
+      let allowing: CompiledRule | undefined;
+      const consider = ({ rule: found, secret }: { rule: CompiledRule; secret: SecretPattern }) => {
+        const { rule, order } = found;
+        const best = rule.effect === "deny" ? denying : allowing;
+        if (best && best.order <= order) return;
+        if (!rule.actions.includes(action) || !secret.matches(uri) || !isAbout(found, caller)) return;
+        if (rule.effect === "deny") denying = found;
+        else allowing = found;
+      };
+      const valuesIn = (path: readonly string[]) => valuesOf(caller.claims, path);
+      indexes.get(caller.tenant)?.visit(uri, valuesIn, consider);
+      indexes.get(undefined)?.visit(uri, valuesIn, consider);
+      return decision(denying, allowing);
     },
   };
 }
 
-/** Whether a rule's limits let this cache key be asked for. */
-export function allowsCacheKey(limits: Limits, cacheKey: string): boolean {
-  return (limits.cacheKeys ?? []).some((pattern) => compilePattern(pattern).test(cacheKey));
+export function isPermitted({ roles: own }: Pick<Caller, "roles">, action: Action): boolean {
+  return own.some((role) => (roles[role] as readonly Action[]).includes(action));
 }
 
-function compilePattern(pattern: string): RegExp {
-  const source = pattern.replace(/\*\*|\*|[^*]+/g, (part) => {
-    if (part === "**") return ".*";
-    if (part === "*") return "[^/#]*";
-    return part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&");
-  });
-  return new RegExp(`^${source}$`, "s");
+export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
+  if (rule.tenant !== undefined && rule.tenant !== caller.tenant) return false;
+  return who.every((condition) => holds(condition, caller.claims));
+}
+
+/** What is about all secrets is allowed by a rule about all of them, and denied by one about any. */
+function decideForAll(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
+  const fitting = rules.filter((each) => each.rule.actions.includes(action) && isAbout(each, caller));
+  return decision(
+    fitting.find(({ rule }) => rule.effect === "deny"),
+    fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets.includes("**")),
+  );
+}
+
+function decision(denying: CompiledRule | undefined, allowing: CompiledRule | undefined): Decision {
+  if (denying) return { allowed: false, rule: denying.rule.name };
+  if (!allowing) return { allowed: false };
+  return { allowed: true, rule: allowing.rule.name, limits: allowing.rule.limits };
+}
+
+/** Whether a rule's limits let this cache key be asked for. */
+export function allowsCacheKey({ cacheKeys = [] }: Limits, cacheKey: string): boolean {
+  return cacheKeys.some((pattern) => matches(compileGlob(pattern), cacheKey));
+}
+
+/** Whether a rule's limits let handles be for this principal. */
+export function allowsAudience({ audience = ["**"] }: Limits, principal: string): boolean {
+  return audience.some((pattern) => matches(compileGlob(pattern), principal));
 }

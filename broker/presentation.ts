@@ -19,12 +19,15 @@ export interface ProvenMessage {
 /** @throws {ClaimcheckError} `invalid_proof`, also for a proof that any broker saw before. */
 export async function prove(
   { store }: Broker,
-  { accessToken }: Caller,
+  { accessToken, proofKeys }: Caller,
   { proof, ...message }: ProvenMessage,
   encryptionKey?: EncryptionKey,
 ) {
   const covered = { ...message, accessToken, ...(encryptionKey && { encryptionKey }) };
   const proven = await verifyProof(proof, covered);
+  if (proofKeys.length > 0 && !proofKeys.includes(proven.jkt)) {
+    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_unregistered" });
+  }
   // Under the key's name, or somebody could use up the ids of other people's proofs.
   if (!(await store.rememberProof(`${proven.jkt}:${proven.jti}`, proven.expires))) {
     throw new ClaimcheckError("invalid_proof", { reason: "proof_replayed" });
@@ -32,11 +35,11 @@ export async function prove(
   return proven;
 }
 
-/** Only handles of this broker, for this principal of this tenant, bound to no other key. */
+/** Only handles of this broker, for this principal of this tenant, bound to its key; or to none, if that is registered. */
 export async function readHandles(
   { keys, url }: Broker,
-  tenant: string,
-  { principal, jkt }: Taker,
+  { tenant, principal, proofKeys, anyProofKey }: Caller,
+  jkt: string,
   handles: readonly string[],
 ): Promise<HandleClaims[]> {
   const read = await Promise.allSettled(
@@ -45,7 +48,8 @@ export async function readHandles(
       const wrong =
         (claims.tenant !== tenant && "another_tenant") ||
         (claims.aud !== principal && "another_audience") ||
-        (claims.cnf && claims.cnf.jkt !== jkt && "another_key");
+        (claims.cnf && claims.cnf.jkt !== jkt && "another_key") ||
+        (!claims.cnf && !anyProofKey && !proofKeys.includes(jkt) && "no_key");
       if (wrong) throw new ClaimcheckError("invalid_handle", { reason: wrong });
       return claims;
     }),
@@ -60,10 +64,11 @@ export async function readHandles(
   return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
 
-/** @returns each handle's state, and the name of the rule by which it may be redeemed today. */
+/** @returns each handle's state, and the name of the rule that allows this today. */
 export async function authorise(
   { store, policy }: Broker,
   caller: Caller,
+  action: "redeem" | "check",
   taker: Taker,
   handles: readonly HandleClaims[],
 ): Promise<{ state: HandleState; rule: string }[]> {
@@ -74,7 +79,7 @@ export async function authorise(
   );
   const failures: ItemFailure[] = [];
   const allowed = states.flatMap((state, index) => {
-    const decision = state && policy.decide(caller, "redeem", state.uri);
+    const decision = state && policy.decide(caller, action, state.uri);
     if (state && decision?.allowed) return [{ state, rule: decision.rule }];
     failures.push(new ClaimcheckError(state ? "forbidden" : "handle_void").at(index));
     return [];

@@ -38,8 +38,8 @@ export async function redeem(
   let released: Release[] = [];
   let outcome: "released" | "repeat" = "released";
   try {
-    handles = await readHandles(broker, tenant, redemption, asked.handles);
-    const allowed = await authorise(broker, caller, redemption, handles);
+    handles = await readHandles(broker, caller, redemption.jkt, asked.handles);
+    const allowed = await authorise(broker, caller, "redeem", redemption, handles);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
     released = taken.handles.map((handle, index) => ({ handle, rule: allowed[index]?.rule ?? "" }));

@@ -10,9 +10,6 @@ import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { HandleState, Revocation } from "./store/store.ts";
 
-/** A rule lets many handles be revoked when its patterns reach every secret, as `**` does: then they match nothing, too. */
-const everySecret = "";
-
 export async function inspect(
   broker: Broker,
   caller: Caller,
@@ -60,7 +57,7 @@ export async function revoke(
   if ("subject" in asked && asked.subject === caller.principal) {
     return revokeRecorded(broker, caller, asked, about);
   }
-  const decision = broker.policy.decide(caller, "revoke", everySecret);
+  const decision = broker.policy.decide(caller, "revoke");
   if (!decision.allowed) {
     await broker.audit.record([{ ...about, outcome: "denied", code: "no_rule" }]);
     throw new ClaimcheckError("forbidden", { reason: "no_rule" });

@@ -30,7 +30,8 @@ interface Connection {
   /** Where the broker is, as it says itself; no slash at the end. */
   readonly url: string;
   readonly fetch: Fetch;
-  readonly accessToken: string;
+  /** Asked before each request that needs one: tokens expire, and the files that they lie in change. */
+  readonly findToken: () => string | Promise<string>;
   /** RFC 7638 thumbprints of the broker's signing keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   readonly identity: Identity;
@@ -48,20 +49,29 @@ export type BrokerClient = ReturnType<typeof createBrokerClient>;
 /** For one answer of the broker, in milliseconds. */
 const timeLimit = 30_000;
 
-export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identity, signal }: Connection) {
+export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity, signal }: Connection) {
   let keys: Promise<FindKey> | undefined;
+  const sentTokens = new Set<string>();
 
-  async function call(method: string, path: string, body?: string, proof?: string): Promise<unknown> {
+  async function authorise(): Promise<string> {
+    const token = await findToken();
+    sentTokens.add(token);
+    return token;
+  }
+
+  async function call(
+    method: string,
+    path: string,
+    { body, accessToken, proof }: { body?: string; accessToken?: string; proof?: string } = {},
+  ): Promise<unknown> {
     let response: Response;
     let text: string;
     try {
       response = await fetch(`${url}${path}`, {
         method,
         headers: {
-          ...(body !== undefined && {
-            authorization: `DPoP ${accessToken}`,
-            "content-type": "application/json",
-          }),
+          ...(body !== undefined && { "content-type": "application/json" }),
+          ...(accessToken !== undefined && { authorization: `DPoP ${accessToken}` }),
           ...(proof && { dpop: proof }),
         },
         ...(body !== undefined && { body }),
@@ -96,13 +106,15 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
 
   /** Posts a body with a proof that covers it. */
   async function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
+    const accessToken = await authorise();
     const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
     const proof = await makeProof({ ...covered, ...(encryptionKey && { encryptionKey }) }, identity.proofKey);
-    return { answer: await call("POST", route, body, proof.jwt), proof: proof.jti };
+    return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
   }
 
   return {
-    accessToken,
+    /** The tokens that were used so far. */
+    sentTokens: (): readonly string[] => [...sentTokens],
 
     /**
      * Asks for handles, bound to this executor's key.
@@ -111,9 +123,10 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
      */
     async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
       const bound = secrets.map((secret) => ({ ...secret, jkt: identity.jkt }));
+      const body = JSON.stringify({ secrets: bound });
       const [findKey, answer] = await Promise.all([
         findKeys(),
-        call("POST", "/v1/handles", JSON.stringify({ secrets: bound })),
+        authorise().then((accessToken) => call("POST", "/v1/handles", { body, accessToken })),
       ]);
       const { handles } = understand(IssueResponse, answer);
       if (handles.length !== secrets.length)
@@ -172,7 +185,12 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
         run,
         masked,
       });
-      const { answer, proof } = await callProven("/v1/redemptions", body, identity.encryptionKey);
+      const ask = () => callProven("/v1/redemptions", body, identity.encryptionKey);
+      // The uses may be spent although the answer was lost: under the same id it is had again, and costs nothing.
+      const { answer, proof } = await ask().catch((failure) => {
+        if (signal.aborted || !isWorthRepeating(failure)) throw failure;
+        return ask();
+      });
       const { payload } = understand(RedemptionResponse, answer);
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
       try {
@@ -191,6 +209,8 @@ export function createBrokerClient({ url, fetch, accessToken, pinnedKeys, identi
     },
   };
 }
+
+const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";
 
 function understand<T>(
   schema: { safeParse(json: unknown): { success: boolean; data?: T } },

@@ -6,6 +6,7 @@ const table = {
   usage: [125, "The command line is not understood."],
   unsupported_host: [125, "Containers cannot run here."],
   state_unusable: [125, "The state folder cannot be used."],
+  token_unavailable: [125, "The token for the broker cannot be had."],
   broker_unreachable: [125, "The broker cannot be reached."],
   broker_refused: [125, "The broker refused."],
   broker_untrusted: [125, "The broker's answer cannot be trusted."],

@@ -50,12 +50,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function grant() {
     const { secretVariables } = plan.step;
-    if (secretVariables.length === 0) return { credentials: [], redeem: async () => [] };
+    if (secretVariables.length === 0) return { credentials: () => [], redeem: async () => [] };
     const broker = await surroundings.connect(abort.signal);
     const handles = await broker.issue(secretVariables);
     return {
       /** Worth as much as a secret to whoever reads them in a log. */
-      credentials: [broker.accessToken, ...handles.map(({ handle }) => handle)],
+      credentials: () => [...broker.sentTokens(), ...handles.map(({ handle }) => handle)],
       redeem: () => broker.redeem(handles, { masked: plan.masked }),
     };
   }
@@ -67,7 +67,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     try {
       scrubber = buildScrubber(
         redeemed.map(({ value }, index) => ({ name: plan.step.secretVariables[index]?.name ?? "", value })),
-        credentials,
+        credentials(),
         plan.masked ? plan.shortSecrets : "show",
       );
       const variables = plan.step.secretVariables.map(({ name }, index) => {

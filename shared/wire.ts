@@ -116,6 +116,12 @@ export const Jwks = z.strictObject({
 
 export const Health = z.strictObject({ status: z.literal("ok") });
 
+/** A broker that serves, and what about it is not as it should be. */
+export const Readiness = z.strictObject({
+  status: z.enum(["ready", "degraded"]),
+  complaints: z.array(z.strictObject({ part: z.string(), message: z.string() })),
+});
+
 const code = z.enum(errorCodes);
 
 /** RFC 9457 problem details; `failures` lists what failed in a batch. */
@@ -145,5 +151,6 @@ export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;
 export type RedemptionResponse = z.infer<typeof RedemptionResponse>;
+export type Readiness = z.infer<typeof Readiness>;
 export type Jwks = z.infer<typeof Jwks>;
 export type Problem = z.infer<typeof Problem>;

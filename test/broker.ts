@@ -6,9 +6,9 @@ import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
 import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
-import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
+import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys, type Rotation } from "../broker/keys.ts";
-import { createPolicy, type Rule } from "../broker/policy.ts";
+import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import { envProvider } from "../broker/providers/env.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
@@ -28,20 +28,23 @@ export const brokerUrl = "https://broker.example";
 /** The bytes 00 to 1f: the root key of every test broker, of the vectors and of the examples in openapi.yaml. */
 export const rootKey = () => new Secret(Uint8Array.from({ length: 32 }, (_, index) => index));
 
+/** A rule, its principals by the `sub` of their tokens. */
+type Ruling = Partial<Rule> & { readonly principals?: readonly string[] };
+
 /** A rule that allows the one principal of these tests what it names. */
-export function allow(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+export function allow(secrets: readonly string[], { principals = ["**"], ...rule }: Ruling = {}): Rule {
   return {
     name: `allow ${secrets.join(" ")}`,
     effect: "allow",
-    actions: ["issue", "wrap", "redeem", "inspect", "revoke"],
-    principals: ["**"],
+    actions,
+    who: { sub: principals },
     secrets,
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
     ...rule,
   };
 }
 
-export function deny(secrets: readonly string[], rule: Partial<Rule> = {}): Rule {
+export function deny(secrets: readonly string[], rule: Ruling = {}): Rule {
   return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
 }
 
@@ -97,6 +100,10 @@ interface Seams {
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
+  /** Besides those of the tenants acme and rival. */
+  readonly moreIssuers?: readonly Issuer[];
+  /** Those registered for every principal of acme; where it is missing, any will do, as in an embedded broker. */
+  readonly proofKeys?: readonly string[];
   /** Instead of the one that all others share. */
   readonly rootKey?: Secret;
   /** The root key before the current one, and others. */
@@ -141,14 +148,24 @@ export async function startBroker(seams: Seams = {}) {
     seams.issuers?.[1] ?? throwawayIssuer("rival"),
   ]);
   const store = seams.store ?? memoryStore();
+  const { proofKeys } = seams;
+  const registered = {
+    ...acme.issuer,
+    members: acme.issuer.members.map((member) => ({
+      ...member,
+      ...(proofKeys && { proofKeys, anyProofKey: false }),
+    })),
+  };
+  const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])]);
   const app = createApp({
     url: brokerUrl,
-    authenticate: createAuthenticator([acme.issuer, rival.issuer], brokerUrl),
+    authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),
     policy: createPolicy(seams.rules ?? [allow(["**"])]),
     resolver: createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]),
     keys,
     store,
-    audit: createAuditLog([audit, ...(seams.sinks ?? [])]),
+    audit: auditLog,
+    complaints: auditLog.complaints,
     log: (entry) => log.push(entry),
   });
 
@@ -176,7 +193,12 @@ export async function startBroker(seams: Seams = {}) {
     /** One request over HTTP; a body that is no string is sent as JSON. */
     async send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === "string" ? body : JSON.stringify(body);
-      return fetch(`${brokerUrl}${path}`, { method, headers, ...(body !== undefined && { body: text }) });
+      const typed = { ...(body !== undefined && { "content-type": "application/json" }), ...headers };
+      return fetch(`${brokerUrl}${path}`, {
+        method,
+        headers: typed,
+        ...(body !== undefined && { body: text }),
+      });
     },
 
     /** One redemption over HTTP; what is sent can be told apart from what was proven. */
@@ -218,7 +240,7 @@ export async function startBroker(seams: Seams = {}) {
       const client = createBrokerClient({
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,
-        accessToken,
+        findToken: () => accessToken,
         pinnedKeys: [keys.signingKey.kid],
         identity: own,
         signal: new AbortController().signal,

@@ -44,10 +44,14 @@ export async function startTlsProxy(url: string, toBroker: Fetch) {
     };
     const passed = (await meddling.request?.(sent)) ?? sent;
     const { method, headers, body } = passed;
-    const { authorization, dpop } = headers;
+    const { authorization, dpop, "content-type": type } = headers;
     const answer = await toBroker(`${url}${passed.path}`, {
       method,
-      headers: { ...(authorization && { authorization }), ...(dpop && { dpop }) },
+      headers: {
+        ...(authorization && { authorization }),
+        ...(dpop && { dpop }),
+        ...(type && { "content-type": type }),
+      },
       ...(body && { body }),
     });
     const answered = await answer.text();

@@ -3,6 +3,7 @@
  * it, because no field takes one.
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
+import type { Complaint } from "../broker.ts";
 
 export interface AuditRecord {
   /** What was asked for. */
@@ -49,7 +50,12 @@ export type AuditLog = ReturnType<typeof createAuditLog>;
  * recorded: only for an embedded broker whose user did not ask for a log.
  */
 export function createAuditLog(sinks: readonly AuditSink[]) {
+  let broken = false;
+
   return {
+    complaints: (): Complaint[] =>
+      broken ? [{ part: "audit log", message: "it cannot be written", serving: false }] : [],
+
     /** @throws {ClaimcheckError} `audit_unavailable`. */
     async record(records: readonly AuditRecord[]): Promise<void> {
       if (sinks.length === 0) return;
@@ -57,7 +63,9 @@ export function createAuditLog(sinks: readonly AuditSink[]) {
       const lines = records.map((record) => `${JSON.stringify({ time, ...record })}\n`).join("");
       try {
         await Promise.all(sinks.map((sink) => sink.append(Buffer.from(lines))));
+        broken = false;
       } catch (cause) {
+        broken = true;
         throw new ClaimcheckError("audit_unavailable", { cause });
       }
     },

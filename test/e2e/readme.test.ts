@@ -1,6 +1,6 @@
 /** What README.md shows in a terminal is what the terminal shows. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,18 +19,25 @@ const transcript = [...readme.matchAll(/^```console\n(.*?)^```/gms)]
     return { command, printed: printed.join("\n") };
   });
 
+/** Files that it shows: what stands in them is what the commands find. */
+for (const [, name, content] of readme.matchAll(/^```\w+ (\S+)\n(.*?)^```/gms)) {
+  writeFileSync(join(folder, name as string), content as string);
+}
+
 test("every transcript is true", () => {
-  writeFileSync(join(folder, "claimcheck"), `#!/bin/sh\nexec "${process.execPath}" "${entry}" "$@"\n`);
-  chmodSync(join(folder, "claimcheck"), 0o755);
+  mkdirSync(join(folder, "bin"));
+  writeFileSync(join(folder, "bin", "claimcheck"), `#!/bin/sh\nexec "${process.execPath}" "${entry}" "$@"\n`);
+  chmodSync(join(folder, "bin", "claimcheck"), 0o755);
   const mark = "--- next ---";
   const script = transcript.map(({ command }) => `echo '${mark}'; ${restore(command)}\nlast=$?`).join("\n");
   const { stdout } = spawnSync("sh", [], {
     input: script.replaceAll("echo $?", "echo $last").replaceAll("alpine:latest", image).concat("\n"),
     env: {
-      PATH: `${folder}:${process.env.PATH}`,
+      PATH: `${folder}/bin:${process.env.PATH}`,
       HOME: process.env.HOME,
       XDG_STATE_HOME: join(folder, "state"),
     },
+    cwd: folder,
     stdio: ["pipe", "pipe", "inherit"],
     encoding: "utf8",
   });

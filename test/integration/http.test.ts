@@ -51,7 +51,7 @@ describe("a token", () => {
       "token_invalid",
       async () => `Bearer ${await broker.token({ audience: "https://other.example" })}`,
     ],
-    ["that has expired", "token_invalid", async () => `Bearer ${await broker.token({ lifetime: -1 })}`],
+    ["that has expired", "token_expired", async () => `Bearer ${await broker.token({ lifetime: -1 })}`],
   ])("%s is not accepted, and the log says why", async (_, reason, make) => {
     const header = await make();
     for (const path of ["/v1/handles", "/v1/redemptions"]) {
@@ -119,12 +119,28 @@ describe("a body", () => {
     });
     const request = new Request(`${brokerUrl}/v1/handles`, {
       method: "POST",
-      headers: { authorization },
+      headers: { authorization, "content-type": "application/json" },
       body: stream,
       duplex: "half",
     } as RequestInit);
     expect(await problemOf(await broker.app.request(request))).toMatchObject({ code: "body_too_large" });
   });
+
+  test.each(["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])(
+    "that is said to be %j is not read",
+    async (type) => {
+      const refused = await broker.send("POST", "/v1/handles", good, { authorization, "content-type": type });
+      expect(await problemOf(refused)).toMatchObject({ status: 415, code: "unsupported_media_type" });
+    },
+  );
+
+  test.each(["application/json", "application/json; charset=utf-8", "Application/JSON"])(
+    "that is said to be %j is read",
+    async (type) => {
+      const headers = { authorization, "content-type": type };
+      expect((await broker.send("POST", "/v1/handles", good, headers)).status).toBe(200);
+    },
+  );
 
   test("of exactly a mebibyte is read", async () => {
     expect(await problemOf(await ask("x".repeat(bodyLimit)))).toMatchObject({ code: "invalid_request" });

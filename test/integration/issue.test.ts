@@ -1,6 +1,6 @@
 /** Issuing through the HTTP interface. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Rule } from "../../broker/policy.ts";
+import type { Limits, Rule } from "../../broker/policy.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { allow, brokerUrl, deny, startBroker } from "../broker.ts";
 
@@ -187,5 +187,27 @@ describe("a request for handles is refused as a whole", () => {
         { index: 2, code: "forbidden" },
       ],
     });
+  });
+});
+
+describe("a rule's limits", () => {
+  const limits = { ttl: 60, uses: 1 };
+  test.each<[string, Partial<Limits>, object, string | undefined]>([
+    ["without a key, where one is wanted", { keyBinding: true }, {}, "key_binding_required"],
+    ["with a key, where one is wanted", { keyBinding: true }, { jkt: "k".repeat(43) }, undefined],
+    [
+      "for a principal that is not named",
+      { audience: ["cluster:*"] },
+      { audience: "other:x" },
+      "audience_not_allowed",
+    ],
+    ["for whoever asks, who is not named", { audience: ["cluster:*"] }, {}, "audience_not_allowed"],
+    ["for a principal that is named", { audience: ["cluster:*"] }, { audience: "cluster:x" }, undefined],
+    ["for anybody, where nobody is named", {}, { audience: "other:x" }, undefined],
+  ])("on handles %s", async (_, more, item, reason) => {
+    const { broker, ask } = await setUp([allow(["**"], { limits: { ...limits, ...more } })]);
+    const answer = await ask([{ uri: "env://API_TOKEN", ...item }]);
+    expect(answer.status).toBe(reason ? 403 : 200);
+    if (reason) expect(broker.audit.latest).toMatchObject([{ outcome: "denied", code: reason }]);
   });
 });

@@ -35,7 +35,7 @@ const identity = await createIdentity();
 async function issue({ url, accessToken }: Replica, uses: number): Promise<string> {
   const answer = await fetch(`${url}/v1/handles`, {
     method: "POST",
-    headers: { authorization: `Bearer ${accessToken}` },
+    headers: { authorization: `Bearer ${accessToken}`, "content-type": "application/json" },
     body: JSON.stringify({ secrets: [{ uri: "env://API_TOKEN", uses, jkt: identity.jkt }] }),
   });
   return ((await answer.json()) as { handles: [{ handle: string }] }).handles[0].handle;
@@ -47,7 +47,8 @@ async function race(replicas: readonly Replica[], handle: string, redeemers: num
     Array.from({ length: redeemers }, async (_, nth) => {
       const { url, accessToken } = replicas[nth % replicas.length]!;
       const { body, prove, authorization } = await prepareRedemption({ identity, accessToken }, [handle]);
-      return { url, body, headers: { authorization, dpop: await prove() } };
+      const headers = { authorization, dpop: await prove(), "content-type": "application/json" };
+      return { url, body, headers };
     }),
   );
   const outcomes: Record<string, number> = {};

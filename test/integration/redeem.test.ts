@@ -147,7 +147,10 @@ describe("a redemption whose answer was lost", () => {
   });
 
   test("is nobody else's: another process, though it has token, id and handle, gets a conflict", async () => {
-    const { broker, executor } = await setUp();
+    const identities = [await createIdentity(), await createIdentity()] as const;
+    // Only a handle that is bound to no key gets that far, and only with registered keys.
+    const { broker } = await setUp({ proofKeys: identities.map(({ jkt }) => jkt) });
+    const executor = await broker.executor({ identity: identities[0] });
     const { accessToken } = executor;
     const answer = await broker.send(
       "POST",
@@ -160,7 +163,7 @@ describe("a redemption whose answer was lost", () => {
     const handle = ((await answer.json()) as { handles: { handle: string }[] }).handles[0]!.handle;
     const id = randomUUID();
     expect((await broker.redeem(executor, [handle], { id })).status).toBe(200);
-    const thief = { identity: await createIdentity(), accessToken };
+    const thief = { identity: identities[1], accessToken };
     const refused = await broker.redeem(thief, [handle], { id });
     expect(await refusal(broker, refused)).toEqual({
       status: 409,
@@ -475,5 +478,55 @@ describe("an executor believes only its broker", () => {
     // Equal values, so that only the handles' ids tell the two apart.
     const handles = await take(executor, "env://API_TOKEN", "env://API_TOKEN");
     await expect(texts(executor, handles)).rejects.toMatchObject({ code: "broker_untrusted" });
+  });
+});
+
+const [registered, own] = await Promise.all([createIdentity(), createIdentity()]);
+
+describe("a registered proof key", () => {
+  async function ask(jkt?: string) {
+    const { broker } = await setUp({ proofKeys: [registered.jkt] });
+    const executor = await broker.executor({ identity: registered });
+    const headers = { authorization: `Bearer ${executor.accessToken}` };
+    const asked = { secrets: [{ uri: "env://API_TOKEN", ...(jkt && { jkt }) }] };
+    const answer = await broker.send("POST", "/v1/handles", asked, headers);
+    const { handles } = (await answer.json()) as { handles: [{ handle: string }] };
+    return { broker, executor, handle: handles[0].handle };
+  }
+
+  test("redeems a handle that is bound to no key", async () => {
+    const { broker, executor, handle } = await ask();
+    expect((await broker.redeem(executor, [handle])).status).toBe(200);
+  });
+
+  test("is the only one that does: a stolen token is worth nothing with a key of the thief's", async () => {
+    const { broker, executor, handle } = await ask();
+    const refused = await broker.redeem({ ...executor, identity: own }, [handle]);
+    expect(await refusal(broker, refused)).toEqual({
+      status: 401,
+      code: "invalid_proof",
+      written: ["denied proof_key_unregistered"],
+    });
+  });
+
+  test("is needed for a handle that is bound to another key, too", async () => {
+    const { broker, executor, handle } = await ask(own.jkt);
+    expect((await broker.redeem({ ...executor, identity: own }, [handle])).status).toBe(401);
+    expect(await codeOf(await broker.redeem(executor, [handle]))).toMatchObject({ code: "invalid_handle" });
+  });
+
+  test("that nobody has registered redeems nothing that is bound to no key", async () => {
+    const { broker } = await setUp({ proofKeys: [] });
+    const executor = await broker.executor();
+    const headers = { authorization: `Bearer ${executor.accessToken}` };
+    const asked = { secrets: [{ uri: "env://API_TOKEN" }] };
+    const answer = await broker.send("POST", "/v1/handles", asked, headers);
+    const { handles } = (await answer.json()) as { handles: [{ handle: string }] };
+    const refused = await broker.redeem(executor, [handles[0].handle]);
+    expect(await refusal(broker, refused)).toEqual({
+      status: 400,
+      code: "invalid_handle",
+      written: ["denied no_key"],
+    });
   });
 });

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { remoteKeys } from "../../broker/access/key-set.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
@@ -27,6 +28,7 @@ const good = { uri: "env://API_TOKEN" };
 
 const provocations: Record<string, Record<string, Provocation>> = {
   "POST /v1/handles": {
+    ...atTheDoor("POST", "/v1/handles"),
     invalid_request: ({ ask }) => ask({}),
     invalid_uri: ({ ask }) => ask({ uri: "API_TOKEN" }),
     unknown_scheme: ({ ask }) => ask({ uri: "gopher://x" }),
@@ -38,6 +40,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ ask }) => ask(good)),
   },
   "POST /v1/redemptions": {
+    ...atTheDoor("POST", "/v1/redemptions"),
     invalid_request: ({ broker, executor }) => broker.redeem(executor, []),
     invalid_handle: ({ broker, executor }) => broker.redeem(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -73,6 +76,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ broker, executor }, handle) => broker.redeem(executor, [handle])),
   },
   "POST /v1/handles/wrap": {
+    ...atTheDoor("POST", "/v1/handles/wrap"),
     invalid_request: ({ wrap }) => wrap({ value: "guessme" }),
     invalid_cache_key: async ({ wrap }) => wrap({ cacheKey: "" }),
     invalid_value: ({ wrap }) => wrap({ jkt: "x".repeat(43) }),
@@ -83,6 +87,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ wrap }) => wrap({})),
   },
   "POST /v1/handles/check": {
+    ...atTheDoor("POST", "/v1/handles/check"),
     invalid_request: ({ broker, executor }) => broker.check(executor, []),
     invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -110,16 +115,19 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ broker, executor }, handle) => broker.check(executor, [handle])),
   },
   "GET /v1/handles/:jti": {
+    ...atTheDoor("GET", "/v1/handles/:jti"),
     unauthenticated: ({ broker }) => broker.send("GET", `/v1/handles/${randomUUID()}`),
     not_found: ({ send }) => send("GET", `/v1/handles/${randomUUID()}`),
     ...whenBroken(({ send }, handle) => send("GET", `/v1/handles/${jtiOf(handle)}`)),
   },
   "DELETE /v1/handles/:jti": {
+    ...atTheDoor("DELETE", "/v1/handles/:jti"),
     unauthenticated: ({ broker }) => broker.send("DELETE", `/v1/handles/${randomUUID()}`),
     not_found: ({ send }) => send("DELETE", `/v1/handles/${randomUUID()}`),
     ...whenBroken(({ send }, handle) => send("DELETE", `/v1/handles/${jtiOf(handle)}`)),
   },
   "POST /v1/revocations": {
+    ...atTheDoor("POST", "/v1/revocations"),
     invalid_request: ({ send }) => send("POST", "/v1/revocations", { subject: "ci", run: "1842" }),
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/revocations", { subject: "ci" }),
     forbidden: ({ send }) => send("POST", "/v1/revocations", { all: true }),
@@ -129,7 +137,34 @@ const provocations: Record<string, Record<string, Provocation>> = {
   },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},
+  "GET /readyz": {
+    not_ready: async ({ broker, ask }) => {
+      broker.audit.broken = true;
+      await ask(good);
+      return broker.send("GET", "/readyz");
+    },
+  },
 };
+
+/** Nothing listens at port 1. */
+const silentIssuer = "http://127.0.0.1:1";
+
+function tokenOfSilentIssuer(): Record<string, string> {
+  const parts = [{ alg: "RS256", kid: "k" }, { iss: silentIssuer, sub: "ci" }, "signature"];
+  const encoded = parts.map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"));
+  return { authorization: `Bearer ${encoded.join(".")}` };
+}
+
+/** What any route with a token, and with a body if it has one, refuses before it looks closer. */
+function atTheDoor(method: string, path: string): Record<string, Provocation> {
+  const body = method === "POST" ? {} : undefined;
+  return {
+    issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
+    ...(body && {
+      unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
+    }),
+  };
+}
 
 /** As if the connection to it were lost; without a code, as if nobody had foreseen that. */
 function breakStore({ store }: TestBroker, error: Error = new Error("ECONNRESET")): void {
@@ -162,6 +197,16 @@ const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 async function setScene(): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
+    moreIssuers: [
+      {
+        issuer: silentIssuer,
+        keys: remoteKeys({ issuer: silentIssuer }).find,
+        algorithms: ["RS256"],
+        skew: 0,
+        prefix: "silent:",
+        members: [],
+      },
+    ],
     rules: [
       allow(["env://API_TOKEN", "env://MISSING", "wrap://"]),
       allow(["env://ISSUE_ONLY"], { actions: ["issue"] }),

@@ -5,10 +5,25 @@ import { refusalOf } from "../refusal.ts";
 
 const audience = "https://broker.example";
 const [ci, deploy] = await Promise.all([jose.generateKeyPair("EdDSA"), jose.generateKeyPair("ES256")]);
+const roles = ["requester"] as const;
 const authenticate = createAuthenticator(
   [
-    { issuer: "https://ci.example", tenant: "acme", keys: async () => ci.publicKey },
-    { issuer: "https://deploy.example", tenant: "rival", keys: async () => deploy.publicKey },
+    {
+      issuer: "https://ci.example",
+      keys: async () => ci.publicKey,
+      algorithms: ["EdDSA"],
+      skew: 0,
+      prefix: "ci:",
+      members: [{ tenant: "acme", who: {}, roles }],
+    },
+    {
+      issuer: "https://deploy.example",
+      keys: async () => deploy.publicKey,
+      algorithms: ["ES256"],
+      skew: 0,
+      prefix: "deploy:",
+      members: [{ tenant: "rival", who: {}, roles }],
+    },
   ],
   audience,
 );
@@ -24,8 +39,12 @@ describe("a caller", () => {
     const accessToken = await sign(claims);
     expect(await authenticate(`Bearer ${accessToken}`)).toEqual({
       tenant: "acme",
-      principal: "repo:acme/site",
+      principal: "ci:repo:acme/site",
       accessToken,
+      claims,
+      roles,
+      proofKeys: [],
+      anyProofKey: false,
     });
     const other = await sign({ ...claims, iss: "https://deploy.example" }, "ES256", deploy);
     expect(await authenticate(`DPoP ${other}`)).toMatchObject({ tenant: "rival" });
@@ -33,7 +52,7 @@ describe("a caller", () => {
 
   test("may have a token for several audiences, of which this broker is one", async () => {
     const token = await sign({ ...claims, aud: ["https://other.example", audience] });
-    expect(await authenticate(`Bearer ${token}`)).toMatchObject({ principal: "repo:acme/site" });
+    expect(await authenticate(`Bearer ${token}`)).toMatchObject({ principal: "ci:repo:acme/site" });
   });
 });
 
@@ -43,7 +62,7 @@ describe("a token makes nobody a caller", () => {
     ["of nobody", "token_invalid", () => without("sub")],
     ["for nobody", "token_invalid", () => without("aud")],
     ["for another audience", "token_invalid", () => sign({ ...claims, aud: "https://other.example" })],
-    ["that has expired", "token_invalid", () => sign({ ...claims, exp: now - 1 })],
+    ["that has expired", "token_expired", () => sign({ ...claims, exp: now - 1 })],
     ["that is not good yet", "token_invalid", () => sign({ ...claims, nbf: now + 60 })],
     [
       "in one issuer's name by another's key",

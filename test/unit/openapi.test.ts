@@ -213,9 +213,9 @@ describe("the examples", () => {
     wire.RedemptionResponse.parse(await answer.json());
   });
 
-  test("of the keys and of health are what a broker answers", async () => {
+  test("of the keys, of health and of readiness are what a broker answers", async () => {
     const { broker } = await startThen();
-    for (const path of ["/.well-known/jwks.json", "/healthz"]) {
+    for (const path of ["/.well-known/jwks.json", "/healthz", "/readyz"]) {
       const answer = await broker.send("GET", path);
       const [example] = Object.values(examplesOf(operations.get(`GET ${path}`)!.responses["200"]!));
       expect(await answer.json()).toEqual(example);

@@ -1,8 +1,25 @@
 import { describe, expect, test } from "vitest";
-import { allowsCacheKey, createPolicy } from "../../broker/policy.ts";
+import type { Claims, Who } from "../../broker/access/claims.ts";
+import type { Caller } from "../../broker/caller.ts";
+import {
+  type Action,
+  actions,
+  allowsCacheKey,
+  createPolicy,
+  type Role,
+  type Rule,
+} from "../../broker/policy.ts";
 import { allow, deny } from "../broker.ts";
 
-const caller = (principal = "ci") => ({ tenant: "acme", principal, accessToken: "" });
+const caller = (principal = "ci"): Caller => ({
+  tenant: "acme",
+  principal,
+  accessToken: "",
+  claims: { sub: principal },
+  roles: ["requester", "executor", "operator"],
+  proofKeys: [],
+  anyProofKey: false,
+});
 
 describe("a pattern over secrets", () => {
   const yes = true;
@@ -98,6 +115,82 @@ describe("deciding", () => {
     expect(createPolicy([everything, strict]).decide(caller(), "issue", uri)).toMatchObject({
       rule: everything.name,
     });
+  });
+});
+
+describe("a role", () => {
+  const anything = createPolicy([allow(["**"])]);
+  test.each<[Role, Action[]]>([
+    ["requester", ["issue", "wrap", "inspect", "revoke"]],
+    ["executor", ["redeem", "check", "inspect"]],
+    ["operator", ["inspect", "revoke", "audit.read"]],
+  ])("of %s may only %j, though a rule allows everything", (role, permitted) => {
+    const asking = { ...caller(), roles: [role] };
+    expect(actions.filter((action) => anything.decide(asking, action, "env://A").allowed)).toEqual(
+      actions.filter((action) => permitted.includes(action)),
+    );
+  });
+});
+
+describe("what is about all secrets at once", () => {
+  test.each<[string, Rule[], boolean]>([
+    ["is allowed by a rule about all", [allow(["**"])], true],
+    ["is not allowed by a rule about some", [allow(["env://**"])], false],
+    ["is not allowed by rules that together are about all", [allow(["env://**", "vault://**"])], false],
+    ["is denied by a rule about some", [allow(["**"]), deny(["env://A"])], false],
+    [
+      "is not denied to those whom a rule is not about",
+      [allow(["**"]), deny(["**"], { principals: ["x"] })],
+      true,
+    ],
+    ["is not allowed in another tenant", [allow(["**"], { tenant: "rival" })], false],
+  ])("%s", (_, rules, allowed) => {
+    expect(createPolicy(rules).decide(caller(), "revoke").allowed).toBe(allowed);
+  });
+});
+
+describe("a rule that denies op:// by ids", () => {
+  const [vault, item, other] = ["a", "b", "c"].map((letter) => letter.repeat(26)) as [string, string, string];
+  const policy = createPolicy([allow(["**"]), deny([`op://${vault}/${item}/**`])]);
+  test.each([
+    [`op://${vault}/${item}/password`, false],
+    [`op://${vault}/${item}/section/password`, false],
+    [`op://${vault}/${other}/password`, true],
+    [`op://${other}/${item}/password`, true],
+    // Names: each may be another word for the pinned id.
+    ["op://Prod/Database/password", false],
+    [`op://${vault}/Database/password`, false],
+    [`op://prod/${item}/password`, false],
+    [`op://Prod/${other}/password`, true],
+    ["env://A", true],
+  ])("%s is allowed: %j", (uri, allowed) => {
+    expect(policy.decide(caller(), "issue", uri).allowed).toBe(allowed);
+  });
+});
+
+describe("claims", () => {
+  const decide = (who: Who, claims: Claims) =>
+    createPolicy([{ ...allow(["**"]), who }]).decide({ ...caller(), claims }, "issue", "env://A").allowed;
+  test.each<[Who, Claims, boolean]>([
+    [{}, {}, true],
+    [{ ref: "main" }, { ref: "main" }, true],
+    [{ ref: "main" }, {}, false],
+    [{ ref: "main", job: "test" }, { ref: "main" }, false],
+    [{ ref: ["main", "dev"] }, { ref: "dev" }, true],
+    [{ number: "7" }, { number: 7 }, true],
+    [{ protected: "true" }, { protected: true }, true],
+    [{ groups: "devs" }, { groups: ["ops", "devs"] }, true],
+    [{ groups: "devs" }, { groups: [["devs"]] }, false],
+    [{ k: { ns: "ci" } }, { k: { ns: "ci" } }, true],
+    [{ k: { ns: "ci" } }, { "k.ns": "ci" }, false],
+    [{ k: { ns: "ci" } }, { k: "ci" }, false],
+    [{ toString: "**" }, {}, false],
+    [{ k: { constructor: "**" } }, { k: {} }, false],
+    [{ ref: { exact: "a*" } }, { ref: "a*" }, true],
+    [{ ref: { exact: "a*" } }, { ref: "ab" }, false],
+    [{ ref: "**" }, { ref: null }, false],
+  ])("who %j, claims %j: %j", (who, claims, allowed) => {
+    expect(decide(who, claims)).toBe(allowed);
   });
 });
 

@@ -1,0 +1,80 @@
+/**
+ * Where a client's token comes from: --token-file, CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE, and in a job of GitHub
+ * Actions with `id-token: write`, GitHub. The first of them that is there counts.
+ */
+import { readFile } from "node:fs/promises";
+import { Failure } from "../executor/failure.ts";
+import { isTrustworthy } from "../shared/origin.ts";
+
+/** A token from GitHub is used again until so little of its life is left, in seconds. */
+const margin = 60;
+const timeLimit = 10_000;
+
+/** @param audience what a token that is made for us has to be for: the broker's URL. */
+export function tokenSource(
+  tokenFile: string | undefined,
+  environment: NodeJS.ProcessEnv,
+  audience: string,
+): () => Promise<string> {
+  const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
+  const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: credential } = environment;
+  if (tokenFile) return () => readToken("--token-file", tokenFile);
+  if (token) return async () => token;
+  // Kubernetes puts a new token into the file before the old one expires.
+  if (path) return () => readToken("CLAIMCHECK_TOKEN_FILE", path);
+  if (url && credential) return githubTokens(url, credential, audience);
+  throw new Failure("usage", {
+    detail: "--broker needs a token: --token-file, CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE",
+  });
+}
+
+async function readToken(origin: string, path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new Failure("usage", { detail: `${origin} ${path} cannot be read (${cause.code})`, cause });
+  });
+  if (text.trim() === "") throw new Failure("usage", { detail: `${origin} ${path} is empty` });
+  return text.trim();
+}
+
+function githubTokens(url: string, credential: string, audience: string): () => Promise<string> {
+  if (!isTrustworthy(url)) {
+    throw new Failure("usage", { detail: "ACTIONS_ID_TOKEN_REQUEST_URL is not https" });
+  }
+  let kept: { readonly token: string; readonly expires: number } | undefined;
+  return async () => {
+    if (!kept || kept.expires - margin < Date.now() / 1000) {
+      const token = await requestToken(url, credential, audience);
+      kept = { token, expires: expiryOf(token) };
+    }
+    return kept.token;
+  };
+}
+
+async function requestToken(url: string, credential: string, audience: string): Promise<string> {
+  try {
+    const address = new URL(url);
+    address.searchParams.set("audience", audience);
+    const response = await fetch(address, {
+      headers: { authorization: `Bearer ${credential}`, accept: "application/json" },
+      // A redirect would carry the credential to wherever an answer says.
+      redirect: "error",
+      signal: AbortSignal.timeout(timeLimit),
+    });
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    const { value } = (await response.json()) as { value?: unknown };
+    if (typeof value !== "string" || value === "") throw new Error("no token in the answer");
+    return value;
+  } catch (cause) {
+    throw new Failure("token_unavailable", { detail: "GitHub's token request failed", cause });
+  }
+}
+
+/** Seconds since 1970; a token that does not say is not used twice. */
+function expiryOf(token: string): number {
+  try {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+    return typeof exp === "number" ? exp : 0;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,188 @@
+/** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
+import { isTrustworthy } from "../../shared/origin.ts";
+import { actions, type CompiledRule, isPermitted } from "../policy.ts";
+import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
+import type { Fault, Path } from "./document.ts";
+import { covers } from "./glob.ts";
+import { createIndex } from "./rule-index.ts";
+import type { PolicyFile, RuleEntry } from "./schema.ts";
+import { faultOf } from "./scheme-rules.ts";
+
+/** A fault's place in the document, for which the caller knows the line. */
+type Report = (path: Path, message: string) => void;
+
+/** @param compiled a tenant's rules, in the order of the file. */
+export function findFaults(
+  file: PolicyFile,
+  compiled: ReadonlyMap<string, readonly CompiledRule[]>,
+  lineOf: (path: Path) => number,
+): Fault[] {
+  const faults: Fault[] = [];
+  const report: Report = (path, message) => {
+    const fault = { line: lineOf(path), message };
+    // Two principals of a tenant can be in the way of the same third one.
+    if (!faults.some(({ line, message: said }) => line === fault.line && said === message))
+      faults.push(fault);
+  };
+  checkIssuers(file, report);
+  checkMembers(file, report);
+  for (const [tenant, { principals, rules }] of Object.entries(file.tenants)) {
+    const within = ["tenants", tenant, "rules"];
+    checkRules(rules, within, report);
+    const members = principals.map(({ claims, roles }) => ({ roles, who: compileWho(claims) }));
+    const unreachable = findUnreachable(compiled.get(tenant) ?? [], members);
+    for (const [order, why] of unreachable) {
+      report([...within, order], `"${rules[order]?.name}" never decides: ${why}`);
+    }
+  }
+  return faults;
+}
+
+function checkIssuers({ issuers }: PolicyFile, report: Report): void {
+  const entries = Object.entries(issuers).map(([name, entry]) => ({
+    name,
+    ...entry,
+    prefix: entry.prefix ?? `${name}:`,
+  }));
+  for (const [index, { name, issuer, keys, prefix }] of entries.entries()) {
+    const path = ["issuers", name];
+    if (!isTrustworthy(issuer)) report([...path, "issuer"], `${name}: the issuer has to be https`);
+    if (keys && !isTrustworthy(keys)) report([...path, "keys"], `${name}: keys have to be fetched by https`);
+    for (const earlier of entries.slice(0, index)) {
+      if (earlier.issuer === issuer)
+        report([...path, "issuer"], `${name}: ${earlier.name} is the same issuer`);
+      if (prefix.startsWith(earlier.prefix) || earlier.prefix.startsWith(prefix)) {
+        report(
+          [...path, "prefix"],
+          `${name}: could name the same principals as ${earlier.name}; give each a prefix`,
+        );
+      }
+    }
+  }
+}
+
+interface Member {
+  readonly tenant: string;
+  readonly path: Path;
+  readonly who: readonly Condition[];
+}
+
+function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
+  const byIssuer = new Map<string, Member[]>();
+  for (const [tenant, { principals }] of Object.entries(tenants)) {
+    for (const [index, { issuer, claims }] of principals.entries()) {
+      const path = ["tenants", tenant, "principals", index];
+      if (!Object.hasOwn(issuers, issuer)) report([...path, "issuer"], `there is no issuer "${issuer}"`);
+      const members = byIssuer.get(issuer) ?? [];
+      byIssuer.set(issuer, members);
+      members.push({ tenant, path, who: compileWho(claims) });
+    }
+  }
+  for (const members of byIssuer.values()) {
+    for (const [earlier, later] of pairs(members)) {
+      if (earlier.tenant === later.tenant || excludes(earlier.who, later.who)) continue;
+      report(
+        later.path,
+        `a token can fit both ${earlier.tenant} and ${later.tenant}: their claims do not exclude each other`,
+      );
+    }
+  }
+}
+
+/**
+ * Every pair that can have a token in common. Most tenants are told apart by the exact value of one claim, so that
+ * only those with the same value, and those that name none, have to be compared.
+ */
+function* pairs(members: readonly Member[]): Generator<[Member, Member]> {
+  const exactOf = ({ who }: Member, claim: string) => {
+    const globs = who.find((condition) => condition.claim === claim)?.globs;
+    return globs?.every((glob) => glob.exact) ? globs.map(({ prefix }) => prefix) : undefined;
+  };
+  const claims = new Set(members.flatMap(({ who }) => who.map(({ claim }) => claim)));
+  const named = [...claims].map((claim) => ({
+    claim,
+    count: members.filter((each) => exactOf(each, claim)).length,
+  }));
+  const best = named.reduce((a, b) => (b.count > a.count ? b : a), { claim: "", count: 0 });
+  const byValue = new Map<string, Member[]>();
+  const vague: Member[] = [];
+  for (const member of members) {
+    const values = exactOf(member, best.claim);
+    const others = values
+      ? [...new Set(values.flatMap((value) => byValue.get(value) ?? [])), ...vague]
+      : members.slice(0, members.indexOf(member));
+    for (const other of others) yield [other, member];
+    if (!values) vague.push(member);
+    for (const value of values ?? []) byValue.set(value, [...(byValue.get(value) ?? []), member]);
+  }
+}
+
+function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): void {
+  const names = new Set<string>();
+  for (const [order, { name, effect, secrets, actions: own, limits }] of rules.entries()) {
+    const path = [...within, order];
+    if (names.has(name)) report([...path, "name"], `"${name}" is the name of another rule`);
+    names.add(name);
+    if (limits && (effect === "deny" || !own.some((action) => action === "issue" || action === "wrap"))) {
+      report(
+        [...path, "limits"],
+        `"${name}" has limits, which only mean something where it allows to issue or wrap`,
+      );
+    }
+    for (const [index, secret] of secrets.entries()) {
+      const fault = faultOf(secret, effect);
+      if (fault) report([...path, "secrets", index], `"${name}" ${fault}`);
+    }
+  }
+}
+
+/** By position: rules that decide nothing, and why. */
+function findUnreachable(
+  rules: readonly CompiledRule[],
+  members: readonly {
+    readonly roles: PolicyFile["tenants"][string]["principals"][number]["roles"];
+    readonly who: readonly Condition[];
+  }[],
+): Map<number, string> {
+  const found = new Map<number, string>();
+  const index = createIndex(rules);
+  for (const rule of rules) {
+    const meant = members.filter(({ who }) => !excludes(who, rule.who));
+    const idle = actions.filter(
+      (action) => rule.rule.actions.includes(action) && !meant.some((member) => isPermitted(member, action)),
+    );
+    if (meant.length === 0) found.set(rule.order, "no principal of the tenant has such claims");
+    else if (idle.length > 0)
+      found.set(rule.order, `nobody whom it is about has a role that may ${idle.join(" or ")}`);
+    else {
+      const before = preceding(rule, index);
+      if (before) found.set(rule.order, `"${before.rule.name}" always comes first`);
+    }
+  }
+  return found;
+}
+
+/** A rule that decides instead of this one, whatever this one is about. */
+function preceding(
+  { rule, order, who, secrets }: CompiledRule,
+  index: ReturnType<typeof createIndex<CompiledRule>>,
+): CompiledRule | undefined {
+  const exactValues = (path: readonly string[]) =>
+    who
+      .find(({ claim }) => claim === path.join("\0"))
+      ?.globs.flatMap((glob) => (glob.exact ? [glob.prefix] : [])) ?? [];
+  let first: CompiledRule | undefined;
+  for (const action of rule.actions) {
+    for (const { glob } of secrets) {
+      let before: CompiledRule | undefined;
+      index.visit(glob.prefix, exactValues, ({ rule: other, secret }) => {
+        if (before || other.order === order || !other.rule.actions.includes(action)) return;
+        const wins = other.rule.effect === rule.effect ? other.order < order : other.rule.effect === "deny";
+        if (wins && covers(secret.glob, glob) && coversWho(other.who, who)) before = other;
+      });
+      if (!before) return undefined;
+      first ??= before;
+    }
+  }
+  return first;
+}

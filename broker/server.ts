@@ -1,0 +1,62 @@
+/** The app on a socket, with limits on what a client can make this process hold: time, headers, connections. */
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
+import { createAdaptorServer } from "@hono/node-server";
+import { ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
+import type { BrokerApp } from "./app.ts";
+
+export interface ServerLimits {
+  /** For all headers of a request to arrive, in seconds; an idle new connection lives no longer. */
+  readonly headersTimeout: number;
+  /** For a whole request to arrive, in seconds. */
+  readonly requestTimeout: number;
+  /** Connections beyond this many are closed at once. */
+  readonly connections: number;
+}
+
+/** The largest headers that are read, in bytes. */
+const headerLimit = 16 * 1024;
+/** How long a connection is kept open between two requests, in milliseconds. */
+const keepAlive = 5_000;
+
+export const defaultLimits: ServerLimits = { headersTimeout: 10, requestTimeout: 30, connections: 8192 };
+
+/** What Node.js calls it when a request does not get as far as the app. */
+const codes: Record<string, ErrorCode> = {
+  ERR_HTTP_REQUEST_TIMEOUT: "request_timeout",
+  HPE_HEADER_OVERFLOW: "headers_too_large",
+};
+
+/** Not listening yet. */
+export function createServer(app: BrokerApp, limits: ServerLimits = defaultLimits): Server {
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: {
+      headersTimeout: limits.headersTimeout * 1000,
+      requestTimeout: limits.requestTimeout * 1000,
+      connectionsCheckingInterval: 500,
+      keepAliveTimeout: keepAlive,
+      maxHeaderSize: headerLimit,
+    },
+  }) as Server;
+  server.maxConnections = limits.connections;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (!socket.writable) return;
+    socket.end(refusal(new ClaimcheckError(codes[error.code ?? ""] ?? "invalid_request")));
+  });
+  return server;
+}
+
+/** Below the level at which there is a response object. */
+function refusal(error: ClaimcheckError): string {
+  const body = JSON.stringify(error.problem());
+  return [
+    `HTTP/1.1 ${error.status} ${error.code}`,
+    "content-type: application/problem+json",
+    "cache-control: no-store",
+    `content-length: ${Buffer.byteLength(body)}`,
+    "connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}

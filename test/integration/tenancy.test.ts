@@ -1,0 +1,112 @@
+/** G5, as an attacker would have it: a principal of another tenant with everything but the right token. */
+import { describe, expect, test } from "vitest";
+import { remoteKeys } from "../../broker/access/key-set.ts";
+import { loadPolicy } from "../../broker/access/policy-file.ts";
+import type { Problem } from "../../shared/wire.ts";
+import { allow, type Executor, startBroker } from "../broker.ts";
+
+const environment = { API_TOKEN: "guessme" };
+
+async function setUp() {
+  const broker = await startBroker({ environment, rules: [allow(["**"])] });
+  const owner = await broker.executor();
+  const [handle] = await owner.client.issue([{ uri: "env://API_TOKEN", cacheKey: "npm", uses: 5 }]);
+  // Even the owner's own keys, and its name at another issuer.
+  const thief = await broker.executor({ tenant: "rival", identity: owner.identity });
+  const ask = (who: Executor, method: string, path: string, body?: unknown) =>
+    broker.send(method, path, body, { authorization: `Bearer ${who.accessToken}` });
+  return { broker, owner, thief, handle: handle!, ask };
+}
+
+/** All that a client sees of an answer, but for what differs from one request to the next. */
+async function seen(response: Response) {
+  const problem = (await response.json()) as Problem;
+  return { status: response.status, headers: [...response.headers.keys()].sort(), problem };
+}
+
+const unknown = "00000000-0000-4000-8000-000000000000";
+
+describe("what belongs to another tenant and what does not exist are answered alike:", () => {
+  test.each([
+    ["GET", (jti: string) => [`/v1/handles/${jti}`]],
+    ["DELETE", (jti: string) => [`/v1/handles/${jti}`]],
+    ["POST", (jti: string) => ["/v1/revocations", { jti }]],
+  ] as const)("%s by jti", async (method, requestOf) => {
+    const { thief, handle, ask } = await setUp();
+    const [path, body] = requestOf(handle.claims.jti);
+    const [otherPath, otherBody] = requestOf(unknown);
+    const foreign = await seen(await ask(thief, method, path as string, body));
+    expect(foreign).toEqual(await seen(await ask(thief, method, otherPath as string, otherBody)));
+    expect(foreign).toMatchObject({ status: 404, problem: { code: "not_found" } });
+  });
+
+  test.each(["redeem", "check"] as const)("%s of a handle, real or forged", async (act) => {
+    const { broker, thief, handle } = await setUp();
+    const foreign = await seen(await broker[act](thief, [handle.handle]));
+    const [head, body] = handle.handle.split(".");
+    const forged = await seen(await broker[act](thief, [`${head}.${body}.${"A".repeat(86)}`]));
+    expect(foreign).toEqual(forged);
+    expect(foreign).toMatchObject({ status: 400, problem: { code: "invalid_handle" } });
+  });
+});
+
+test("nothing that another tenant tries takes a use, voids a handle or shows in its audit records as the owner", async () => {
+  const { broker, owner, thief, handle, ask } = await setUp();
+  await broker.redeem(thief, [handle.handle]);
+  await broker.check(thief, [handle.handle]);
+  await ask(thief, "DELETE", `/v1/handles/${handle.claims.jti}`);
+  await ask(thief, "POST", "/v1/revocations", { subject: "ci" });
+  await ask(thief, "POST", "/v1/revocations", { all: true });
+  const status = await ask(owner, "GET", `/v1/handles/${handle.claims.jti}`);
+  expect(await status.json()).toMatchObject({ uses: 5, left: 5 });
+  expect(await owner.client.redeem([handle], { masked: true })).toHaveLength(1);
+  const tried = broker.audit.records.filter(({ tenant }) => tenant === "rival");
+  expect(tried.map(({ action }) => action)).toEqual(["redeem", "check", "revoke", "revoke", "revoke"]);
+  for (const { digest, uri } of tried.filter(({ jti }) => jti === handle.claims.jti)) {
+    expect({ digest, uri }).toEqual({ digest: undefined, uri: undefined });
+  }
+});
+
+test("equal values and equal cache keys of two tenants have nothing in common", async () => {
+  const { owner, thief } = await setUp();
+  const items = [{ uri: "env://API_TOKEN" }, { uri: "env://API_TOKEN", cacheKey: "npm" }];
+  const [mine, theirs] = [await owner.client.issue(items), await thief.client.issue(items)];
+  const marks = [...mine, ...theirs].flatMap(({ claims: { digest, cache_id } }) => [digest, cache_id]);
+  const [digest, ...rest] = marks;
+  expect(rest[1]).toBe(digest);
+  // Of each tenant one digest and two cache ids.
+  expect(new Set(marks).size).toBe(6);
+});
+
+test("a redemption id that another tenant took is still free, though the key is the same", async () => {
+  const { broker, owner, thief, handle } = await setUp();
+  await broker.redeem(thief, [handle.handle], { id: "r".repeat(16) });
+  const answer = await broker.redeem(owner, [handle.handle], { id: "r".repeat(16) });
+  expect(answer.status).toBe(200);
+});
+
+test("a rule of one tenant decides nothing in another, whatever its principals claim", () => {
+  const tenant = (name: string, rules: string) =>
+    `  ${name}:\n    principals: [{ issuer: ci, claims: { owner: ${name} }, roles: [requester] }]\n    rules: ${rules}\n`;
+  const rule = '[{ name: all, actions: [issue], secrets: ["env://**"] }]';
+  const loaded = loadPolicy(
+    `version: 1\nissuers: { ci: { issuer: "https://ci.example" } }\ntenants:\n${tenant("acme", rule)}${tenant("rival", "[]")}`,
+    remoteKeys,
+  );
+  if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+  const decide = (own: string) =>
+    loaded.policy.decide(
+      {
+        tenant: own,
+        principal: "ci:x",
+        accessToken: "",
+        claims: { owner: "acme" },
+        roles: ["requester"],
+        proofKeys: [],
+        anyProofKey: false,
+      },
+      "issue",
+      "env://A",
+    ).allowed;
+  expect({ acme: decide("acme"), rival: decide("rival") }).toEqual({ acme: true, rival: false });
+});

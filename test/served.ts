@@ -1,0 +1,58 @@
+/** `claimcheck broker --config`, started as an operator would: files in a folder of its own, a free port. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { printed, start } from "./command.ts";
+import type { TestIssuer } from "./issuer.ts";
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export function makeFolder(files: Readonly<Record<string, string | Uint8Array>>): string {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  for (const [name, content] of Object.entries(files))
+    writeFileSync(join(folder, name), content, { mode: 0o600 });
+  return folder;
+}
+
+/** One tenant, whose principals are those of one issuer, and rules in YAML. */
+export const policyOf = (issuer: string, rules: string) => `version: 1
+issuers:
+  ci: { issuer: "${issuer}", algorithms: [ES256] }
+tenants:
+  acme:
+    principals:
+      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor] }
+    rules:
+${rules}`;
+
+export const anyVariable = `      - { name: variables, actions: [issue, redeem], secrets: ["env://**"] }\n`;
+
+export async function serve(issuer: Pick<TestIssuer, "url">, fields = "", env: Record<string, string> = {}) {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const folder = makeFolder({
+    "root-key": Uint8Array.from({ length: 32 }, (_, index) => index),
+    "policy.yaml": policyOf(issuer.url, anyVariable),
+    "broker.yaml": `url: ${url}
+listen: 127.0.0.1:${port}
+rootKey: { file: root-key }
+policy: policy.yaml
+audit: audit.jsonl
+env: [API_TOKEN]
+${fields}`,
+  });
+  const broker = start(["broker", "--config", join(folder, "broker.yaml")], {
+    env: { API_TOKEN: "guessme", ...env },
+  });
+  await printed(broker, "serving");
+  return { ...broker, url, port, folder, policy: join(folder, "policy.yaml") };
+}

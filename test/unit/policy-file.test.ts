@@ -1,0 +1,333 @@
+/** What a policy file can say, and every way in which it can be wrong: by line, all at once. */
+import { describe, expect, test } from "vitest";
+import { remoteKeys } from "../../broker/access/key-set.ts";
+import { loadPolicy } from "../../broker/access/policy-file.ts";
+import { policySchema } from "../../broker/access/schema.ts";
+
+const vaultId = "abcdefghijklmnopqrstuvwx23";
+
+/** Lines 1 to 13: two tenants; rules of acme follow, those of the test from line 12 on. */
+const head = `version: 1
+issuers:
+  github: { issuer: https://token.actions.githubusercontent.com }
+  cluster: { issuer: https://kubernetes.example, keys: https://kubernetes.example/openid/v1/jwks }
+tenants:
+  acme:
+    principals:
+      - { issuer: github, claims: { repository_owner: acme }, roles: [requester] }
+      - { issuer: cluster, claims: { kubernetes.io: { namespace: acme-* } }, roles: [executor], proofKeys: [${"k".repeat(43)}] }
+      - { issuer: github, claims: { repository: acme/ops }, roles: [operator] }
+    rules:
+`;
+
+const load = (text: string) => loadPolicy(text, remoteKeys);
+
+function faultsOf(text: string): string[] {
+  const loaded = load(text);
+  return "faults" in loaded ? loaded.faults.map(({ line, message }) => `${line}: ${message}`) : [];
+}
+
+const rule = (body: string) => `      - { name: first, actions: [issue], secrets: ["env://A"], ${body} }\n`;
+const named = (name: string, body: string) => `      - { name: ${name}, ${body} }\n`;
+
+test("a good file is taken, with its limits and its defaults", () => {
+  const loaded = load(
+    head.replace("    rules:", "    limits: { ttl: 1h }\n    rules:") +
+      named("one", `actions: [issue], secrets: ["env://A"], limits: { uses: 3, keyBinding: true }`) +
+      named("two", `actions: [redeem], secrets: [{ exact: "cmd://ls *" }]`),
+  );
+  if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
+  expect(
+    loaded.rules.map(({ rule: { name, effect, tenant, who, limits } }) => ({
+      name,
+      effect,
+      tenant,
+      who,
+      limits,
+    })),
+  ).toEqual([
+    {
+      name: "one",
+      effect: "allow",
+      tenant: "acme",
+      who: {},
+      limits: { ttl: 3600, uses: 3, keyBinding: true },
+    },
+    { name: "two", effect: "allow", tenant: "acme", who: {}, limits: { ttl: 3600, uses: 1 } },
+  ]);
+  expect(loaded.issuers).toMatchObject([
+    {
+      issuer: "https://token.actions.githubusercontent.com",
+      algorithms: ["RS256"],
+      skew: 30,
+      prefix: "github:",
+    },
+    { issuer: "https://kubernetes.example", members: [{ tenant: "acme", roles: ["executor"] }] },
+  ]);
+});
+
+describe("its form", () => {
+  test.each<[string, string, string[]]>([
+    [
+      "no YAML",
+      "version: [1",
+      ["1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
+    ],
+    ["a key twice", `${head}${rule("name: other")}`, ["12: Map keys must be unique"]],
+    ["nothing", "", ["1: the file: Invalid input: expected object, received null"]],
+    [
+      "an unknown field",
+      head + rule("unless: {}"),
+      ["12: tenants.acme.rules[0].unless: there is no such field"],
+    ],
+    [
+      "a number for a text",
+      head + rule("who: { run: 7 }"),
+      [
+        "12: tenants.acme.rules[0].who.run: a text (numbers, true and false in quotes), a list of them, or the claims within this one",
+      ],
+    ],
+    [
+      "no unit",
+      head + rule("limits: { ttl: 15 }"),
+      ["12: tenants.acme.rules[0].limits.ttl: Invalid input: expected string, received number"],
+    ],
+    [
+      "another unit",
+      head + rule("limits: { ttl: 15y }"),
+      ["12: tenants.acme.rules[0].limits.ttl: a number and its unit, such as 15m"],
+    ],
+    [
+      "an unknown action",
+      head + rule(`effect: deny`).replace("[issue]", "[isue]"),
+      [
+        expect.stringMatching(
+          /^12: tenants\.acme\.rules\[0\]\.actions\[0\]: Invalid option: expected one of "issue"\|/,
+        ) as unknown as string,
+      ],
+    ],
+    [
+      "no claim that says whose",
+      head.replace("{ repository: acme/ops }", "{}"),
+      [
+        expect.stringMatching(/^10: .*: name at least one claim/) as unknown as string,
+        "11: tenants.acme.rules: Invalid input: expected array, received null",
+      ],
+    ],
+    [
+      "aliases that multiply",
+      `a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c]\n`,
+      ["1: aliases make it much larger than it looks"],
+    ],
+  ])("%s", (_, text, faults) => {
+    expect(faultsOf(text)).toEqual(faults);
+  });
+
+  test("everything that is wrong is said at once, in the order of the lines", () => {
+    expect(
+      faultsOf(
+        `${head.replace("version: 1", "version: 2")}${rule("unless: 1")}${rule("limits: { ttl: 1 }")}`,
+      ).map((fault) => fault.split(":")[0]),
+    ).toEqual(["1", "12", "13"]);
+  });
+});
+
+describe("issuers and tenants", () => {
+  const other = (claims: string, issuer = "github") =>
+    `${head}${rule("effect: allow")}  rival:\n    principals:\n      - { issuer: ${issuer}, claims: ${claims}, roles: [requester] }\n    rules: []\n`;
+  const ambiguous = "15: a token can fit both acme and rival: their claims do not exclude each other";
+
+  test.each([
+    ["{ repository_owner: acme }", [ambiguous]],
+    ["{ repository_owner: a* }", [ambiguous]],
+    ["{ ref: refs/heads/main }", [ambiguous]],
+    ["{ repository_owner: [rival, acme], ref: main }", [ambiguous]],
+    ["{ repository_owner: rival }", [ambiguous]],
+    ["{ repository_owner: rival, repository: rival/* }", []],
+    ["{ repository_owner: r*, repository: '*/site' }", []],
+  ])("that tell tokens apart by %s", (claims, faults) => {
+    // repository: acme/ops alone does not say whose it is.
+    expect(faultsOf(other(claims))).toEqual(faults);
+  });
+
+  test.each([
+    ["{ kubernetes.io: { namespace: rival } }", []],
+    ["{ kubernetes.io: { namespace: acme-1 } }", [ambiguous]],
+    ["{ kubernetes.io: { namespace: '*-1' } }", [ambiguous]],
+    ["{ kubernetes.io.namespace: rival }", [ambiguous]],
+  ])("that tell service accounts apart by %s", (claims, faults) => {
+    expect(faultsOf(other(claims, "cluster"))).toEqual(faults);
+  });
+
+  test.each([
+    [
+      "https://token.actions.githubusercontent.com }",
+      "http://token.example }",
+      "3: github: the issuer has to be https",
+    ],
+    [
+      "https://kubernetes.example/openid/v1/jwks",
+      "http://10.0.0.1/jwks",
+      "4: cluster: keys have to be fetched by https",
+    ],
+    [
+      "https://kubernetes.example,",
+      "https://token.actions.githubusercontent.com,",
+      "4: cluster: github is the same issuer",
+    ],
+    [
+      "keys:",
+      'prefix: "github:ci:", keys:',
+      "4: cluster: could name the same principals as github; give each a prefix",
+    ],
+    [
+      "keys:",
+      'prefix: "", keys:',
+      "4: cluster: could name the same principals as github; give each a prefix",
+    ],
+    ["issuer: cluster,", "issuer: clutter,", '9: there is no issuer "clutter"'],
+  ])("%s turned into %s", (from, to, fault) => {
+    expect(faultsOf(head.replace(from, to) + rule("effect: allow"))).toEqual([fault]);
+  });
+});
+
+describe("a rule that never decides", () => {
+  const wide = named("wide", `actions: [issue, redeem], secrets: ["env://**"]`);
+  const never = (line: number, name: string, why: string) => `${line}: "${name}" never decides: ${why}`;
+  test.each<[string, string, string[]]>([
+    ["after one that allows more", wide + rule(""), [never(13, "first", '"wide" always comes first')]],
+    ["before it, it does", rule("") + wide, []],
+    [
+      "for everybody, after one for some, it does",
+      `${named("some", `actions: [issue], who: { ref: main }, secrets: ["env://A"]`)}${rule("")}`,
+      [],
+    ],
+    [
+      "for some, after one for more of them",
+      named("more", `actions: [issue], who: { ref: ["m*", dev] }, secrets: ["env://*"]`) +
+        rule("who: { ref: main, job: test }"),
+      [never(13, "first", '"more" always comes first')],
+    ],
+    [
+      "where what denies is anywhere",
+      rule("") + named("no", `effect: deny, actions: [issue], secrets: ["env://*"]`),
+      [never(12, "first", '"no" always comes first')],
+    ],
+    [
+      "where only one of its actions is covered, it does",
+      named("no", `effect: deny, actions: [redeem], secrets: ["**"]`) + wide,
+      [],
+    ],
+    [
+      "where each of its secrets is covered by another",
+      named("a", `actions: [issue], secrets: ["env://A*"]`) +
+        named("b", `actions: [issue], secrets: ["env://B*"]`) +
+        named("both", `actions: [issue], secrets: ["env://AA", "env://BB"]`),
+      [never(14, "both", '"a" always comes first')],
+    ],
+    [
+      "about people whom the tenant does not have",
+      rule("who: { repository_owner: rival, repository: rival/x, kubernetes.io: { namespace: x } }"),
+      [never(12, "first", "no principal of the tenant has such claims")],
+    ],
+    [
+      "about what nobody there may do",
+      named("x", `actions: [wrap, check], who: { repository: acme/ops }, secrets: ["**"]`)
+        .replace('"**"', '"env://*"')
+        .replace("repository: acme/ops", "kubernetes.io: { namespace: acme-1 }, repository_owner: [rival]"),
+      [never(12, "x", "nobody whom it is about has a role that may wrap")],
+    ],
+  ])("%s", (_, rules, faults) => {
+    expect(faultsOf(head + rules)).toEqual(faults);
+  });
+});
+
+describe("schemes whose names say little", () => {
+  const allowed = (secret: string) => faultsOf(head + named("x", `actions: [issue], secrets: [${secret}]`));
+  const denied = (secret: string) =>
+    faultsOf(head + named("x", `effect: deny, actions: [issue], secrets: [${secret}]`));
+
+  test.each(['"**"', '"cmd://**"', '"cmd://ls *"', '"c*://ls"', '"**/ls"'])(
+    "allowing %s would allow commands unseen",
+    (secret) => {
+      expect(allowed(secret)).toEqual([
+        expect.stringMatching(/^12: "x" would allow commands that it does not spell out/),
+      ]);
+    },
+  );
+
+  test.each(['"cmd://ls"', '{ exact: "cmd://ls *" }', '"env://**"', '"vault://**"', '"op://Prod/**"'])(
+    "allowing %s is clear",
+    (secret) => {
+      expect(allowed(secret)).toEqual([]);
+    },
+  );
+
+  test.each([
+    '"op://Prod/**"',
+    '"op://*/*/password"',
+    `"op://${vaultId}"`,
+    '"o**"',
+    '{ exact: "op://a/b/c" }',
+    `"op://${vaultId}/x/**"`,
+  ])("denying %s can be had around", (secret) => {
+    expect(denied(secret)).toEqual([expect.stringMatching(/^12: "x" denies op:\/\/ by a name/)]);
+  });
+
+  test.each([
+    '"**"',
+    '"op://**"',
+    `"op://${vaultId}/**"`,
+    `"op://*/${vaultId}/**"`,
+    '"cmd://**"',
+    '"vault://**"',
+  ])("denying %s is clear", (secret) => {
+    expect(denied(secret)).toEqual([]);
+  });
+});
+
+test.each([
+  [
+    rule("effect: deny, limits: { ttl: 1m }"),
+    '12: "first" has limits, which only mean something where it allows to issue or wrap',
+  ],
+  [
+    rule("limits: { ttl: 1m }").replace("[issue]", "[redeem]"),
+    '12: "first" has limits, which only mean something where it allows to issue or wrap',
+  ],
+  [
+    rule("effect: allow") + rule(`who: { ref: x }`).replace("env://A", "env://B"),
+    '13: "first" is the name of another rule',
+  ],
+])("%s is a mistake", (rules, fault) => {
+  expect(faultsOf(head + rules)).toEqual([fault]);
+});
+
+test("the published schema says of every field what it is", () => {
+  const silent: string[] = [];
+  const visit = (schema: Record<string, unknown>, where: string) => {
+    for (const [name, field] of Object.entries(
+      (schema.properties ?? {}) as Record<string, Record<string, unknown>>,
+    )) {
+      if (!field.description && !("const" in field) && !field.properties) silent.push(`${where}.${name}`);
+      visit(field, `${where}.${name}`);
+    }
+    for (const inner of [schema.items, schema.additionalProperties]) {
+      if (typeof inner === "object" && inner !== null) visit(inner as Record<string, unknown>, `${where}.*`);
+    }
+  };
+  visit(policySchema() as Record<string, unknown>, "");
+  expect(silent).toEqual([]);
+});
+
+test("many tenants are compared in reasonable time: only those that could collide", () => {
+  const tenants = Array.from(
+    { length: 3000 },
+    (_, index) =>
+      `  t${index}:\n    principals: [{ issuer: ci, claims: { owner: o${index} }, roles: [requester] }]\n    rules: []\n`,
+  );
+  const text = `version: 1\nissuers:\n  ci: { issuer: https://ci.example }\ntenants:\n`;
+  expect(faultsOf(text + tenants.join(""))).toEqual([]);
+  const twin = `  twin:\n    principals: [{ issuer: ci, claims: { owner: o7, more: x }, roles: [requester] }]\n    rules: []\n`;
+  expect(faultsOf(text + tenants.join("") + twin)).toEqual([expect.stringContaining("t7 and twin")]);
+});
