@@ -42,6 +42,12 @@ const BrokerConfig = z.strictObject({
   audit: file,
   /** Variables of the broker's own environment that `env://` can read. */
   env: z._default(z.array(z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/))), []),
+  /** Folders, by absolute path, that `file://` can read from. */
+  files: z._default(z.array(z.string().check(z.regex(/^\/[^\0]*$/))), []),
+  /** Commands that `cmd://` can run, to the byte. */
+  commands: z._default(z.array(z.string().check(z.minLength(1))), []),
+  /** Origins besides 1Password's own that a service account's token may lead to. */
+  signInOrigins: z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
   /** What a client can hold of this process; see broker/server.ts. */
   limits: z._default(
     z.strictObject({

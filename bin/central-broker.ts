@@ -8,12 +8,12 @@ import { fileSink } from "../broker/audit/file.ts";
 import { createAuditLog } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
-import { envProvider } from "../broker/providers/env.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../executor/failure.ts";
 import type { BrokerConfig } from "./broker-config.ts";
+import { allowedProviders } from "./providers.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
 async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
@@ -45,12 +45,15 @@ export async function createCentralBroker(
   });
   const audit = createAuditLog([sink]);
   const store = await createStore(config);
-  const variables = config.env.map((name) => [name, environment[name]]);
+  const { env: variables, files: roots, commands, signInOrigins } = config;
+  const resolver = createResolver(
+    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
+  );
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,
     policy: live.policy,
-    resolver: createResolver([envProvider(Object.fromEntries(variables))]),
+    resolver,
     keys,
     store,
     audit,
@@ -64,7 +67,7 @@ export async function createCentralBroker(
     reload: live.reload,
     async close() {
       stopWatching();
-      await Promise.all([audit.close(), store.close()]);
+      await Promise.all([audit.close(), store.close(), resolver.close()]);
     },
   };
 }

@@ -23,7 +23,7 @@ export function userProviders(environment: Environment): Provider[] {
     envProvider(environment),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
     cmdProvider({ commands: "any", environment, workingDirectory }),
-    ...managers(environment, { looseMounts: true }),
+    ...managers(environment, { looseMounts: true, signInOrigins: [] }),
   ] as Provider[];
 }
 
@@ -31,6 +31,8 @@ interface Allowed {
   readonly variables: readonly string[];
   readonly roots: readonly string[];
   readonly commands: readonly string[];
+  /** Besides those of the environment. */
+  readonly signInOrigins?: readonly string[];
 }
 
 /** What others may read of this host: of its variables, files and commands nothing that is not listed. */
@@ -40,18 +42,26 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
     envProvider(Object.fromEntries(allowed.variables.map((name) => [name, environment[name]]))),
     fileProvider({ roots: allowed.roots, home: homedir(), workingDirectory: process.cwd() }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
-    ...managers(environment, { looseMounts: false }),
+    ...managers(environment, { looseMounts: false, signInOrigins: allowed.signInOrigins ?? [] }),
   ] as Provider[];
 }
 
-function managers(environment: Environment, { looseMounts }: { looseMounts: boolean }) {
+interface Manners {
+  readonly looseMounts: boolean;
+  readonly signInOrigins: readonly string[];
+}
+
+function managers(environment: Environment, { looseMounts, signInOrigins }: Manners) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
   const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
   return [
     opProvider({
       token: environment.OP_SERVICE_ACCOUNT_TOKEN,
-      signInOrigins: (environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
+      signInOrigins: [
+        ...signInOrigins,
+        ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
+      ],
       version: manifest.version,
     }),
     vaultProvider({
