@@ -75,12 +75,13 @@ async function launch(folder: string, port: number): Promise<ChildProcess> {
     "repl-diskless-sync-delay": 0,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const server = spawn("redis-server", flags, { stdio: ["ignore", "pipe", "inherit"] });
+  // A worker that is killed cleans nothing up: the server dies with whoever started it.
+  const server = spawn("setpriv", ["--pdeathsig", "KILL", "redis-server", ...flags], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const said: string[] = [];
-  const failed = once(server, "error").then(([error]: NodeJS.ErrnoException[]) => {
-    throw error?.code === "ENOENT"
-      ? new Error("redis-server is missing: install Debian's redis-server (sh setup.sh containers does)")
-      : error;
+  const failed = once(server, "error").then(([error]) => {
+    throw error;
   });
   const ready = (async () => {
     for await (const line of createInterface(server.stdout)) {
@@ -90,6 +91,11 @@ async function launch(folder: string, port: number): Promise<ChildProcess> {
         server.stdout.resume();
         return;
       }
+    }
+    // 127: setpriv has not found it.
+    const [status] = server.exitCode === null ? await once(server, "exit") : [server.exitCode];
+    if (status === 127) {
+      throw new Error("redis-server is missing: install Debian's redis-server (sh setup.sh containers does)");
     }
     throw new Error(`redis-server ended:\n${said.join("\n")}`);
   })();

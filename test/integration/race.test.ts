@@ -20,7 +20,7 @@ async function startReplicas(count: number, redis?: string): Promise<Replica[]> 
 async function startReplica(redis?: string): Promise<Replica> {
   const script = new URL("../replica.ts", import.meta.url).pathname;
   const replica: ChildProcess = spawn(process.execPath, [script, ...(redis ? [redis] : [])], {
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
   onTestFinished(async () => {
     replica.kill("SIGKILL");
