@@ -5,7 +5,7 @@ import { basename, dirname } from "node:path";
 import { type LivePolicy, openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { fileSink } from "../broker/audit/file.ts";
-import { createAuditLog } from "../broker/audit/log.ts";
+import { createAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createResolver } from "../broker/resolver.ts";
@@ -43,12 +43,12 @@ export async function createCentralBroker(
   const sink = await fileSink(config.audit).catch((cause) => {
     throw new Failure("state_unusable", { detail: `the audit log ${config.audit} cannot be opened`, cause });
   });
-  const audit = createAuditLog([sink]);
   const store = await createStore(config);
   const { env: variables, files: roots, commands, signInOrigins } = config;
   const resolver = createResolver(
     allowedProviders(environment, { variables, roots, commands, signInOrigins }),
   );
+  const audit = createAuditLog([sink], secretNames(resolver, keys));
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,

@@ -4,7 +4,7 @@
  */
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { fileSink } from "../broker/audit/file.ts";
-import { createAuditLog } from "../broker/audit/log.ts";
+import { createAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys.ts";
@@ -42,7 +42,9 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const { url, auditFile } = settings;
   const { issuer, token } = await throwawayIssuer("local");
   const keys = await createKeys(settings.rootKey);
-  const audit = createAuditLog(auditFile === undefined ? [] : [await openAudit(auditFile)]);
+  const resolver = createResolver(settings.providers);
+  const sinks = auditFile === undefined ? [] : [await openAudit(auditFile)];
+  const audit = createAuditLog(sinks, secretNames(resolver, keys));
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",
@@ -51,7 +53,6 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
     secrets: ["**"],
     limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },
   };
-  const resolver = createResolver(settings.providers);
   const app = createApp({
     url,
     authenticate: createAuthenticator([issuer], url),

@@ -44,6 +44,10 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0 }:
       return { scheme, canonical, shown, source, trimNewline, ...(maxAge !== undefined && { maxAge }) };
     },
 
+    /** Whether this canonical URI may hold a secret itself. */
+    isConfidential: (canonical: string): boolean =>
+      sources.get(canonical.slice(0, canonical.indexOf("://")))?.provider.confidential ?? false,
+
     /**
      * All or nothing, and every failure is reported.
      *

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
-import { type AuditRecord, type AuditSink, createAuditLog } from "../broker/audit/log.ts";
+import { type AuditRecord, type AuditSink, createAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys, type Rotation } from "../broker/keys.ts";
@@ -156,12 +156,13 @@ export async function startBroker(seams: Seams = {}) {
       ...(proofKeys && { proofKeys, anyProofKey: false }),
     })),
   };
-  const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])]);
+  const resolver = createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]);
+  const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])], secretNames(resolver, keys));
   const app = createApp({
     url: brokerUrl,
     authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),
     policy: createPolicy(seams.rules ?? [allow(["**"])]),
-    resolver: createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]),
+    resolver,
     keys,
     store,
     audit: auditLog,

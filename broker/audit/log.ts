@@ -45,11 +45,26 @@ export interface AuditSink {
 
 export type AuditLog = ReturnType<typeof createAuditLog>;
 
+/** How the log names a secret: as its canonical URI, or by a keyed hash of it. */
+export type NameSecret = (tenant: string, uri: string) => string;
+
+/** What an audit log of this broker calls its secrets. */
+export function secretNames(
+  resolver: { isConfidential(uri: string): boolean },
+  keys: { redact(tenant: string, text: string): string },
+): NameSecret {
+  return (tenant, uri) => (resolver.isConfidential(uri) ? `redacted:${keys.redact(tenant, uri)}` : uri);
+}
+
 /**
  * @param sinks all of them have to take a record, or what it is about must not happen. Without a sink nothing is
  * recorded: only for an embedded broker whose user did not ask for a log.
  */
-export function createAuditLog(sinks: readonly AuditSink[]) {
+export function createAuditLog(sinks: readonly AuditSink[], nameSecret: NameSecret) {
+  const named = (record: AuditRecord): AuditRecord =>
+    record.uri === undefined || record.tenant === undefined || record.uri.startsWith("redacted:")
+      ? record
+      : { ...record, uri: nameSecret(record.tenant, record.uri) };
   let broken = false;
 
   return {
@@ -60,7 +75,7 @@ export function createAuditLog(sinks: readonly AuditSink[]) {
     async record(records: readonly AuditRecord[]): Promise<void> {
       if (sinks.length === 0) return;
       const time = new Date().toISOString();
-      const lines = records.map((record) => `${JSON.stringify({ time, ...record })}\n`).join("");
+      const lines = records.map((record) => `${JSON.stringify({ time, ...named(record) })}\n`).join("");
       try {
         await Promise.all(sinks.map((sink) => sink.append(Buffer.from(lines))));
         broken = false;

@@ -30,6 +30,7 @@ export function cmdProvider(settings: Settings): Provider<CommandReference> {
   const { commands, timeLimit = 30_000 } = settings;
   return {
     scheme: "cmd",
+    confidential: true,
     batchSize: 1,
     concurrency: 16,
     timeLimit,

@@ -23,6 +23,9 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   /** The parameters that it knows. Missing where all that follows "://" is the path, whatever it looks like. */
   readonly parameters?: readonly string[];
 
+  /** Whether a URI may hold a secret itself. The audit log then gets a keyed hash of it. */
+  readonly confidential?: boolean;
+
   /** How many references one `read` takes at most; all that arrive together where it is missing. */
   readonly batchSize?: number;
 

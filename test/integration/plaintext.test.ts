@@ -2,6 +2,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
+import { cmdProvider } from "../../broker/providers/cmd.ts";
 import { allow, fixedProvider, startBroker, type TestBroker } from "../broker.ts";
 
 const values = {
@@ -188,4 +189,20 @@ describe("a value that was pasted where a URI belongs", () => {
     expect(refused.status).toBe(400);
     expectNoPlaintext(broker);
   });
+});
+
+test("a command may hold a secret itself, so the audit log names it by a keyed hash, from issue to redemption", async () => {
+  const provider = cmdProvider({
+    commands: "any",
+    environment: { PATH: process.env.PATH },
+    workingDirectory: "/",
+  });
+  const { broker, executor } = await setUp({ providers: [provider], rules: [allow(["**"])] });
+  const command = `printf ${values.text}`;
+  const handles = await executor.client.issue([{ uri: `cmd://${command}` }]);
+  await executor.client.redeem(handles, { masked: true });
+  const uris = broker.audit.records.map(({ uri }) => uri);
+  expect(uris).toHaveLength(2);
+  expect(new Set(uris)).toEqual(new Set([expect.stringMatching(/^redacted:[A-Za-z0-9_-]{22}$/)]));
+  expectNoPlaintext(broker);
 });
