@@ -23,7 +23,7 @@ export function userProviders(environment: Environment): Provider[] {
     envProvider(environment),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
     cmdProvider({ commands: "any", environment, workingDirectory }),
-    ...managers(environment, { looseMounts: true, signInOrigins: [] }),
+    ...managers(environment, { looseMounts: true }),
   ] as Provider[];
 }
 
@@ -33,6 +33,8 @@ interface Allowed {
   readonly commands: readonly string[];
   /** Besides those of the environment. */
   readonly signInOrigins?: readonly string[];
+  /** Whether op:// may read the seed of a one-time password. */
+  readonly totpSeeds?: boolean;
 }
 
 /** What others may read of this host: of its variables, files and commands nothing that is not listed. */
@@ -42,16 +44,15 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
     envProvider(Object.fromEntries(allowed.variables.map((name) => [name, environment[name]]))),
     fileProvider({ roots: allowed.roots, home: homedir(), workingDirectory: process.cwd() }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
-    ...managers(environment, { looseMounts: false, signInOrigins: allowed.signInOrigins ?? [] }),
+    ...managers(environment, { looseMounts: false, ...allowed }),
   ] as Provider[];
 }
 
-interface Manners {
+interface Manners extends Pick<Allowed, "signInOrigins" | "totpSeeds"> {
   readonly looseMounts: boolean;
-  readonly signInOrigins: readonly string[];
 }
 
-function managers(environment: Environment, { looseMounts, signInOrigins }: Manners) {
+function managers(environment: Environment, { looseMounts, signInOrigins = [], totpSeeds = false }: Manners) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
   const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
@@ -62,6 +63,7 @@ function managers(environment: Environment, { looseMounts, signInOrigins }: Mann
         ...signInOrigins,
         ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
       ],
+      totpSeeds,
       version: manifest.version,
     }),
     vaultProvider({

@@ -147,6 +147,41 @@ describe("a broker that runs", () => {
     expect(await ask()).toBe(503);
   });
 
+  test("reads of its host what is listed and nothing else, and gives it again for as long as it is told", async () => {
+    const ci = await startIssuer("ES256");
+    const files = makeFolder({ key: "the first value", other: "not listed" });
+    const listed = `files: ["${files}"]\ncommands: ["printf listed"]\ncacheTtl: 3600\n`;
+    const allowed = '["env://**", "file://**", "cmd://printf listed", "cmd://printf other"]';
+    const { url, policy, ...broker } = await serve(ci, listed);
+    writeFileSync(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
+    await printed(broker, '"outcome":"taken"');
+    const token = await ci.sign({ sub: "job", aud: url });
+    const digestOf = async (uri: string): Promise<string> => {
+      const answer = await fetch(`${url}/v1/handles`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        body: JSON.stringify({ secrets: [{ uri }] }),
+      });
+      const { handles, failures } = (await answer.json()) as {
+        handles?: { handle: string }[];
+        failures?: { code: string }[];
+      };
+      if (!handles) return failures?.[0]?.code ?? String(answer.status);
+      const [, claims = ""] = handles[0]?.handle.split(".") ?? [];
+      return JSON.parse(Buffer.from(claims, "base64url").toString()).digest;
+    };
+
+    const first = await digestOf(`file://${files}/key`);
+    expect(first).toMatch(/^hmac-sha256:/);
+    writeFileSync(join(files, "key"), "the second value");
+    expect(await digestOf(`file://${files}/key`)).toBe(first);
+    expect(await digestOf(`file://${files}/key?ttl=0`)).not.toBe(first);
+    expect(await digestOf("cmd://printf listed")).toMatch(/^hmac-sha256:/);
+    for (const uri of ["cmd://printf other", "file:///etc/passwd", "env://PATH"]) {
+      expect(await digestOf(uri)).toMatch(/^(provider_denied|secret_not_found)$/);
+    }
+  });
+
   test.each<[string, (path: string, text: string) => void]>([
     ["written anew", (path, text) => writeFileSync(path, text)],
     [
