@@ -24,14 +24,20 @@ const keepApart: Plugin = {
     source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.js`, external: true } : undefined,
 };
 
-// The command is one CommonJS file, which starts sooner than the same code as ECMAScript modules. What is imported
-// dynamically is still evaluated only then.
+// The command is CommonJS, which starts sooner than the same code as ECMAScript modules, and what is imported
+// dynamically is in files of its own: a run does not load what only a central broker needs.
 export default defineConfig([
   {
     input: "bin/main.ts",
     platform: "node",
     transform: { target: "node20.19" },
-    output: { file: "dist/main.cjs", format: "cjs", codeSplitting: false, minify: true },
+    output: {
+      dir: "dist",
+      entryFileNames: "[name].cjs",
+      chunkFileNames: "[name].cjs",
+      format: "cjs",
+      minify: true,
+    },
     plugins: [copyBeside, keepApart],
   },
   {
