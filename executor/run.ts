@@ -65,16 +65,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const spec = createSpec(plan.step, image, opened.id);
     const redeemed = await redeem();
     try {
-      scrubber = buildScrubber(
-        redeemed.map(({ value }, index) => ({ name: plan.step.secretVariables[index]?.name ?? "", value })),
-        credentials(),
-        plan.masked ? plan.shortSecrets : "show",
-      );
       const variables = plan.step.secretVariables.map(({ name }, index) => {
         const value = redeemed[index]?.value;
         if (!value) throw new Failure("internal");
         return { name, value };
       });
+      scrubber = buildScrubber(variables, credentials(), plan.masked ? plan.shortSecrets : "show");
       await opened.run(injectVariables(spec, variables));
     } finally {
       for (const { value } of redeemed) value.wipe();
