@@ -9,6 +9,7 @@ import { existsSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
+import { freePort } from "./free-port.ts";
 
 const installed = fileURLToPath(new URL("../.tools/openbao/bin/bao", import.meta.url));
 
@@ -77,15 +78,6 @@ async function launch() {
     await ended;
   };
   return { address: `http://127.0.0.1:${port}`, token, close };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export interface Logged {

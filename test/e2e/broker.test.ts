@@ -1,8 +1,8 @@
 /** `claimcheck broker`, and `claimcheck run` against it: the same way as embedded, over a socket. */
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:net";
 import { expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
+import { freePort } from "../free-port.ts";
 
 /** Starts `broker --dev` and reads the variables it tells clients to set. */
 async function startBroker(env: Record<string, string>) {
@@ -15,14 +15,6 @@ async function startBroker(env: Record<string, string>) {
     broker,
     env: Object.fromEntries(exports.map(([, name, value]) => [name, value])) as Record<string, string>,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c", "echo $MY_SECRET"];
