@@ -66,6 +66,7 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
 
   const waiting = new Map<string, { resolve: (rest: string) => void; reject: (failure: Failure) => void }>();
   let failed: Failure | undefined;
+  let explained: Promise<void> | undefined;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -80,7 +81,10 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
 
   createInterface({ input: answers }).on("line", (line) => {
     const [word = "", rest = ""] = line.split(" ");
-    if (word === "failed") return void explain(rest, stderr).then(fail);
+    if (word === "failed") {
+      explained = explain(rest, stderr).then(fail);
+      return;
+    }
     waiting.get(word)?.resolve(rest);
     waiting.delete(word);
   });
@@ -93,12 +97,13 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     });
     child.on("exit", (code, signal) => {
       // What it said last may still be on its way; only then is silence a failure.
-      const end = () => {
+      const end = async () => {
+        await explained;
         fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${signal ?? code})` }));
         resolve();
       };
-      if (answers.closed) end();
-      else answers.once("close", end);
+      if (answers.closed) void end();
+      else answers.once("close", () => void end());
     });
   });
 

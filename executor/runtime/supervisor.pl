@@ -46,9 +46,9 @@ umask 077;
 # A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
 # making and its locking, so what was locked has to be what the name still stands for.
 sub claim {
-    my ($path) = @_;
+    my ($path, $operation) = @_;
     sysopen(my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
-    flock($handle, LOCK_EX | LOCK_NB) or return;
+    flock($handle, $operation) or return;
     my @held = stat $handle;
     my @named = lstat $path;
     return $handle if @named && $held[0] == $named[0] && $held[1] == $named[1];
@@ -68,7 +68,7 @@ sub discard {
 sub sweep {
     opendir(my $all, $runs) or return;
     for my $run (grep { /^[0-9a-f]+$/ && $_ ne $id } readdir $all) {
-        my $handle = claim("$runs/$run") or next;
+        my $handle = claim("$runs/$run", LOCK_EX | LOCK_NB) or next;
         discard($run);
     }
 }
@@ -125,8 +125,9 @@ sub keep_file {
 
 sub prepare {
     for (1 .. 100) {
-        mkdir "$runs/$id" or last;
-        last if $lock = claim("$runs/$id");
+        # It may be there, and held, while another run's sweep takes it away: then that is waited for.
+        mkdir "$runs/$id" or $!{EEXIST} or last;
+        last if $lock = claim("$runs/$id", LOCK_EX);
     }
     $lock or fail('claim', $!);
     $dir = "$runs/$id";
