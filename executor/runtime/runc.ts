@@ -54,7 +54,7 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     "unshare",
     [...namespaces, "--", "perl", supervisor, runtime, runs, id, image],
     {
-      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
+      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
       // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
       detached: true,
