@@ -9,7 +9,7 @@
 //   search     … → → → → → → → → 0 → → → → → → → → → → →
 //   joined                     └───→ → → → → → → idle
 
-import { type Automaton, flagsOf, HIT, hitAt, isLeaf, ROOT, step } from "./layout.ts";
+import { type Automaton, flagsOf, HIT, hitAt, LEAF, ROOT, step } from "./layout.ts";
 import type { OnHit } from "./search.ts";
 
 /** Positions count from the stream's start, line breaks and all. */
@@ -126,5 +126,5 @@ export function createJoined(onHit: OnHit): Joined {
 
 /** Where to rest at `place`: there, unless it is a leaf. */
 function rest(automaton: Automaton, place: number): number {
-  return isLeaf(flagsOf(automaton, place)) ? automaton.links[place]! : place;
+  return flagsOf(automaton, place) & LEAF ? automaton.links[place]! : place;
 }

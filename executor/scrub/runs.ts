@@ -4,7 +4,7 @@ export interface Runs {
   add(start: number, end: number): void;
   /** Drops the runs that begin at `position` or later. */
   dropFrom(position: number): void;
-  readonly empty: boolean;
+  readonly count: number;
   /** The first run. */
   start(): number;
   end(): number;
@@ -13,40 +13,34 @@ export interface Runs {
 }
 
 export function createRuns(): Runs {
-  let starts: number[] = [];
-  let ends: number[] = [];
+  // The runs are those from `first` up to `limit`. The arrays never shrink: to make them longer costs more.
+  const starts: number[] = [];
+  const ends: number[] = [];
   let first = 0;
+  let limit = 0;
   return {
-    get empty() {
-      return first === starts.length;
+    get count() {
+      return limit - first;
     },
     add(start, end) {
       let from = start;
       let to = end;
-      while (starts.length > first && ends.at(-1)! >= from) {
-        from = Math.min(from, starts.pop()!);
-        to = Math.max(to, ends.pop()!);
+      while (limit > first && ends[limit - 1]! >= from) {
+        limit--;
+        if (starts[limit]! < from) from = starts[limit]!;
+        if (ends[limit]! > to) to = ends[limit]!;
       }
-      starts.push(from);
-      ends.push(to);
+      if (limit === first) limit = first = 0;
+      starts[limit] = from;
+      ends[limit++] = to;
     },
     dropFrom(position) {
-      while (starts.length > first && starts.at(-1)! >= position) {
-        starts.pop();
-        ends.pop();
-      }
+      while (limit > first && starts[limit - 1]! >= position) limit--;
     },
     start: () => starts[first]!,
     end: () => ends[first]!,
     shift() {
       first++;
-      if (first === starts.length) {
-        starts.length = ends.length = first = 0;
-      } else if (first >= 1024 && 2 * first >= starts.length) {
-        starts = starts.slice(first);
-        ends = ends.slice(first);
-        first = 0;
-      }
     },
   };
 }

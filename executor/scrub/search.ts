@@ -10,18 +10,18 @@
 
 import { type Filter, skip } from "./filter.ts";
 import {
+  AHEAD,
   type Automaton,
-  CHAIN,
   DEPTH_SHIFT,
   flagsOf,
   HIT,
   hitAt,
-  isLeaf,
+  LEAF,
   ROOT,
   ROW,
   SHALLOW,
   TAG_BITS,
-  TAG_LOOK,
+  TAG_HIT,
   TAG_SHALLOW,
 } from "./layout.ts";
 
@@ -31,6 +31,8 @@ export interface Cursor {
   place: number;
   /** Bytes read since the stream began. */
   position: number;
+  /** How many bytes the automaton reads at least when it takes over. */
+  stay: number;
   /**
    * Upper bound of the basic steps so far (bytes the automaton read, links it followed, looks of the filters),
    * for the test that shows them to be linear.
@@ -41,8 +43,18 @@ export interface Cursor {
 /** Called for each hit: the longest pattern that ends at `end`, positions counted from the stream's start. */
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
+/** A filter that let less than this pass has not paid for being asked. */
+const worthAsking = 32;
+/** The automaton reads this much at least, so that what it gives back is less than half of it. */
+const shortestStay = 2 * SHALLOW;
+/** The automaton reads this much at most before a filter is asked again. */
+const longestStay = 1024;
+
+/** Without a filter. */
+const forever = 0x3fffffff;
+
 export function newCursor(position = 0): Cursor {
-  return { place: ROOT, position, steps: 0 };
+  return { place: ROOT, position, stay: shortestStay, steps: 0 };
 }
 
 /**
@@ -66,15 +78,16 @@ export function search(
   const base = cursor.position - from;
   const [first, second] = filters;
   const window = Math.max(first?.window ?? 0, second?.window ?? 0);
-  const giveBack = first ? SHALLOW : 0;
   // Where each filter last saw something; it has to look again only from behind that place.
   let seen = -1;
   let seenToo = -1;
-  let place = cursor.place;
+  let { place, stay } = cursor;
   let steps = 0;
   let at = from;
   for (;;) {
-    if (place === ROOT && first !== undefined && at + window <= to) {
+    if (first === undefined) stay = forever;
+    else if (place === ROOT && at + window <= to) {
+      const asked = at;
       if (seen < at) {
         seen = skip(first, bytes, view, at, to);
         steps += seen - at + 1;
@@ -84,25 +97,16 @@ export function search(
         steps += seenToo - at + 1;
       }
       at = second === undefined ? seen : Math.min(seen, seenToo);
+      stay = at - asked < worthAsking ? Math.min(2 * stay, longestStay) : shortestStay;
     }
     const entered = at;
     while (at < to) {
-      at = walk(automaton, place, bytes, at, to);
+      at = walk(automaton, place, bytes, view, at, to, entered + stay);
       place = reached;
       steps += linksFollowed;
-      let flags = flagsOf(automaton, place);
-      if (flags & HIT) {
-        const pattern = hitAt(automaton, place);
-        const end = base + at;
-        onHit(end - automaton.lengths[pattern]!, end, pattern);
-        // Rest on the longest proper prefix: a finished leaf is none.
-        if (isLeaf(flags)) {
-          place = automaton.links[place]!;
-          flags = flagsOf(automaton, place);
-        }
-      }
-      const depth = flags >> DEPTH_SHIFT;
-      if (depth < giveBack && depth * depth < at - entered && at - depth + window <= to) {
+      if (hitsEnd > hitsLimit) report(automaton, base, onHit);
+      const depth = flagsOf(automaton, place) >> DEPTH_SHIFT;
+      if (depth < SHALLOW && at - entered >= stay && at - depth + window <= to) {
         steps += at - entered;
         at -= depth;
         place = ROOT;
@@ -114,9 +118,29 @@ export function search(
       break;
     }
   }
+  report(automaton, base, onHit);
   cursor.place = place;
   cursor.position = base + to;
+  cursor.stay = stay;
   cursor.steps += steps;
+}
+
+/**
+ * Hits that walk() met and that were not reported yet: where each ends, and its place. Looking up what a hit is
+ * means to wait for memory, and is faster for many at a time, for then it can wait for all of them at once.
+ */
+const hits = new Int32Array(512);
+const hitsLimit = hits.length - 2;
+let hitsEnd = 0;
+
+function report(automaton: Automaton, base: number, onHit: OnHit): void {
+  const { lengths } = automaton;
+  for (let i = 0; i < hitsEnd; i += 2) {
+    const pattern = hitAt(automaton, hits[i + 1]!);
+    const end = base + hits[i]!;
+    onHit(end - lengths[pattern]!, end, pattern);
+  }
+  hitsEnd = 0;
 }
 
 /** Where the last walk() ended, and how many links it followed. */
@@ -124,45 +148,76 @@ let reached = ROOT;
 let linksFollowed = 0;
 
 /**
- * Reads `bytes[start, to)` from a place on, until a pattern ends or it has fallen back to where it is shallow, and
- * returns where it stopped. Nothing is called in this loop and nothing written, so that the engine can keep the
- * tables in registers.
+ * Reads `bytes[start, to)` from a place on, until there is no room for more hits or, from `lookFrom` on, until it is
+ * shallow, and returns where it stopped. Nothing is called in this loop, so that the engine can keep the tables in
+ * registers.
  */
-function walk(automaton: Automaton, from: number, bytes: Uint8Array, start: number, to: number): number {
-  const { edges, links, rows, classes } = automaton;
+function walk(
+  automaton: Automaton,
+  from: number,
+  bytes: Uint8Array,
+  view: DataView | undefined,
+  start: number,
+  to: number,
+  lookFrom: number,
+): number {
+  const { flags, labels, labelWords, links, rows, classes } = automaton;
+  const lastWord = view === undefined ? -1 : to - 4;
   let place = from;
   let at = start;
   let followed = 0;
-  read: while (at < to) {
-    let byte = bytes[at++]!;
-    let tags = TAG_LOOK;
-    if (place >= 0) {
-      // Down the chain, then along the links.
-      let flags = edges[place]!;
-      while ((flags & CHAIN) === byte) {
-        flags = edges[++place]!;
-        if (flags & ROW) place = links[place]!;
-        if (flags & HIT) break read;
-        if (at === to || flags & ROW) continue read;
-        byte = bytes[at++]!;
+  let end = hitsEnd;
+  while (at < to) {
+    let hit = false;
+    if (place < 0) {
+      const next = rows[~place + classes[bytes[at++]!]!]!;
+      place = next >> TAG_BITS;
+      if (next === (next & ~(TAG_HIT | TAG_SHALLOW))) continue;
+      hit = (next & TAG_HIT) !== 0;
+    } else {
+      let ahead = flags[place]! & AHEAD;
+      while (ahead > 4 && at <= lastWord) {
+        const difference = view!.getInt32(at, true) ^ labelWords.getInt32(place, true);
+        if (difference !== 0) {
+          const same = (31 - Math.clz32(difference & -difference)) >> 3;
+          at += same;
+          place += same;
+          break;
+        }
+        at += 4;
+        place += 4;
+        ahead -= 4;
       }
-      do {
-        place = links[place]!;
-        followed++;
-      } while (place >= 0 && (edges[place]! & CHAIN) !== byte);
-      if (place >= 0) {
-        flags = edges[++place]!;
-        if (flags & ROW) place = links[place]!;
-        if (flags & HIT) break;
+      while (at < to && ahead > 0 && labels[place] === bytes[at]) {
+        at++;
+        place++;
+        ahead--;
+      }
+      if (ahead > 0) {
+        if (at === to) break;
+        const byte = bytes[at]!;
+        do {
+          place = links[place]!;
+          followed++;
+        } while (place >= 0 && labels[place] !== byte);
         continue;
       }
-      tags = TAG_LOOK | TAG_SHALLOW;
+      const arrived = flags[place]!;
+      if (arrived & ROW) place = links[place]!;
+      hit = (arrived & HIT) !== 0;
     }
-    const next = rows[~place + classes[byte]!]!;
-    place = next >> TAG_BITS;
-    if (next & tags) break;
+    if (hit) {
+      hits[end] = at;
+      hits[end + 1] = place;
+      end += 2;
+      // Rest on the longest proper prefix: a finished leaf is none.
+      if (place >= 0 && flags[place]! & LEAF) place = links[place]!;
+      if (end > hitsLimit) break;
+    }
+    if (at >= lookFrom) break;
   }
   reached = place;
   linksFollowed = followed;
+  hitsEnd = end;
   return at;
 }

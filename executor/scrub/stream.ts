@@ -70,7 +70,7 @@ export function createStream(current: Current): ScrubStream {
       }
     }
 
-    while (!runs.empty && runs.start() < until) {
+    while (runs.count > 0 && runs.start() < until) {
       const start = Math.max(runs.start(), shown);
       const end = runs.end();
       if (end > start) {
@@ -92,7 +92,7 @@ export function createStream(current: Current): ScrubStream {
       reader.read(chunk);
       const settled = reader.position() - reader.held();
       let out: Uint8Array;
-      if (runs.empty && shown === before && settled >= before) {
+      if (runs.count === 0 && shown === before && settled >= before) {
         shown = settled;
         out = settled === reader.position() ? chunk : chunk.subarray(0, settled - before);
       } else {
@@ -113,7 +113,7 @@ export function createStream(current: Current): ScrubStream {
       const rest = shown < read ? render(nothing, read) : nothing;
       reader.tail.wipe();
       reader = createReader(current, listener);
-      while (!runs.empty) runs.shift();
+      while (runs.count > 0) runs.shift();
       shown = 0;
       hiddenTo = -1;
       return rest;
