@@ -1,46 +1,41 @@
-/** A set of positions as runs, in ascending order. Runs that touch are one. */
+/** A set of positions as runs `[starts[i], ends[i])` in ascending order. Runs that touch are one. */
 export interface Runs {
-  /** Adds `[start, end)`, which must not end before the last run begins. Amortized O(1). */
-  add(start: number, end: number): void;
-  /** Drops the runs that begin at `position` or later. */
-  dropFrom(position: number): void;
-  readonly count: number;
-  /** The first run. */
-  start(): number;
-  end(): number;
-  /** Forgets the first run. */
-  shift(): void;
+  readonly starts: number[];
+  readonly ends: number[];
+  /** The runs are those from here up to `limit`; the arrays never shrink, for growing them again would cost. */
+  first: number;
+  limit: number;
 }
 
-export function createRuns(): Runs {
-  // The runs are those from `first` up to `limit`. The arrays never shrink: to make them longer costs more.
-  const starts: number[] = [];
-  const ends: number[] = [];
-  let first = 0;
-  let limit = 0;
-  return {
-    get count() {
-      return limit - first;
-    },
-    add(start, end) {
-      let from = start;
-      let to = end;
-      while (limit > first && ends[limit - 1]! >= from) {
-        limit--;
-        if (starts[limit]! < from) from = starts[limit]!;
-        if (ends[limit]! > to) to = ends[limit]!;
-      }
-      if (limit === first) limit = first = 0;
-      starts[limit] = from;
-      ends[limit++] = to;
-    },
-    dropFrom(position) {
-      while (limit > first && starts[limit - 1]! >= position) limit--;
-    },
-    start: () => starts[first]!,
-    end: () => ends[first]!,
-    shift() {
-      first++;
-    },
-  };
+export function newRuns(): Runs {
+  return { starts: [], ends: [], first: 0, limit: 0 };
+}
+
+/** Adds `[start, end)`, which must not end before the last run begins. Amortized O(1). */
+export function addRun(runs: Runs, start: number, end: number): void {
+  const { starts, ends, first } = runs;
+  let { limit } = runs;
+  let from = start;
+  let to = end;
+  while (limit > first && ends[limit - 1]! >= from) {
+    limit--;
+    from = Math.min(from, starts[limit]!);
+    to = Math.max(to, ends[limit]!);
+  }
+  starts[limit] = from;
+  ends[limit] = to;
+  runs.limit = limit + 1;
+}
+
+/** Drops the runs that begin at `position` or later. */
+export function dropRuns(runs: Runs, position: number): void {
+  while (runs.limit > runs.first && runs.starts[runs.limit - 1]! >= position) runs.limit--;
+}
+
+/** Forgets the runs before `first`. */
+export function shiftRuns(runs: Runs, first: number): void {
+  runs.first = first;
+  if (first < runs.limit) return;
+  runs.first = 0;
+  runs.limit = 0;
 }

@@ -123,6 +123,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
     let known = count;
     let again = false;
     const reader = createReader(current, {
+      every: true,
       onHit(start, end, pattern) {
         const value = current.matcher.owners[pattern]!;
         if (!again || value >= known) hits.push({ start, end, value });

@@ -69,6 +69,7 @@ export function search(
   view: DataView | undefined,
   from: number,
   to: number,
+  every: boolean,
   onHit: OnHit,
 ): void {
   if (automaton.lengths.length === 0) {
@@ -101,10 +102,19 @@ export function search(
     }
     const entered = at;
     while (at < to) {
-      at = walk(automaton, place, bytes, view, at, to, entered + stay);
+      const quiet = stay > shortestStay && at - entered < stay;
+      at = walk(
+        automaton,
+        place,
+        bytes,
+        view,
+        at,
+        quiet ? Math.min(to, entered + stay) : to,
+        quiet ? forever : entered + shortestStay,
+      );
       place = reached;
       steps += linksFollowed;
-      if (hitsEnd > hitsLimit) report(automaton, base, onHit);
+      if (hitsEnd > hitsLimit) report(automaton, base, every, onHit);
       const depth = flagsOf(automaton, place) >> DEPTH_SHIFT;
       if (depth < SHALLOW && at - entered >= stay && at - depth + window <= to) {
         steps += at - entered;
@@ -118,7 +128,7 @@ export function search(
       break;
     }
   }
-  report(automaton, base, onHit);
+  report(automaton, base, every, onHit);
   cursor.place = place;
   cursor.position = base + to;
   cursor.stay = stay;
@@ -129,17 +139,30 @@ export function search(
  * Hits that walk() met and that were not reported yet: where each ends, and its place. Looking up what a hit is
  * means to wait for memory, and is faster for many at a time, for then it can wait for all of them at once.
  */
-const hits = new Int32Array(512);
+const hits = new Int32Array(2048);
 const hitsLimit = hits.length - 2;
 let hitsEnd = 0;
 
-function report(automaton: Automaton, base: number, onHit: OnHit): void {
-  const { lengths } = automaton;
-  for (let i = 0; i < hitsEnd; i += 2) {
-    const pattern = hitAt(automaton, hits[i + 1]!);
-    const end = base + hits[i]!;
-    onHit(end - lengths[pattern]!, end, pattern);
+function report(automaton: Automaton, base: number, every: boolean, onHit: OnHit): void {
+  const { outs, rows, width, lengths } = automaton;
+  const count = hitsEnd;
+  if (count === 0) return;
+  let pattern = hitAt(automaton, hits[1]!);
+  let runEnd = hits[0]!;
+  let runStart = runEnd - lengths[pattern]!;
+  for (let i = 2; i < count; i += 2) {
+    const place = hits[i + 1]!;
+    const next = outs[place >= 0 ? place : rows[~place + width + 1]!]!;
+    const end = hits[i]!;
+    const start = end - lengths[next]!;
+    if (start > runEnd || every) {
+      onHit(base + runStart, base + runEnd, pattern);
+      runStart = start;
+      pattern = next;
+    } else if (start < runStart) runStart = start;
+    runEnd = end;
   }
+  onHit(base + runStart, base + runEnd, pattern);
   hitsEnd = 0;
 }
 
@@ -162,18 +185,26 @@ function walk(
   lookFrom: number,
 ): number {
   const { flags, labels, labelWords, links, rows, classes } = automaton;
+  const tags = lookFrom === forever ? TAG_HIT : TAG_HIT | TAG_SHALLOW;
   const lastWord = view === undefined ? -1 : to - 4;
   let place = from;
   let at = start;
   let followed = 0;
   let end = hitsEnd;
   while (at < to) {
-    let hit = false;
     if (place < 0) {
-      const next = rows[~place + classes[bytes[at++]!]!]!;
-      place = next >> TAG_BITS;
-      if (next === (next & ~(TAG_HIT | TAG_SHALLOW))) continue;
-      hit = (next & TAG_HIT) !== 0;
+      let next: number;
+      do {
+        next = rows[~place + classes[bytes[at++]!]!]!;
+        place = next >> TAG_BITS;
+      } while ((next & tags) === 0 && place < 0 && at < to);
+      if (next & TAG_HIT) {
+        hits[end] = at;
+        hits[end + 1] = place;
+        end += 2;
+        if (place >= 0 && flags[place]! & LEAF) place = links[place]!;
+        if (end > hitsLimit) break;
+      } else if ((next & tags) !== 0 && at >= lookFrom) break;
     } else {
       let ahead = flags[place]! & AHEAD;
       while (ahead > 4 && at <= lastWord) {
@@ -204,17 +235,14 @@ function walk(
       }
       const arrived = flags[place]!;
       if (arrived & ROW) place = links[place]!;
-      hit = (arrived & HIT) !== 0;
+      if (arrived & HIT) {
+        hits[end] = at;
+        hits[end + 1] = place;
+        end += 2;
+        if (arrived & LEAF) place = links[place]!;
+        if (end > hitsLimit) break;
+      }
     }
-    if (hit) {
-      hits[end] = at;
-      hits[end + 1] = place;
-      end += 2;
-      // Rest on the longest proper prefix: a finished leaf is none.
-      if (place >= 0 && flags[place]! & LEAF) place = links[place]!;
-      if (end > hitsLimit) break;
-    }
-    if (at >= lookFrom) break;
   }
   reached = place;
   linksFollowed = followed;
