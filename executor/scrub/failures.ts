@@ -18,6 +18,11 @@ import {
 
 /** Rows of so few entries are better than chains for any node: with few letters, no branch can be predicted. */
 const narrow = 8;
+/**
+ * A failure that leads at least this deep is worth a row. To less deep nodes many lead by chance, and all their rows
+ * would fill the caches.
+ */
+const deepFall = 8;
 /** How much the rows of nodes that do not branch may take, in 4-byte entries. */
 const spareEntries = 1 << 18;
 
@@ -108,7 +113,7 @@ export function linkFailures({ flags, labels, links, outs, classes, width, branc
     const child = { byte: labels[node]!, node: node + 1 };
     if (isLeaf(node)) links[node] = link;
     else if (
-      (linked >> DEPTH_SHIFT >= SHALLOW || stride <= narrow) &&
+      (linked >> DEPTH_SHIFT >= deepFall || stride <= narrow) &&
       rowsEnd + (branchesLeft + 1) * stride <= rowsLimit
     ) {
       flags[node] = flags[node]! | ROW;
