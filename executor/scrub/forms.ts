@@ -10,11 +10,11 @@
 // Base64 wrapped at 64 or 76 columns has no patterns of its own: wrap.ts makes the search see through the
 // line breaks, wherever they fall inside the value.
 
-import { base64, base64url } from "./base64.ts";
 import { jsonSpellings } from "./json.ts";
 import { lineBreaks, singleLines } from "./lines.ts";
 import { percentSpellings } from "./percent.ts";
-import { hexDigits, put, range, respell, spelling } from "./respell.ts";
+import { put, range, respell, spelling } from "./respell.ts";
+import { base64, base64url, hex } from "./rfc4648.ts";
 
 /** One way to spell a value. */
 export interface Form {
@@ -33,9 +33,6 @@ export const shortestDerived = 8;
 
 /** Longest value that is searched with escapes, in bytes. */
 export const longestEscaped = 64 << 10;
-
-const lowerHex = spelling(range(0, 255, (byte) => hexDigits(byte, 2)));
-const upperHex = lowerHex.map((digits) => digits?.toUpperCase());
 
 const octal = (byte: number) => `\\${byte.toString(8).padStart(3, "0")}`;
 const ansiC = [
@@ -112,7 +109,7 @@ export const forms: readonly Form[] = [
     name: "hex",
     source: "RFC 4648 section 8, both cases",
     anySize: true,
-    spell: (value) => [lowerHex, upperHex].map((table) => respell(value, table)),
+    spell: hex,
   },
   {
     name: "percent-encoding",

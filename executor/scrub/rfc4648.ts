@@ -1,4 +1,6 @@
-// Base64 (RFC 4648 sections 4 and 5) of a value wherever it stands in a longer text.
+// Base64 (RFC 4648 sections 4 and 5) of a value wherever it stands in a longer text, and hex (section 8).
+
+import { hexDigits, range, respell, spelling } from "./respell.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const pad = 0x3d;
@@ -48,4 +50,11 @@ export function base64url(value: Uint8Array): Uint8Array[] {
     for (const unused of [whole, tail, padded]) unused.fill(0);
     return [];
   });
+}
+
+const lowerHex = spelling(range(0, 255, (byte) => hexDigits(byte, 2)));
+const upperHex = lowerHex.map((digits) => digits?.toUpperCase());
+
+export function hex(value: Uint8Array): Uint8Array[] {
+  return [lowerHex, upperHex].map((table) => respell(value, table));
 }
