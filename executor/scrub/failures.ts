@@ -2,7 +2,7 @@
 // pattern. Links hold that for nodes without a row, rows hold it for each class of bytes.
 //
 // A text that keeps failing from one deep node to the next would follow a link at every byte. Nodes from which
-// that can happen get a row too, as long as there is room: few sets of values have any.
+// that can happen get a row too, as long as there is room.
 
 import {
   type Automaton,

@@ -20,7 +20,7 @@
 //                  ahead     steps down the chain to the next node with a hit or a row, or 255 if they are more
 //   links[node]    place to look at next if the label does not match, or of the node's own row
 //   rows[~place…]  [ next place for class 0, 1, … width-1 ][ flags ][ node ]
-//                  next places are tagged in their lowest bits: hit; shallow
+//                  next places are tagged in their lowest bits: hit; shallow (SHALLOW)
 //
 // A link is the failure link, less those nodes that would fail on the same label, and less leaves. So a search
 // never rests on a leaf, and the depth of the place where it rests is the length of the longest suffix of what

@@ -1,10 +1,13 @@
 // The search: which patterns end where, byte by byte, whatever the chunks.
 //
 // Two gears. In the first, a filter moves a window over the text. When the window may hold the start of a
-// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back when it has
-// fallen to a depth below 3 and has read more bytes than the square of that depth: what it gives up, `depth`
-// bytes that the filter will see again, is then small against what was read, so the work stays linear in the
-// text. And it is shorter than any pattern that a filter looks for, so no hit is found twice.
+// pattern, the automaton takes over at the window's start and reads byte by byte. It gives back when it has read
+// 6 bytes or more and has fallen to a depth below 3: what it gives up, `depth` bytes that the filter will see
+// again, is then less than half of what was read, so the work stays linear in the text. And it is shorter than any
+// pattern that a filter looks for, so no hit is found twice.
+//
+// Where parts of secrets follow one another, a filter lets hardly a byte pass, and asking it costs more than it
+// gains. So each time it does not pay, the automaton stays twice as long before it gives back.
 //
 // At the end of a chunk the automaton has read all of it, so that `place` alone says what came before.
 
@@ -43,14 +46,12 @@ export interface Cursor {
 /** Called for each hit: the longest pattern that ends at `end`, positions counted from the stream's start. */
 export type OnHit = (start: number, end: number, pattern: number) => void;
 
-/** A filter that let less than this pass has not paid for being asked. */
+/** A filter that let fewer bytes than this pass has not paid. */
 const worthAsking = 32;
-/** The automaton reads this much at least, so that what it gives back is less than half of it. */
+/** How long the automaton stays if the filter paid; twice what it may give back. */
 const shortestStay = 2 * SHALLOW;
-/** The automaton reads this much at most before a filter is asked again. */
 const longestStay = 1024;
-
-/** Without a filter. */
+/** Longer than any chunk. */
 const forever = 0x3fffffff;
 
 export function newCursor(position = 0): Cursor {
@@ -59,7 +60,7 @@ export function newCursor(position = 0): Cursor {
 
 /**
  * Reads `bytes[from, to)` and leaves the cursor at its end; `view` is viewOf(bytes). Hits come in ascending order of
- * their ends.
+ * their ends. Unless `every` hit is asked for, those that overlap or touch may come as one.
  */
 export function search(
   automaton: Automaton,
@@ -103,15 +104,8 @@ export function search(
     const entered = at;
     while (at < to) {
       const quiet = stay > shortestStay && at - entered < stay;
-      at = walk(
-        automaton,
-        place,
-        bytes,
-        view,
-        at,
-        quiet ? Math.min(to, entered + stay) : to,
-        quiet ? forever : entered + shortestStay,
-      );
+      const lookFrom = quiet ? forever : entered + shortestStay;
+      at = walk(automaton, place, bytes, view, at, quiet ? Math.min(to, entered + stay) : to, lookFrom);
       place = reached;
       steps += linksFollowed;
       if (hitsEnd > hitsLimit) report(automaton, base, every, onHit);
@@ -136,8 +130,8 @@ export function search(
 }
 
 /**
- * Hits that walk() met and that were not reported yet: where each ends, and its place. Looking up what a hit is
- * means to wait for memory, and is faster for many at a time, for then it can wait for all of them at once.
+ * Hits that walk() met and that were not reported yet: where each ends, and its place. To look up what a hit is
+ * means to wait for memory; for many at a time, the processor waits for all of them at once.
  */
 const hits = new Int32Array(2048);
 const hitsLimit = hits.length - 2;
@@ -171,8 +165,8 @@ let reached = ROOT;
 let linksFollowed = 0;
 
 /**
- * Reads `bytes[start, to)` from a place on, until there is no room for more hits or, from `lookFrom` on, until it is
- * shallow, and returns where it stopped. Nothing is called in this loop, so that the engine can keep the tables in
+ * Reads `bytes[start, to)` from a place on, until there is no room for more hits or, from `lookFrom` on, a row has led
+ * to where it is shallow, and returns where it stopped. Nothing is called in this loop, so that the engine can keep the tables in
  * registers.
  */
 function walk(
@@ -202,10 +196,12 @@ function walk(
         hits[end] = at;
         hits[end + 1] = place;
         end += 2;
+        // Rest on the longest proper prefix: a finished leaf is none.
         if (place >= 0 && flags[place]! & LEAF) place = links[place]!;
         if (end > hitsLimit) break;
       } else if ((next & tags) !== 0 && at >= lookFrom) break;
     } else {
+      // Down the chain, four bytes at a time as far as possible, then along the links.
       let ahead = flags[place]! & AHEAD;
       while (ahead > 4 && at <= lastWord) {
         const difference = view!.getInt32(at, true) ^ labelWords.getInt32(place, true);
