@@ -109,5 +109,6 @@ function classify(patterns: readonly Uint8Array[]) {
   const classes = new Uint8Array(256);
   let width = used.includes(0) ? 1 : 0;
   for (let byte = 0; byte < 256; byte++) if (used[byte]) classes[byte] = width++;
+  used.fill(0);
   return { classes, width };
 }

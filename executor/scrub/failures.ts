@@ -135,5 +135,7 @@ export function linkFailures({ flags, labels, links, outs, classes, width, branc
         (flags[node]! >> DEPTH_SHIFT < SHALLOW ? TAG_SHALLOW : 0);
     }
   }
-  return rows.slice(0, rowsEnd);
+  const used = rows.slice(0, rowsEnd);
+  rows.fill(0);
+  return used;
 }

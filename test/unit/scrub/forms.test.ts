@@ -104,6 +104,16 @@ test("a spelling that is dropped, and so wiped, does not come back as zeros", ()
   );
 });
 
+test.each([
+  ["a character in more bytes than it needs", [0xc1, 0x81]],
+  ["a surrogate", [0xed, 0xa0, 0x80]],
+  ["a character that is cut off", [0xe2, 0x80]],
+  ["beyond U+10FFFF", [0xf4, 0x90, 0x80, 0x80]],
+])("%s is not UTF-8, so no JSON in ASCII is made of it", (_, odd) => {
+  const value = Buffer.from([...odd, ...Buffer.from("value-1")]);
+  expect(spellings(value).filter((spelled) => Buffer.from(spelled).includes("\\u"))).toEqual([]);
+});
+
 test("a value of 4 bytes is searched, its spellings of 8 bytes are, one of 7 is not", () => {
   expect(scrub("abcd", "abcd 61626364 YWJjZA==")).toBe("*** *** ***");
   expect(scrub('a"b"c', 'a"b"c a\\"b\\"c')).toBe('*** a\\"b\\"c');
