@@ -115,10 +115,10 @@ function characterAt(bytes: Uint8Array, at: number): { code: number; size: numbe
   const lead = bytes[at]!;
   if (lead < 0x80) return { code: lead, size: 1 };
   const size = lead < 0xc0 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf8 ? 4 : 0;
-  if (size === 0 || at + size > bytes.length) return { code: 0, size: 0 };
+  if (size === 0) return { code: 0, size: 0 };
   let code = lead & (0x7f >> size);
   for (let i = 1; i < size; i++) {
-    const next = bytes[at + i]!;
+    const next = bytes[at + i] ?? 0;
     if ((next & 0xc0) !== 0x80) return { code: 0, size: 0 };
     code = (code << 6) | (next & 0x3f);
   }
