@@ -144,6 +144,14 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
       );
     },
 
+    /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
+    async accept(handle: string): Promise<IssuedHandle> {
+      const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
+        throw new Failure("invalid_handle", { detail: "it has expired, or is not this broker's", cause });
+      });
+      return { handle, claims };
+    },
+
     /**
      * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
      *
