@@ -11,6 +11,7 @@
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
+import { matches } from "../access/glob.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
@@ -180,6 +181,7 @@ const pinned = /^op:\/\/(?:(?:[a-z2-7]{26}|\*)\/){0,2}\*\*$/;
  */
 export const onePasswordPatterns: PatternDemands = {
   scheme: "op",
+  aliased: true,
 
   faultOf({ pattern }, effect) {
     const text = typeof pattern === "string" ? pattern : pattern.exact;
@@ -188,7 +190,8 @@ export const onePasswordPatterns: PatternDemands = {
   },
 
   denial(pattern) {
-    const places = placesOf(pattern);
+    if (!pattern.prefix.startsWith(prefix)) return (uri) => matches(pattern, uri);
+    const places = placesOf(typeof pattern.pattern === "string" ? pattern.pattern : pattern.pattern.exact);
     return (uri) => {
       const segments = placesOf(uri);
       return places.every((place, index) => {

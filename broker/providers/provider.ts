@@ -63,11 +63,14 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
 export interface PatternDemands {
   readonly scheme: string;
 
-  /** What is wrong with a pattern that matches some of its URIs, in a rule of this effect. */
-  faultOf(pattern: Glob, effect: "allow" | "deny"): string | undefined;
+  /** Whether URIs that differ from their first segment on can be the same secret. */
+  readonly aliased?: boolean;
 
-  /** How a rule that denies matches, where its pattern begins with the scheme; as text where it is missing. */
-  denial?(pattern: string): (uri: string) => boolean;
+  /** What is wrong with a pattern that matches some of its URIs, in a rule of this effect. */
+  faultOf?(pattern: Glob, effect: "allow" | "deny"): string | undefined;
+
+  /** Which of its URIs a rule that denies is about, where that is more than the text of the pattern says. */
+  denial?(pattern: Glob): (uri: string) => boolean;
 }
 
 export type ReadResult = Secret | ClaimcheckError;
