@@ -44,9 +44,9 @@ export async function createCentralBroker(
     throw new Failure("state_unusable", { detail: `the audit log ${config.audit} cannot be opened`, cause });
   });
   const store = await createStore(config);
-  const { env: variables, files: roots, commands, signInOrigins, totpSeeds, cacheTtl } = config;
+  const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
   const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, commands, signInOrigins, totpSeeds }),
+    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
     { cacheTtl },
   );
   const audit = createAuditLog([sink], secretNames(resolver, keys));
