@@ -10,6 +10,7 @@ import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
+import { readCertificate } from "./certificate.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
 
 const file = z.string().check(z.minLength(1));
@@ -27,6 +28,8 @@ const BrokerConfig = z.strictObject({
   url: z.url(),
   /** HOST:PORT to listen on. */
   listen: z._default(z.string(), "127.0.0.1:7878"),
+  /** What to serve HTTPS with, in PEM, the chain in one file; read again on SIGHUP and when they change. */
+  tls: z.optional(z.strictObject({ certificate: file, key: file })),
   /** 32 bytes, raw or as base64, from which all keys are derived; every replica has the same. */
   rootKey: Source,
   /** The one before it, during a rotation: what it signed and sealed is still accepted. */
@@ -48,8 +51,6 @@ const BrokerConfig = z.strictObject({
   commands: z._default(z.array(z.string().check(z.minLength(1))), []),
   /** Origins besides 1Password's own that a service account's token may lead to. */
   signInOrigins: z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
-  /** Whether `op://` may read the seed of a one-time password, and not only `?attribute=otp`. */
-  totpSeeds: z._default(z.boolean(), false),
   /** For how long a value that was read is given again, in seconds; a URI's `?ttl=` shortens it. 0 reads each time. */
   cacheTtl: z._default(z.int().check(z.nonnegative()), 0),
   /** What a client can hold of this process; see broker/server.ts. */
@@ -100,6 +101,11 @@ export async function readBrokerConfig(
   }
   const address = splitAddress(value.listen);
   if (!address) report("listen", "HOST:PORT");
+  const tls = value.tls && { certificate: beside(value.tls.certificate), key: beside(value.tls.key) };
+  if (tls && !value.url.startsWith("https:")) report("url", "https, because of tls");
+  await (tls && readCertificate(tls))?.catch((error: NodeJS.ErrnoException) =>
+    report("tls", `the certificate or its key cannot be used (${error.code ?? "unknown"})`),
+  );
   const read = async <T>(
     field: "rootKey" | "previousRootKey" | "redis",
     from: (source: Source) => Promise<T>,
@@ -130,7 +136,7 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  return { ...value, address, rootKey, previousRootKey, redis, audit, policy };
+  return { ...value, address, tls, rootKey, previousRootKey, redis, audit, policy };
 }
 
 /** The faults of a policy file, none for a good one. */

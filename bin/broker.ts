@@ -1,5 +1,6 @@
 /** claimcheck broker: serves the broker over HTTP. */
 import { randomBytes } from "node:crypto";
+import type { Server } from "node:https";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import type { PolicyEvent } from "../broker/access/live-policy.ts";
@@ -7,8 +8,10 @@ import type { BrokerApp } from "../broker/app.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import type { ServerLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
+import { isTrustworthy } from "../shared/origin.ts";
 import { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
+import type { CertificateEvent, LiveCertificate } from "./certificate.ts";
 
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
@@ -16,6 +19,7 @@ const defaultListen = "127.0.0.1:7878";
 interface Options {
   config?: string;
   checkConfig?: boolean;
+  insecureHttp?: boolean;
   dev?: boolean;
   listen?: string;
   env?: string[];
@@ -29,6 +33,10 @@ export function brokerCommand(): Command {
     .description("Serve a broker.")
     .option("--config <FILE>", "serve as this file says (YAML)")
     .option("--check-config", "say what is wrong with --config and its policy, and end")
+    .option(
+      "--insecure-http",
+      "serve without TLS where others can reach it: they can read every token on the way",
+    )
     .option("--dev", "for trying out: memory store, throw-away keys and issuer; prints a token")
     .option("--listen <HOST:PORT>", `with --dev: where to listen (default: ${defaultListen})`)
     .option("--env <NAME>", "with --dev: let env:// read this variable (repeatable)", collect)
@@ -49,10 +57,10 @@ async function serve(options: Options): Promise<void> {
   if ([listen, env, fileRoot, command, audit].some((option) => option !== undefined)) {
     throw new Failure("usage", { detail: "what goes with --dev stands in the file of --config" });
   }
-  return serveConfigured(config, checkConfig ?? false);
+  return serveConfigured(config, checkConfig ?? false, options.insecureHttp ?? false);
 }
 
-async function serveConfigured(path: string, checkOnly: boolean): Promise<void> {
+async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
   const [{ readBrokerConfig, printFaults }, { createCentralBroker }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
@@ -62,6 +70,7 @@ async function serveConfigured(path: string, checkOnly: boolean): Promise<void> 
     process.stderr.write(printFaults(config.faults));
     throw new Failure("usage", { detail: `${path} cannot be used` });
   }
+  if (!config.tls && !insecureHttp) requireLoopback(config.address);
   if (checkOnly) {
     process.stdout.write(`${path} and its policy are in order\n`);
     return;
@@ -80,6 +89,7 @@ async function serveDev(options: Options): Promise<void> {
   const { listen: where = defaultListen, env = [], fileRoot = [], command = [], audit } = options;
   const address = splitAddress(where);
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
+  if (!options.insecureHttp) requireLoopback(address);
   const url = `http://${where}`;
   const [{ createLocalBroker }, { allowedProviders }] = await Promise.all([
     import("./local-broker.ts"),
@@ -110,14 +120,28 @@ async function serveDev(options: Options): Promise<void> {
   });
 }
 
+/** Tokens and handles are in what is sent. */
+function requireLoopback({ host, port }: Address): void {
+  if (isTrustworthy(`http://${host.includes(":") ? `[${host}]` : host}:${port}`)) return;
+  throw new Failure("usage", {
+    detail: `${host} is not this host alone: set tls, or say --insecure-http behind a proxy that ends TLS`,
+  });
+}
+
 async function listen(
-  broker: { readonly app: BrokerApp; close(): Promise<void> },
+  broker: {
+    readonly app: BrokerApp;
+    readonly certificate?: LiveCertificate | undefined;
+    close(): Promise<void>;
+  },
   { host, port }: Address,
   limits: ServerLimits | undefined,
   onListening: () => void,
 ): Promise<void> {
   const { createServer } = await import("../broker/server.ts");
-  const server = createServer(broker.app, limits);
+  const { certificate } = broker;
+  const server = createServer(broker.app, limits, certificate?.current());
+  certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));
   server.on("error", (error: NodeJS.ErrnoException) => {
     const failure = new Failure("state_unusable", { detail: `${host}:${port}: ${error.code}` });
     process.stderr.write(`claimcheck: ${failure}\n`);
@@ -130,7 +154,7 @@ async function listen(
 }
 
 /** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */
-function log(entry: RequestEntry | PolicyEvent): void {
+function log(entry: RequestEntry | PolicyEvent | CertificateEvent): void {
   const { cause, ...rest } = { cause: undefined, ...entry };
   const named = cause as { code?: unknown; name?: unknown } | undefined;
   const line = { time: new Date().toISOString(), ...rest, ...(named && { cause: named.code ?? named.name }) };

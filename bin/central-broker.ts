@@ -1,8 +1,6 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
-import { watch } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { basename, dirname } from "node:path";
-import { type LivePolicy, openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
+import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { fileSink } from "../broker/audit/file.ts";
 import { createAuditLog, secretNames } from "../broker/audit/log.ts";
@@ -13,7 +11,9 @@ import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../executor/failure.ts";
 import type { BrokerConfig } from "./broker-config.ts";
+import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
 import { allowedProviders } from "./providers.ts";
+import { watchFile } from "./watch-file.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
 async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
@@ -25,7 +25,9 @@ async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
 export interface CentralBroker {
   readonly app: BrokerApp;
   readonly keyThumbprints: readonly string[];
-  /** Reads the policy file again. */
+  /** For HTTPS, if the configuration has one. */
+  readonly certificate: LiveCertificate | undefined;
+  /** Reads the policy and the certificate again. */
   reload(): Promise<void>;
   close(): Promise<void>;
 }
@@ -33,20 +35,21 @@ export interface CentralBroker {
 export async function createCentralBroker(
   config: BrokerConfig,
   environment: NodeJS.ProcessEnv,
-  log: (entry: RequestEntry | PolicyEvent) => void,
+  log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
 ): Promise<CentralBroker> {
   const live = await openPolicy(() => readFile(config.policy, "utf8"), config.url, log);
   // It was in order a moment ago, when the configuration was read.
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
   const { previousRootKey: previous } = config;
+  const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
   const sink = await fileSink(config.audit).catch((cause) => {
     throw new Failure("state_unusable", { detail: `the audit log ${config.audit} cannot be opened`, cause });
   });
   const store = await createStore(config);
-  const { env: variables, files: roots, commands, signInOrigins, totpSeeds, cacheTtl } = config;
+  const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
   const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, commands, signInOrigins, totpSeeds }),
+    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
     { cacheTtl },
   );
   const audit = createAuditLog([sink], secretNames(resolver, keys));
@@ -58,31 +61,24 @@ export async function createCentralBroker(
     keys,
     store,
     audit,
-    complaints: () => [...audit.complaints(), ...live.complaints()],
+    complaints: () => [...audit.complaints(), ...live.complaints(), ...(certificate?.complaints() ?? [])],
     log,
   });
-  const stopWatching = watchPolicy(config.policy, live);
+  const watched: [path: string, reload: () => Promise<void>][] = [[config.policy, live.reload]];
+  if (config.tls && certificate) {
+    watched.push([config.tls.certificate, certificate.reload], [config.tls.key, certificate.reload]);
+  }
+  const watching = watched.map(([path, reload]) => watchFile(path, () => void reload()));
   return {
     app,
     keyThumbprints: keys.jwks.keys.map(({ kid }) => kid),
-    reload: live.reload,
+    certificate,
+    async reload() {
+      await Promise.all([live.reload(), certificate?.reload()]);
+    },
     async close() {
-      stopWatching();
+      for (const stop of watching) stop();
       await Promise.all([audit.close(), store.close(), resolver.close()]);
     },
   };
-}
-
-/**
- * Watches the folder, because editors put a new file in the place of the old one, and Kubernetes a new link named
- * `..data` beside it.
- */
-function watchPolicy(path: string, live: LivePolicy): () => void {
-  const names = [basename(path), "..data"];
-  const watcher = watch(dirname(path), { persistent: false }, (_, name) => {
-    if (name === null || names.includes(name)) void live.reload();
-  });
-  // Without it there is still SIGHUP.
-  watcher.on("error", () => watcher.close());
-  return () => watcher.close();
 }

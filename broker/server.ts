@@ -1,5 +1,6 @@
 /** The app on a socket, with limits on what a client can make this process hold: time, headers, connections. */
-import type { Server } from "node:http";
+import { createServer as createPlainServer, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
@@ -27,11 +28,21 @@ const codes: Record<string, ErrorCode> = {
   HPE_HEADER_OVERFLOW: "headers_too_large",
 };
 
-/** Not listening yet. */
-export function createServer(app: BrokerApp, limits: ServerLimits = defaultLimits): Server {
+/**
+ * Not listening yet.
+ *
+ * @param tls certificate and key in PEM; plaintext HTTP without them.
+ */
+export function createServer(
+  app: BrokerApp,
+  limits: ServerLimits = defaultLimits,
+  tls?: { readonly cert: Buffer; readonly key: Buffer },
+): Server {
   const server = createAdaptorServer({
     fetch: app.fetch,
+    createServer: tls ? createTlsServer : createPlainServer,
     serverOptions: {
+      ...(tls && { ...tls, minVersion: "TLSv1.2", handshakeTimeout: limits.headersTimeout * 1000 }),
       headersTimeout: limits.headersTimeout * 1000,
       requestTimeout: limits.requestTimeout * 1000,
       connectionsCheckingInterval: 500,

@@ -2,16 +2,12 @@
  * A proxy that ends TLS, as companies have them: it holds a certificate for the broker's name that the client
  * trusts, reads everything, and may change it both ways.
  */
-import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, request } from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
 import type { Fetch } from "../executor/broker-client.ts";
+import { makeCertificate } from "./certificate.ts";
 
 export interface Message {
   readonly method: string;
@@ -84,20 +80,4 @@ export async function startTlsProxy(url: string, toBroker: Fetch) {
       meddling = how;
     },
   };
-}
-
-async function makeCertificate(name: string): Promise<{ key: Buffer; cert: Buffer }> {
-  const folder = await mkdtemp(join(tmpdir(), "claimcheck-tls-"));
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const subject = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name}`];
-  const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"];
-  try {
-    await promisify(execFile)("openssl", ["req", ...kind, ...subject, "-keyout", key, "-out", cert]);
-    return { key: await readFile(key), cert: await readFile(cert) };
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw missing ? new Error("openssl is missing: install Debian's openssl", { cause }) : cause;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
