@@ -72,7 +72,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     "unshare",
     [...namespaces, "--", "perl", script, runtime, runs, id, image],
     {
-      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
+      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
       // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
       detached: true,

@@ -31,7 +31,7 @@
 # What a container prints goes into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it
 # orders the run. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
 # that is a socket, and reads of them are slow. The input's has no name: whoever opened /dev/stdin after its end would
-# wait for another writer.)
+# wait for another writer.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :flock :mode);
@@ -53,6 +53,12 @@ $^F = 2;    # 3 and 4 are for us alone
 open(my $orders,  '<&=', 3) or die "descriptor 3: $!\n";
 open(my $answers, '>&=', 4) or die "descriptor 4: $!\n";
 open(my $reasons, '>&', 2) or die "descriptor 2: $!\n";
+
+# As large as Linux lets everybody have it: fewer turns between who writes and who reads. Node.js cannot ask for it.
+sub enlarge { fcntl $_[0], F_SETPIPE_SZ, 1048576 }
+
+enlarge(\*STDOUT);
+open(STDOUT, '>&', $reasons) or die "descriptor 1: $!\n";
 umask 077;
 
 # A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
@@ -227,13 +233,13 @@ sub open_input {
     answer('input', fileno $input_end);
 }
 
-# The writing end of a pipe, as large as Linux lets everybody have it: fewer turns between the container and us.
+# The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
     # Fails when nobody reads: then the executor is gone.
     sysopen(my $pipe, "$dir/$name", O_WRONLY | O_NONBLOCK) or finish();
     fcntl $pipe, F_SETFL, O_WRONLY;
-    fcntl $pipe, F_SETPIPE_SZ, 1048576;
+    enlarge($pipe);
     return $pipe;
 }
 

@@ -89,14 +89,16 @@ test("of two variables with one name the last one counts, and one can be taken a
     [
       "-e",
       "A=plain",
+      "-e",
+      "GONE=for good",
       "--secret-env",
       "A=env://API_TOKEN",
       "--secret-env",
       "B=env://NOT_THERE",
       "-e",
       "B=plain",
-    ].concat(["--env-file", file, "--unsetenv", "HOME", "-e", "NOT_THERE"]),
-    'echo "$A $B $C $API_TOKEN ${HOME-unset} ${NOT_THERE-unset}"',
+    ].concat(["--env-file", file, "--unsetenv", "GONE", "-e", "NOT_THERE"]),
+    'echo "$A $B $C $API_TOKEN ${GONE-unset} ${NOT_THERE-unset}"',
   );
   expect(stdout).toBe("*** plain from file *** unset unset\n");
 });
