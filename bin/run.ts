@@ -1,9 +1,10 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import type { Step } from "../executor/plan.ts";
+import { type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -16,6 +17,7 @@ const state = "/var/lib/claimcheck";
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
 interface Options {
+  plan?: string;
   broker?: string;
   tokenFile?: string;
   audit?: string;
@@ -29,10 +31,11 @@ export function runCommand(): Command {
   const toStep = addStepFlags(command, process.env);
   return command
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
-    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]")
-    .argument("<image>", "as podman and docker name images; pulled when it is not there")
+    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
+    .argument("[image]", "as podman and docker name images; pulled when it is not there")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
+    .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
@@ -43,9 +46,32 @@ export function runCommand(): Command {
     .addOption(shortSecretsOption())
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
-    .action((image: string, args: string[], options: Options & Parameters<typeof toStep>[1]) =>
-      run(image, toStep(args[0] === "--" ? args.slice(1) : args, options), options),
+    .action(
+      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
+        await run(await whatToRun(image, step, options.plan), options);
+      },
     );
+}
+
+/** A step on the command line, or the steps of a file. */
+async function whatToRun(
+  image: string | undefined,
+  step: Step,
+  plan: string | undefined,
+): Promise<Pick<Plan, "image" | "steps">> {
+  if (plan === undefined) {
+    if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
+    return { image, steps: [step] };
+  }
+  if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
+    throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
+  }
+  const { readPlanFile } = await import("./plan-file.ts");
+  const read = await readPlanFile(plan);
+  if (!("faults" in read)) return read;
+  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
+  throw new Failure("usage", { detail: `${plan} cannot be used` });
 }
 
 const help = `
@@ -56,7 +82,7 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(image: string, step: Step, options: Options): Promise<void> {
+async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
@@ -65,7 +91,7 @@ async function run(image: string, step: Step, options: Options): Promise<void> {
   const started = startRun(
     {
       image,
-      steps: [step],
+      steps,
       masked,
       shortSecrets: options.shortSecrets,
     },

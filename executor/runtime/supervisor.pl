@@ -194,7 +194,7 @@ sub prepare {
 sub enter {
     my ($top, $path) = @_;
     chdir $top or return;
-    for my $name (split '/', $path) {
+    for my $name (grep { length } split '/', $path) {
         sysopen(my $folder, $name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
         chdir $folder or return;
     }
