@@ -13,6 +13,8 @@ export interface OpenHandle {
   readonly uses: number;
   /** Seconds since 1970. */
   readonly expires: number;
+  /** The broker's, over all of this but `sealed`: a store can lose a handle, but not change one or make one up. */
+  readonly mac: string;
 }
 
 /** What is known of an open handle besides its value. */
