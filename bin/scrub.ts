@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { buildScrubber, forward, type ShortSecrets } from "../executor/output.ts";
+import { streamSource } from "../executor/source.ts";
 import { Secret } from "../shared/secret.ts";
 import { type BrokerOptions, connect } from "./broker-connection.ts";
 
@@ -46,7 +47,7 @@ async function scrub(options: Options): Promise<void> {
   const secrets = [...(await Promise.all(files)), ...(await redeem(uris, options))];
   const scrubber = buildScrubber(secrets, [], options.shortSecrets);
   for (const { value } of secrets) value.wipe();
-  await forward(process.stdin, scrubber.stream(), process.stdout);
+  await forward(streamSource(process.stdin), scrubber.stream(), process.stdout);
   scrubber.wipe();
 }
 
