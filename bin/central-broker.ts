@@ -58,7 +58,7 @@ export async function createCentralBroker(
     keys,
     store,
     audit,
-    complaints: () => [...audit.complaints(), ...live.complaints()],
+    complaints: () => [...audit.complaints(), ...store.complaints(), ...live.complaints()],
     log,
   });
   const stopWatching = watchPolicy(config.policy, live);

@@ -23,7 +23,7 @@ interface Settings {
 }
 
 export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
-  const { run, close } = connect(url, timeLimit);
+  const { run, trouble, close } = connect(url, timeLimit);
 
   // The braces make the tenant the part that Redis Cluster places keys by; encoded, or "}" would end it early.
   const key = (tenant: string, ...names: string[]) =>
@@ -106,6 +106,11 @@ export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
       return (
         (await run(scripts.rememberProof, [`claimcheck:proof:${jti}`], [randomUUID(), String(expires)])) === 1
       );
+    },
+
+    complaints() {
+      const message = trouble();
+      return message === undefined ? [] : [{ part: "store", message, serving: false }];
     },
 
     async close() {

@@ -1,3 +1,5 @@
+import type { Complaint } from "../broker.ts";
+
 /** A handle while it is open. */
 export interface OpenHandle {
   readonly tenant: string;
@@ -91,6 +93,9 @@ export interface HandleStore {
    * @returns false when it was there already.
    */
   rememberProof(jti: string, expires: number): Promise<boolean>;
+
+  /** Why operations fail at this time, for /readyz. */
+  complaints(): readonly Complaint[];
 
   close(): Promise<void>;
 }
