@@ -69,6 +69,11 @@ export function createApp(broker: Broker): BrokerApp {
     });
   });
 
+  app.use("/v1/*", async (c, next) => {
+    c.header("cache-control", "no-store");
+    await next();
+  });
+
   app.post("/v1/handles", limited, authenticated, async (c) =>
     c.json(await issue(broker, c.get("caller"), parse(await c.req.text(), IssueRequest), c.get("request"))),
   );

@@ -166,7 +166,7 @@ export async function startBroker(seams: Seams = {}) {
     keys,
     store,
     audit: auditLog,
-    complaints: auditLog.complaints,
+    complaints: () => [...auditLog.complaints(), ...store.complaints()],
     log: (entry) => log.push(entry),
   });
 

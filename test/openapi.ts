@@ -14,6 +14,7 @@ export interface Content {
 }
 
 export interface Answer {
+  readonly headers?: Readonly<Record<string, unknown>>;
   readonly content: Readonly<Record<string, Content>>;
 }
 
