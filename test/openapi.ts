@@ -24,6 +24,8 @@ export interface Operation {
 }
 
 interface Contract {
+  /** What no operation answers, by status. */
+  readonly "x-unrouted": Readonly<Record<string, Answer>>;
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: {
     readonly schemas: Readonly<Record<string, Json>>;
@@ -61,10 +63,19 @@ export const operations = new Map(
   Object.entries(contract.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(
       ([method, operation]) =>
-        [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`, operation] as const,
+        [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`, withAnswers(operation)] as const,
     ),
   ),
 );
+
+/** An operation whose shared answers stand where they are referred to; schemas and examples keep their names. */
+function withAnswers(operation: Operation): Operation {
+  const responses = Object.entries(operation.responses).map(([status, answer]) => [
+    status,
+    "$ref" in answer ? find(String(answer.$ref)) : answer,
+  ]);
+  return { ...operation, responses: Object.fromEntries(responses) };
+}
 
 /** The operation that answers a request, if any does. */
 export function operationFor(method: string, path: string): Operation | undefined {

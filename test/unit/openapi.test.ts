@@ -41,7 +41,7 @@ const bodies: [where: string, Answer][] = [
       answer,
     ]),
   ]),
-  ...Object.entries(contract.components.responses),
+  ...Object.entries(contract["x-unrouted"]),
 ];
 
 afterEach(() => {
