@@ -97,3 +97,18 @@ export function examplesOf(answer: Answer): Record<string, Json> {
     ]),
   );
 }
+
+/** What an answer is that the document does not know, if it is one: its status, or the code of its error. */
+export function findUndocumented(
+  method: string,
+  path: string,
+  { status, body }: { status: number; body: string },
+): string | undefined {
+  // RFC 9110: as GET, but for the body.
+  const withoutBody = method === "HEAD";
+  const operation = operationFor(withoutBody ? "GET" : method, path);
+  const answer = (operation ? operation.responses : contract["x-unrouted"])[status];
+  const code = status < 400 || withoutBody ? undefined : JSON.parse(body).code;
+  const known = answer && (code === undefined || code in examplesOf(answer));
+  return known ? undefined : `openapi.yaml has no ${status} ${code ?? ""}`;
+}
