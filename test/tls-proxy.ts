@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { onTestFinished } from "vitest";
-import type { Fetch } from "../executor/broker-client.ts";
+import type { Fetch } from "../executor/broker-call.ts";
 
 export interface Message {
   readonly method: string;
