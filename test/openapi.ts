@@ -68,12 +68,9 @@ export const operations = new Map(
   ),
 );
 
-/** An operation whose shared answers stand where they are referred to; schemas and examples keep their names. */
+/** An operation with the answers of its own: those that it shares with all others are the server's, below any route. */
 function withAnswers(operation: Operation): Operation {
-  const responses = Object.entries(operation.responses).map(([status, answer]) => [
-    status,
-    "$ref" in answer ? find(String(answer.$ref)) : answer,
-  ]);
+  const responses = Object.entries(operation.responses).filter(([, answer]) => !("$ref" in answer));
   return { ...operation, responses: Object.fromEntries(responses) };
 }
 

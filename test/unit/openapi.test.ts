@@ -42,6 +42,7 @@ const bodies: [where: string, Answer][] = [
     ]),
   ]),
   ...Object.entries(contract["x-unrouted"]),
+  ...Object.entries(contract.components.responses),
 ];
 
 afterEach(() => {
