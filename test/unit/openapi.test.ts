@@ -41,6 +41,7 @@ const bodies: [where: string, Answer][] = [
       answer,
     ]),
   ]),
+  ...Object.entries(contract["x-unrouted"]),
   ...Object.entries(contract.components.responses),
 ];
 
