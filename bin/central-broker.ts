@@ -61,7 +61,12 @@ export async function createCentralBroker(
     keys,
     store,
     audit,
-    complaints: () => [...audit.complaints(), ...live.complaints(), ...(certificate?.complaints() ?? [])],
+    complaints: () => [
+      ...audit.complaints(),
+      ...store.complaints(),
+      ...live.complaints(),
+      ...(certificate?.complaints() ?? []),
+    ],
     log,
   });
   const watched: [path: string, reload: () => Promise<void>][] = [[config.policy, live.reload]];

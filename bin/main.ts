@@ -3,7 +3,10 @@ import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
 import { brokerCommand } from "./broker.ts";
+import { inspectCommand } from "./inspect.ts";
+import { issueCommand } from "./issue.ts";
 import { policyCommand } from "./policy.ts";
+import { revokeCommand } from "./revoke.ts";
 import { runCommand } from "./run.ts";
 import { scrubCommand } from "./scrub.ts";
 
@@ -43,6 +46,9 @@ const program = new Command("claimcheck")
   .addCommand(runCommand())
   .addCommand(scrubCommand())
   .addCommand(brokerCommand())
+  .addCommand(issueCommand())
+  .addCommand(inspectCommand())
+  .addCommand(revokeCommand())
   .addCommand(policyCommand());
 
 const nested = program.commands.flatMap(({ commands }) => commands);

@@ -19,7 +19,7 @@ export const rootKeyLength = 32;
 const cacheSize = 10_000;
 
 /** What is derived for a tenant, or for one requester of a tenant. */
-export type Purpose = "digest" | "cache" | "redact" | "seal" | "digest-wrapped" | "cache-wrapped";
+export type Purpose = "digest" | "cache" | "redact" | "record" | "seal" | "digest-wrapped" | "cache-wrapped";
 
 export type Derivation = ReturnType<typeof createDerivation>;
 

@@ -35,7 +35,10 @@ interface Profile {
 export type Seccomp = ReturnType<typeof translate>;
 
 /** An administrator's own comes first. */
-const places = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
+const profilePlaces: readonly string[] = [
+  "/etc/containers/seccomp.json",
+  "/usr/share/containers/seccomp.json",
+];
 
 /** What Node.js calls a machine, what Docker's profiles do, and what the kernel's interface does. */
 const machines: Record<string, readonly [name: string, architecture: string]> = {
@@ -47,7 +50,7 @@ const machines: Record<string, readonly [name: string, architecture: string]> = 
 };
 
 /** @throws {Failure} `unsupported_host` when there is no profile: a container without one would be less than shut in. */
-export function loadSeccomp(capabilities: readonly string[]): Seccomp {
+export function loadSeccomp(capabilities: readonly string[], places = profilePlaces): Seccomp {
   for (const place of places) {
     let text: string;
     try {

@@ -41,6 +41,7 @@ const bodies: [where: string, Answer][] = [
       answer,
     ]),
   ]),
+  ...Object.entries(contract["x-unrouted"]),
   ...Object.entries(contract.components.responses),
 ];
 
@@ -189,17 +190,16 @@ describe("the examples", () => {
     const { broker, accessToken } = await startThen();
     const { digest, uses } = await verifyHandle(handle, broker.keys.findKey, brokerUrl);
     const sealed = broker.keys.seal("acme", jti, new Secret(Buffer.from(environment.API_TOKEN)));
-    const open = {
+    const fields = {
       tenant: "acme",
       jti,
       subject: "ci",
       uri: "env://API_TOKEN",
       digest,
-      sealed,
       uses,
       expires,
     };
-    await broker.store.put([open]);
+    await broker.store.put([{ ...fields, sealed, mac: broker.keys.recordMac(fields) }]);
 
     const sent = JSON.stringify(body);
     const { key } = wire.RedemptionRequest.parse(body);
