@@ -24,7 +24,7 @@ export function parseSize(text: string): number {
 
 /** @returns seconds; a number without unit is one of seconds, as with podman. */
 export function parseDuration(text: string): number {
-  const [, amount, unit = "s"] = /^(\d{1,9})([smhd])?$/.exec(text) ?? [];
+  const [, amount, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?)([smhd])?$/.exec(text) ?? [];
   const seconds = Number(amount) * timeUnits[unit as keyof typeof timeUnits];
   if (!(seconds > 0 && seconds <= longestTime)) {
     throw usage("a time is a number and its unit, such as 90s or 10m, and at most 24d");
