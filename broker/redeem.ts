@@ -6,7 +6,7 @@ import { ClaimcheckError } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
 import { importRecipient, type Recipient, sealRedemption } from "../shared/redemption.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
