@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { auditCommand } from "./audit.ts";
 import { brokerCommand } from "./broker.ts";
 import { policyCommand } from "./policy.ts";
 import { runCommand } from "./run.ts";
@@ -43,7 +44,8 @@ const program = new Command("claimcheck")
   .addCommand(runCommand())
   .addCommand(scrubCommand())
   .addCommand(brokerCommand())
-  .addCommand(policyCommand());
+  .addCommand(policyCommand())
+  .addCommand(auditCommand());
 
 const nested = program.commands.flatMap(({ commands }) => commands);
 for (const command of [program, ...program.commands, ...nested]) {
