@@ -1,7 +1,8 @@
 // The scrubber's speed, beside a plain copy and beside other programs on the same bytes.
 //
-//   node bench/scrub.ts [MiB of log, default 32] [rounds, default 7]
+//   node bench/scrub.ts [MiB of log, default 32] [rounds, default 7] [a row's name or a part of it]
 //
+// With a name, only the rows of the scrubber that it fits are measured: `node bench/scrub.ts 16 3 "near misses"`.
 // Each round measures everything once, one after the other, so that whatever else the machine does hits all of
 // them; printed is the median of the rounds. Figures in MB/s say something about one machine only; those with
 // a % are parts of a copy (Uint8Array.set of the same chunks) and of the same rounds, which travel better.
@@ -58,49 +59,66 @@ function twoLetters(count: number, length: () => number, seed: number): Uint8Arr
   );
 }
 
-/** What makes searches slow, for a number of secrets. */
-function hostile(count: number, size: number): { name: string; scrubber: Scrubber; input: Input }[] {
-  const secrets = tokens(count);
-  const letterRuns = Array.from({ length: count }, (_, i) =>
-    bytes(`${"a".repeat(16 + (i % 1000))}${String(i).padStart(5, "b")}`),
-  );
-  const roll = dice(11);
-  const binary = twoLetters(count, () => 16 + roll(25), 3);
-  const literal = { forms: false };
-  const wrapped = secrets.slice(0, 1000).map((secret) => {
-    const text = Buffer.concat([secret.subarray(0, -1), bytes("!"), secret.subarray(0, -1), secret]).toString(
-      "base64",
-    );
-    return bytes(`${text.replace(/.{76}/g, "$&\n")}\n`);
-  });
-  return [
-    {
-      name: "near misses",
-      scrubber: createScrubber(secrets, literal),
+/** What makes searches slow, by name: a number of secrets and a text for them. */
+const hostile: Record<string, (count: number, size: number) => { scrubber: Scrubber; input: Input }> = {
+  "near misses": (count, size) => {
+    const secrets = tokens(count);
+    return {
+      scrubber: createScrubber(secrets, { forms: false }),
       input: mixed(
         secrets.map((secret) => secret.subarray(0, -1)),
         size,
       ),
-    },
-    {
-      name: "one letter",
-      scrubber: createScrubber(letterRuns, literal),
+    };
+  },
+  "one letter": (count, size) => {
+    const secrets = Array.from({ length: count }, (_, i) =>
+      bytes(`${"a".repeat(16 + (i % 1000))}${String(i).padStart(5, "b")}`),
+    );
+    return {
+      scrubber: createScrubber(secrets, { forms: false }),
       input: inChunks(bytes("a".repeat(size))),
-    },
-    {
-      name: "two letters",
-      scrubber: createScrubber(binary, literal),
+    };
+  },
+  "two letters": (count, size) => {
+    const roll = dice(11);
+    return {
+      scrubber: createScrubber(
+        twoLetters(count, () => 16 + roll(25), 3),
+        { forms: false },
+      ),
       input: mixed(
         twoLetters(64, () => 997, 17),
         size,
       ),
-    },
-    { name: "nothing but secrets", scrubber: createScrubber(secrets, literal), input: mixed(secrets, size) },
-    ...(count <= 1000
-      ? [{ name: "wrapped base64", scrubber: createScrubber(secrets), input: mixed(wrapped, size) }]
-      : []),
-  ];
-}
+    };
+  },
+  "nothing but secrets": (count, size) => {
+    const secrets = tokens(count);
+    return { scrubber: createScrubber(secrets, { forms: false }), input: mixed(secrets, size) };
+  },
+  "secrets of 5 bytes, spaced": (count, size) => {
+    const secrets = tokens(count, 9, 5);
+    const spaced = secrets.map((secret) => Buffer.concat([secret, bytes(" ")]));
+    return { scrubber: createScrubber(secrets, { forms: false }), input: mixed(spaced, size) };
+  },
+  "a secret ends at every byte": (count, size) => ({
+    scrubber: createScrubber(
+      Array.from({ length: count }, (_, i) => bytes("a".repeat(4 + i))),
+      { forms: false },
+    ),
+    input: inChunks(bytes("a".repeat(size))),
+  }),
+  "wrapped base64": (count, size) => {
+    const secrets = tokens(count);
+    const wrapped = secrets.map((secret) => {
+      const shorter = secret.subarray(0, -1);
+      const text = Buffer.concat([shorter, bytes("!"), shorter, secret]).toString("base64");
+      return bytes(`${text.replace(/.{76}/g, "$&\n")}\n`);
+    });
+    return { scrubber: createScrubber(secrets), input: mixed(wrapped, size) };
+  },
+};
 
 function scrubSpeed(scrubber: Scrubber, { chunks, size }: Input): number {
   const stream = scrubber.stream();
@@ -174,16 +192,14 @@ function compileCost(secrets: readonly Uint8Array[]): { ms: number; megabytes: n
   return { ms: median(times), megabytes };
 }
 
-export async function run(mebibytes = 32, rounds = 7): Promise<void> {
+export async function run(mebibytes = 32, rounds = 7, only = ""): Promise<void> {
+  const wanted = (name: string) => name.includes(only);
   const log = Buffer.from(ciLog(mebibytes << 20));
   const large = inChunks(log);
   const lines = inLines(log);
   const perLine = log.length / lines.chunks.length;
   const raw = counts.map((count) => createScrubber(tokens(count), { forms: false }));
   const all = counts.map((count) => createScrubber(tokens(count)));
-  const shortMix = [4, 6, 8, 16].map((length) =>
-    createScrubber([...tokens(90), ...tokens(10, 9, length)], { forms: false }),
-  );
 
   const logRows: Row[] = [
     { name: "copy", cells: [() => copySpeed(large)] },
@@ -191,7 +207,7 @@ export async function run(mebibytes = 32, rounds = 7): Promise<void> {
     { name: "in all forms", cells: all.map((scrubber) => () => scrubSpeed(scrubber, large)) },
     { name: "in all forms, a line a chunk", cells: all.map((scrubber) => () => scrubSpeed(scrubber, lines)) },
     { name: "as they are, a line a chunk", cells: raw.map((scrubber) => () => scrubSpeed(scrubber, lines)) },
-  ];
+  ].filter(({ name }) => name === "copy" || wanted(name));
   const logFigures = measure(logRows, rounds);
   const copy = logFigures[0]![0]!;
   table(
@@ -201,6 +217,22 @@ export async function run(mebibytes = 32, rounds = 7): Promise<void> {
     copy,
   );
 
+  const hostileRows = Object.entries(hostile)
+    .filter(([name]) => wanted(name))
+    .map(([name, make]): Row => {
+      const cells = counts.map((count) => {
+        const { scrubber, input } = make(count, (mebibytes << 20) / 8);
+        return () => scrubSpeed(scrubber, input);
+      });
+      return { name, cells };
+    });
+  if (hostileRows.length > 0)
+    table("hostile inputs, MB/s and % of the copy", hostileRows, measure(hostileRows, rounds), copy);
+  if (only !== "") return;
+
+  const shortMix = [4, 6, 8, 16].map((length) =>
+    createScrubber([...tokens(90), ...tokens(10, 9, length)], { forms: false }),
+  );
   const shortFigures = measure(
     [{ name: "short", cells: shortMix.map((scrubber) => () => scrubSpeed(scrubber, large)) }],
     rounds,
@@ -213,16 +245,6 @@ export async function run(mebibytes = 32, rounds = 7): Promise<void> {
         `${speed.toFixed(0)} ${((100 * speed) / copy).toFixed(1)}%`.padStart(13),
     );
   }
-
-  const hostileSets = counts.map((count) => hostile(count, (mebibytes << 20) / 8));
-  const hostileRows: Row[] = hostileSets[0]!.map(({ name }, i) => ({
-    name,
-    cells: hostileSets.map((set) => {
-      const one = set[i];
-      return one && (() => scrubSpeed(one.scrubber, one.input));
-    }),
-  }));
-  table("hostile inputs, MB/s and % of the copy", hostileRows, measure(hostileRows, rounds), copy);
 
   console.log("\ncompiling secrets in all forms; memory is heapUsed + arrayBuffers after a full collection");
   for (const count of [100, 500]) {
@@ -264,5 +286,5 @@ export async function run(mebibytes = 32, rounds = 7): Promise<void> {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  await run(Number(process.argv[2] ?? 32), Number(process.argv[3] ?? 7));
+  await run(Number(process.argv[2] ?? 32), Number(process.argv[3] ?? 7), process.argv[4]);
 }

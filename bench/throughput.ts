@@ -1,10 +1,11 @@
 /**
- * A container that prints 1 GiB, through `claimcheck run` as published with ten secrets: masked, unmasked, and beside
- * `runc run | cat`. What it prints is a log that it makes first and then repeats; only the printing is measured,
- * between its first line and its last.
+ * A container that prints 1 GiB through `claimcheck run` as published with ten secrets, masked and unmasked, and through
+ * runc alone; the other end of the pipe is `cat`, for all of them. What it prints is a log that it makes first and then
+ * repeats; only the printing is measured, between what it says on standard error before and after.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { bareBundle, image } from "./bundle.ts";
 import { median, table } from "./report.ts";
@@ -12,11 +13,12 @@ import { median, table } from "./report.ts";
 const rounds = 5;
 const secrets = 10;
 
-/** 16 MiB of text in the container's own memory, 64 times over. */
+/** 17 MB of text in the container's own memory, 64 times over. */
 const program = `
   i=0; while [ $i -lt 150000 ]; do echo "$i 2026-03-01T12:00:00Z [INFO] Compiling module-$i (/home/runner/work/project/src/module-$i.ts) in $i ms"; i=$((i+1)); done > /dev/shm/log
-  echo begin
-  n=0; while [ $n -lt 64 ]; do cat /dev/shm/log; n=$((n+1)); done`;
+  echo begin $(wc -c < /dev/shm/log) >&2
+  n=0; while [ $n -lt 64 ]; do cat /dev/shm/log; n=$((n+1)); done
+  echo end >&2`;
 
 const env: NodeJS.ProcessEnv = { ...process.env };
 for (let n = 0; n < secrets; n++) env[`SECRET_${n}`] = `secret-number-${n}-of-the-throughput-bench`;
@@ -37,9 +39,9 @@ export async function run(): Promise<void> {
   ];
   const bare = bareBundle(["sh", "-c", program]);
   const contenders: [name: string, argv: string[]][] = [
-    ["masked", command()],
-    ["--no-masking", command("--no-masking")],
-    ["runc run | cat", ["sh", "-c", 'runc run --bundle "$0" claimcheck-throughput | cat', bare.folder]],
+    ["claimcheck run | cat", command()],
+    ["claimcheck run --no-masking | cat", command("--no-masking")],
+    ["runc run | cat", ["runc", "run", "--bundle", bare.folder, "claimcheck-throughput"]],
   ];
   try {
     const rates = new Map(contenders.map(([name]) => [name, [] as number[]]));
@@ -64,18 +66,27 @@ export async function run(): Promise<void> {
   }
 }
 
-/** Megabytes a second from the word "begin" to the end. */
-async function measure([command = "", ...args]: readonly string[]): Promise<number> {
-  const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "ignore"] });
+/** Megabytes a second. */
+async function measure(argv: readonly string[]): Promise<number> {
+  const child = spawn("sh", ["-c", '"$@" | cat > /dev/null', "sh", ...argv], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let bytes = 0;
   let start = 0;
-  child.stdout.on("data", (chunk: Buffer) => {
-    start ||= performance.now();
-    bytes += chunk.length;
+  let end = 0;
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    const [word, size] = line.split(" ");
+    if (word === "begin") {
+      bytes = 64 * Number(size);
+      start = performance.now();
+    } else if (word === "end") {
+      end = performance.now();
+    }
   });
-  const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`${command} ended with ${code}`);
-  return bytes / 1000 / (performance.now() - start);
+  await once(child, "close");
+  if (end === 0) throw new Error(`${argv[0]} did not come to its end`);
+  return bytes / 1000 / (end - start);
 }
 
 if (import.meta.main) await run();

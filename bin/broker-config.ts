@@ -48,8 +48,6 @@ const BrokerConfig = z.strictObject({
   commands: z._default(z.array(z.string().check(z.minLength(1))), []),
   /** Origins besides 1Password's own that a service account's token may lead to. */
   signInOrigins: z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
-  /** Whether `op://` may read the seed of a one-time password, and not only `?attribute=otp`. */
-  totpSeeds: z._default(z.boolean(), false),
   /** For how long a value that was read is given again, in seconds; a URI's `?ttl=` shortens it. 0 reads each time. */
   cacheTtl: z._default(z.int().check(z.nonnegative()), 0),
   /** What a client can hold of this process; see broker/server.ts. */

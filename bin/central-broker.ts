@@ -39,9 +39,9 @@ export async function createCentralBroker(
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
   const { previousRootKey: previous } = config;
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
-  const { env: variables, files: roots, commands, signInOrigins, totpSeeds, cacheTtl } = config;
+  const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
   const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, commands, signInOrigins, totpSeeds }),
+    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
     { cacheTtl },
   );
   const audit = await openAudit(config.audit, keys, resolver);

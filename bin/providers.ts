@@ -33,8 +33,6 @@ interface Allowed {
   readonly commands: readonly string[];
   /** Besides those of the environment. */
   readonly signInOrigins?: readonly string[];
-  /** Whether op:// may read the seed of a one-time password. */
-  readonly totpSeeds?: boolean;
 }
 
 /** What others may read of this host: of its variables, files and commands nothing that is not listed. */
@@ -48,11 +46,11 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
   ] as Provider[];
 }
 
-interface Manners extends Pick<Allowed, "signInOrigins" | "totpSeeds"> {
+interface Manners extends Pick<Allowed, "signInOrigins"> {
   readonly looseMounts: boolean;
 }
 
-function managers(environment: Environment, { looseMounts, signInOrigins = [], totpSeeds = false }: Manners) {
+function managers(environment: Environment, { looseMounts, signInOrigins = [] }: Manners) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
   const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
@@ -63,7 +61,6 @@ function managers(environment: Environment, { looseMounts, signInOrigins = [], t
         ...signInOrigins,
         ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
       ],
-      totpSeeds,
       version: manifest.version,
     }),
     vaultProvider({

@@ -1,8 +1,10 @@
 /** claimcheck scrub: masks secrets in what comes through, for commands that `claimcheck run` does not start. */
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
+import { envUri } from "../broker/providers/env.ts";
 import { Failure } from "../executor/failure.ts";
 import { buildScrubber, forward, type ShortSecrets } from "../executor/output.ts";
+import { streamSource } from "../executor/source.ts";
 import { Secret } from "../shared/secret.ts";
 import { type BrokerOptions, connect } from "./broker-connection.ts";
 
@@ -42,11 +44,11 @@ async function scrub(options: Options): Promise<void> {
     throw new Failure("usage", { detail: "name the secrets to mask with --env, --secret-file or --uri" });
   }
   const files = secretFile.map(readSecret);
-  const uris = [...env.map((name) => `env://${name}`), ...uri];
+  const uris = [...env.map(envUri), ...uri];
   const secrets = [...(await Promise.all(files)), ...(await redeem(uris, options))];
   const scrubber = buildScrubber(secrets, [], options.shortSecrets);
   for (const { value } of secrets) value.wipe();
-  await forward(process.stdin, scrubber.stream(), process.stdout);
+  await forward(streamSource(process.stdin), scrubber.stream(), process.stdout);
   scrubber.wipe();
 }
 

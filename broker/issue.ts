@@ -1,11 +1,11 @@
 /** Issuing: authorise, resolve, record, and only then let the handles out. */
-import { asClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
-import { type About, authorise } from "./grant.ts";
+import { type About, authorise, type Granted } from "./grant.ts";
 
 export async function issue(
   broker: Broker,
@@ -36,5 +36,32 @@ export async function issue(
     );
     throw thrown;
   }
+  await refuseSeeds(broker, about, granted, values);
   return deliver(broker, caller, about, granted, values);
+}
+
+/** What one-time passwords are made of is worth more than one of them, and takes a rule that says so. */
+async function refuseSeeds(
+  { resolver, audit }: Broker,
+  about: About,
+  granted: readonly Granted[],
+  values: readonly Secret[],
+): Promise<void> {
+  const seeds = [...granted.entries()].filter(
+    ([index, { reference, limits }]) =>
+      !limits.totpSeeds && resolver.isTotpSeed(reference, values[index] as Secret),
+  );
+  if (seeds.length === 0) return;
+  for (const value of values) value.wipe();
+  await audit.record(
+    seeds.map(([, { reference, rule }]) => {
+      return { ...about, uri: reference.canonical, rule, outcome: "denied", code: "totp_seed" };
+    }),
+  );
+  throw new ClaimcheckError("forbidden", {
+    failures: seeds.map(([index, { reference }]) => {
+      const detail = `${reference.shown} is what one-time passwords are made of; ask for ?attribute=otp`;
+      return new ClaimcheckError("forbidden", { detail }).at(index);
+    }),
+  });
 }

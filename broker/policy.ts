@@ -5,7 +5,7 @@
 import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
 import { compileGlob, matches, type Pattern } from "./access/glob.ts";
 import { createIndex } from "./access/rule-index.ts";
-import { compileSecret, type SecretPattern } from "./access/scheme-rules.ts";
+import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
 import type { Caller } from "./caller.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */
@@ -34,6 +34,8 @@ export interface Limits {
   readonly keyBinding?: boolean;
   /** Cache keys that may be asked for, as patterns; none where it is missing. */
   readonly cacheKeys?: readonly Pattern[];
+  /** Whether what one-time passwords are made of is given out, and not only the passwords. */
+  readonly totpSeeds?: boolean;
 }
 
 export interface Rule {

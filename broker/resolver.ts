@@ -48,6 +48,10 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0 }:
     isConfidential: (canonical: string): boolean =>
       sources.get(canonical.slice(0, canonical.indexOf("://")))?.provider.confidential ?? false,
 
+    /** Whether a reference's value is what one-time passwords are made of. */
+    isTotpSeed: ({ scheme }: SecretReference, value: Secret): boolean =>
+      sources.get(scheme)?.provider.isTotpSeed?.(value.expose()) ?? false,
+
     /**
      * All or nothing, and every failure is reported.
      *

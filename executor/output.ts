@@ -1,9 +1,9 @@
 /** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
-import { once } from "node:events";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import type { Secret } from "../shared/secret.ts";
 import { Failure } from "./failure.ts";
 import { createScrubber, type Scrubber, ScrubberError, type ScrubStream } from "./scrub/scrubber.ts";
+import type { Source } from "./source.ts";
 
 export type ShortSecrets = "refuse" | "show";
 
@@ -45,31 +45,29 @@ export const unmasked: ScrubStream = {
 
 /**
  * Forwards until the source ends, no faster than the sink takes it. When the sink's reader goes away the source is
- * closed, so that the writer learns of it as it would without us.
+ * stopped, so that the writer learns of it as it would without us.
  */
-export async function forward(source: Readable, scrub: ScrubStream, sink: Writable): Promise<void> {
-  const broken = new AbortController();
-  const onError = () => {
-    broken.abort();
-    source.destroy();
-  };
-  sink.on("error", onError);
+export async function forward(source: Source, scrub: ScrubStream, sink: Writable): Promise<void> {
   const isTerminal = (sink as { isTTY?: boolean }).isTTY === true;
   let idle: NodeJS.Timeout | undefined;
-
-  const write = async (bytes: Uint8Array) => {
-    if (bytes.length > 0 && !sink.write(bytes)) await once(sink, "drain", { signal: broken.signal });
+  let broken = false;
+  const onError = () => {
+    broken = true;
+    source.stop();
+  };
+  sink.on("error", onError);
+  const write = (bytes: Uint8Array, done: () => void) => {
+    if (bytes.length === 0 || broken) done();
+    else sink.write(bytes, done);
   };
   try {
-    for await (const chunk of source) {
+    await source.read((chunk, release) => {
       clearTimeout(idle);
-      await write(scrub.push(chunk));
-      if (isTerminal) idle = setTimeout(() => sink.write(scrub.flush()), idleAfter);
-    }
+      write(scrub.push(chunk), release);
+      if (isTerminal) idle = setTimeout(() => write(scrub.flush(), () => {}), idleAfter);
+    });
     clearTimeout(idle);
-    await write(scrub.end());
-  } catch (error) {
-    if (!broken.signal.aborted) throw error;
+    await new Promise<void>((done) => write(scrub.end(), done));
   } finally {
     clearTimeout(idle);
     sink.off("error", onError);

@@ -44,8 +44,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     abort.signal.throwIfAborted();
     const opened = startContainer({ ...surroundings, runs: `${surroundings.state}/runs`, image: image.path });
     container = opened;
-    await opened.ready;
-    return { image, opened };
+    const output = await opened.ready;
+    return { image, opened, output };
   }
 
   async function grant() {
@@ -61,7 +61,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function perform(): Promise<number> {
-    const [{ image, opened }, { credentials, redeem }] = await Promise.all([open(), grant()]);
+    const [{ image, opened, output }, { credentials, redeem }] = await Promise.all([open(), grant()]);
     const spec = createSpec(plan.step, image, opened.id);
     const redeemed = await redeem();
     try {
@@ -79,8 +79,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
     const [exitCode] = await Promise.all([
       opened.exited,
-      forward(opened.stdout, plan.masked ? scrubber.stream() : unmasked, surroundings.stdout),
-      forward(opened.stderr, plan.masked ? scrubber.stream() : unmasked, surroundings.stderr),
+      forward(output.stdout, plan.masked ? scrubber.stream() : unmasked, surroundings.stdout),
+      forward(output.stderr, plan.masked ? scrubber.stream() : unmasked, surroundings.stderr),
     ]);
     return exitCode;
   }

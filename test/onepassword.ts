@@ -76,6 +76,7 @@ export async function startOnePassword(account: Account) {
   const log: ServiceRequest[] = [];
   let fault: ServiceFault = () => false;
   let keysetsLost = false;
+  let inReverse = false;
   const deviceUuid = makeId();
   const userUuid = makeId().toUpperCase();
   const keys = await makeKeys(master.bytes, userAuth);
@@ -131,6 +132,7 @@ export async function startOnePassword(account: Account) {
       const { itemUuids } = body as { itemUuids: string[] };
       // In the order of the question, twice what is there twice: the SDK pairs the answers by position.
       const asked = itemUuids.map((uuid) => items.find(({ id }) => id === uuid));
+      if (inReverse) asked.reverse();
       return { contentVersion: 1, items: asked.map((found) => found?.item) };
     }
     const found = items.find(({ id }) => id === itemId);
@@ -190,6 +192,10 @@ export async function startOnePassword(account: Account) {
     breakWith(next: ServiceFault): void {
       fault = next;
     },
+    /** Answers a batch in another order than that of the question. */
+    answerInReverse(): void {
+      inReverse = true;
+    },
     /** An account without key sets, at which the SDK panics. */
     loseKeysets(): void {
       keysetsLost = true;
@@ -197,6 +203,7 @@ export async function startOnePassword(account: Account) {
     mend(): void {
       fault = () => false;
       keysetsLost = false;
+      inReverse = false;
     },
     /** Forgets who is logged in, as the service does after a while. */
     endSessions: () => sessions.clear(),

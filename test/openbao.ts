@@ -1,12 +1,14 @@
 /**
  * A real OpenBao server in memory, which setup.sh installs; or the server at VAULT_ADDR, with a VAULT_TOKEN that may do
- * everything. In front of it a proxy, which keeps a log and breaks on demand.
+ * everything, where what a test makes is taken away again. In front of it a proxy, which keeps a log and breaks on
+ * demand.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { request as tlsRequest } from "node:https";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./free-port.ts";
@@ -15,12 +17,14 @@ const installed = fileURLToPath(new URL("../.tools/openbao/bin/bao", import.meta
 
 export type Bao = Awaited<ReturnType<typeof startBao>>;
 
+/** What is made below these, by its path, is taken away by its path. */
+const removable = /^sys\/(mounts|auth|policies\/acl|namespaces)\//;
+
 export async function startBao() {
   const { VAULT_ADDR, VAULT_TOKEN } = process.env;
-  const server = VAULT_ADDR
-    ? { address: VAULT_ADDR, token: VAULT_TOKEN ?? "", close: async () => {} }
-    : await launch();
+  const server = VAULT_ADDR ? named(VAULT_ADDR, VAULT_TOKEN) : await launch();
   const { address, token } = server;
+  const made: { path: string; headers: Record<string, string> }[] = [];
 
   async function call(method: string, path: string, body?: object, headers: Record<string, string> = {}) {
     const answer = await fetch(`${address}/v1/${path}`, {
@@ -30,12 +34,18 @@ export async function startBao() {
     });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    if (method !== "DELETE" && removable.test(path)) made.unshift({ path, headers });
     return text === "" ? undefined : JSON.parse(text);
   }
 
   return {
-    ...server,
+    address,
+    token,
     call,
+    async close(): Promise<void> {
+      if (VAULT_ADDR) for (const { path, headers } of made) await call("DELETE", path, undefined, headers);
+      await server.close();
+    },
     /** A mount that no other run has. */
     async mount(path: string, version: 1 | 2, headers?: Record<string, string>): Promise<string> {
       const full = `${path}-${randomBytes(4).toString("hex")}`;
@@ -49,6 +59,12 @@ export async function startBao() {
       return full;
     },
   };
+}
+
+function named(address: string, token: string | undefined) {
+  if (!token)
+    throw new Error("VAULT_ADDR names a server; set VAULT_TOKEN to a token that may do everything there");
+  return { address: address.replace(/\/+$/, ""), token, close: async () => {} };
 }
 
 async function launch() {
@@ -110,8 +126,10 @@ export async function startProxy(target: string, distance = 0) {
     if (distance > 0) await new Promise((resolve) => setTimeout(resolve, distance));
     if (fault(logged, response)) return;
     // The path goes on as it came: no URL parser in between.
-    const { hostname, port } = new URL(target);
-    const forwarded = request({ hostname, port, method, path: url, headers }, (answer) => {
+    const { protocol, host, pathname } = new URL(target);
+    const send = protocol === "https:" ? tlsRequest : request;
+    const path = `${pathname.replace(/\/$/, "")}${url}`;
+    const forwarded = send(target, { method, path, headers: { ...headers, host } }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(response);
     });

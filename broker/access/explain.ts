@@ -117,12 +117,13 @@ function wants(condition: Condition, claims: Claims): string {
 const says = (condition: Condition, claims: Claims) =>
   `${condition.path.join(".")} ${valuesOf(claims, condition.path).join(", ")} fits ${patternsOf(condition)}`;
 
-function describe({ ttl, uses, audience, keyBinding, cacheKeys }: Limits): string {
+function describe({ ttl, uses, audience, keyBinding, cacheKeys, totpSeeds }: Limits): string {
   return [
     `at most ${ttl} seconds`,
     `${uses} use${uses === 1 ? "" : "s"}`,
     `for ${audience ? audience.map(show).join(" or ") : "any principal of the tenant"}`,
     keyBinding ? "bound to a key" : "bound to a key or not",
     cacheKeys ? `cache keys ${cacheKeys.map(show).join(" or ")}` : "no cache key",
+    ...(totpSeeds ? ["seeds of one-time passwords too"] : []),
   ].join(", ");
 }

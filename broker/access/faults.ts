@@ -6,7 +6,7 @@ import type { Fault, Path } from "./document.ts";
 import { covers } from "./glob.ts";
 import { createIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
-import { faultOf } from "./scheme-rules.ts";
+import { faultOf } from "./secret-pattern.ts";
 
 /** A fault's place in the document, for which the caller knows the line. */
 type Report = (path: Path, message: string) => void;

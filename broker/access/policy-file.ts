@@ -74,12 +74,13 @@ function membersOf(file: PolicyFile, issuer: string): Membership[] {
   );
 }
 
-function limitsOf({ ttl, uses = 1, audience, keyBinding, cacheKeys }: LimitFields): Limits {
+function limitsOf({ ttl, uses = 1, audience, keyBinding, cacheKeys, totpSeeds }: LimitFields): Limits {
   return {
     ttl: ttl === undefined ? defaultLifetime : seconds(ttl),
     uses,
     ...(audience && { audience }),
     ...(keyBinding !== undefined && { keyBinding }),
     ...(cacheKeys && { cacheKeys }),
+    ...(totpSeeds !== undefined && { totpSeeds }),
   };
 }

@@ -4,7 +4,7 @@
  * claim wait under that claim's value, so that a thousand repositories with one rule each cost one look-up.
  */
 import type { Condition } from "./claims.ts";
-import type { SecretPattern } from "./scheme-rules.ts";
+import type { SecretPattern } from "./secret-pattern.ts";
 
 /** One pattern of a rule. */
 export interface Entry<Rule> {

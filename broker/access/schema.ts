@@ -83,6 +83,10 @@ const limitFields = {
   ),
   keyBinding: described(z.optional(z.boolean()), "Whether a handle has to be bound to a key (`jkt`)."),
   cacheKeys: described(z.optional(patterns), "Cache keys that may be asked for. Without it, none."),
+  totpSeeds: described(
+    z.optional(z.boolean()),
+    "Whether op:// may give out what one-time passwords are made of, and not only `?attribute=otp`. Without it, no.",
+  ),
 };
 
 const RuleEntry = z.strictObject({

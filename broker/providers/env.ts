@@ -16,6 +16,9 @@ interface EnvReference extends SecretReference {
   readonly name: string;
 }
 
+/** The URI of a variable. */
+export const envUri = (name: string) => `env://${name}`;
+
 /** @param environment where the variables are looked up. */
 export function envProvider(
   environment: Readonly<Record<string, string | undefined>>,
@@ -31,7 +34,7 @@ export function envProvider(
           detail: `${shown}: a variable's name is letters, digits and "_"`,
         });
       }
-      return { scheme: "env", canonical: `env://${name}`, shown, name };
+      return { scheme: "env", canonical: envUri(name), shown, name };
     },
 
     async read(references) {

@@ -19,7 +19,7 @@ export interface WorkerRequest {
 
 /** For one reference. */
 export type WorkerResult =
-  | { readonly value: Uint8Array }
+  | { readonly value: Uint8Array; readonly vault: string; readonly item: string }
   | { readonly error: string; readonly message?: string | undefined };
 
 export type WorkerAnswer = { readonly id: number } & (
@@ -53,7 +53,10 @@ async function resolve(references: readonly string[]): Promise<WorkerResult[]> {
   const { individualResponses } = await secrets.resolveAll([...references]);
   return references.map((reference): WorkerResult => {
     const { content, error } = individualResponses[reference] ?? {};
-    if (content) return { value: Uint8Array.from(Buffer.from(content.secret)) };
+    if (content) {
+      const value = Uint8Array.from(Buffer.from(content.secret));
+      return { value, vault: content.vaultId, item: content.itemId };
+    }
     const message = error && "message" in error ? error.message : undefined;
     return { error: error?.type ?? "missing", message };
   });

@@ -11,17 +11,16 @@
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
+import { matches } from "../access/glob.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
-import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./provider.ts";
+import { type PatternDemands, type Provider, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
   readonly token: string | undefined;
   /** Besides 1Password's own: where a token may lead. */
   readonly signInOrigins?: readonly string[];
-  /** Give out what one-time passwords are made of. */
-  readonly totpSeeds?: boolean;
   /** Ours, for 1Password's records. */
   readonly version: string;
   /** For one read, in milliseconds. */
@@ -29,7 +28,7 @@ interface Settings {
 }
 
 export function opProvider(settings: Settings): Provider {
-  const { token, signInOrigins = [], totpSeeds = false, version, timeLimit = 30_000 } = settings;
+  const { token, signInOrigins = [], version, timeLimit = 30_000 } = settings;
   let client: OpClient | undefined;
 
   function connect(): OpClient {
@@ -53,13 +52,23 @@ export function opProvider(settings: Settings): Provider {
           references.map(({ canonical }) => canonical),
           signal,
         );
-        return references.map((reference, nth) => read(results[nth], reference, totpSeeds));
+        const mixedUp = references.some(({ canonical }, nth) => isOfAnother(canonical, results[nth]));
+        return references.map(({ shown }, nth) => {
+          const result = results[nth];
+          if (!result) return new ClaimcheckError("internal");
+          if ("error" in result) return failureOf(result.error, shown);
+          if (!mixedUp) return new Secret(result.value);
+          result.value.fill(0);
+          return failed("provider_failed", "1Password answers with another item than was asked for");
+        });
       } catch (thrown) {
         const failure = thrown instanceof OpFailure ? classify(thrown.message) : thrown;
         if (!(failure instanceof ClaimcheckError)) throw failure;
         return references.map(() => failure);
       }
     },
+
+    isTotpSeed: (value) => seed.equals(value.subarray(0, seed.length)),
 
     close: async () => client?.close(),
   };
@@ -90,19 +99,17 @@ function parse(path: string, parameters: ReadonlyMap<string, string>): SecretRef
   return { scheme: "op", canonical: `op://${path.toLowerCase()}${query}`, shown };
 }
 
-function read(result: WorkerResult | undefined, { shown }: SecretReference, totpSeeds: boolean): ReadResult {
-  if (!result) return new ClaimcheckError("internal");
-  if ("error" in result) return failureOf(result.error, shown);
-  const { value } = result;
-  if (totpSeeds || !startsLikeSeed(value)) return new Secret(value);
-  value.fill(0);
-  return new ClaimcheckError("provider_denied", {
-    detail: `${shown} is what one-time passwords are made of; ask for ?attribute=otp`,
-  });
-}
-
 const seed = Buffer.from("otpauth://");
-const startsLikeSeed = (value: Uint8Array) => seed.equals(value.subarray(0, seed.length));
+
+/**
+ * The SDK pairs the answers of a batch with its questions by their order. What was asked for by id says by its id
+ * whether that held.
+ */
+function isOfAnother(canonical: string, result: WorkerResult | undefined): boolean {
+  if (!result || "error" in result) return false;
+  const [vault = "", item = ""] = placesOf(canonical);
+  return (id.test(vault) && vault !== result.vault) || (id.test(item) && item !== result.item);
+}
 
 /** What the SDK says about one reference. */
 const absent: Readonly<Record<string, string>> = {
@@ -162,3 +169,36 @@ const failed = (
 ) => new SourceFailure(code, { detail, after });
 
 const passing = (detail: string) => new SourceFailure("provider_failed", { detail, again: true });
+
+const prefix = "op://";
+const id = /^[a-z2-7]{26}$/;
+const placesOf = (uri: string) => uri.slice(prefix.length).split("/");
+const pinned = /^op:\/\/(?:(?:[a-z2-7]{26}|\*)\/){0,2}\*\*$/;
+
+/**
+ * Names alias ids and ignore case, so text that differs can be the same secret. A rule that denies pins ids, and
+ * denies names in the pinned places too: any of them may stand for the pinned one.
+ */
+export const onePasswordPatterns: PatternDemands = {
+  scheme: "op",
+  aliased: true,
+
+  faultOf({ pattern }, effect) {
+    const text = typeof pattern === "string" ? pattern : pattern.exact;
+    if (effect === "allow" || text === "**" || pinned.test(text)) return undefined;
+    return "denies op:// by a name, which the same secret can be had around: pin ids, op://VAULT-ID/ITEM-ID/** (* for any)";
+  },
+
+  denial(pattern) {
+    if (!pattern.prefix.startsWith(prefix)) return (uri) => matches(pattern, uri);
+    const places = placesOf(typeof pattern.pattern === "string" ? pattern.pattern : pattern.pattern.exact);
+    return (uri) => {
+      const segments = placesOf(uri);
+      return places.every((place, index) => {
+        const segment = segments[index];
+        if (segment === undefined) return place === "**";
+        return place.startsWith("*") || segment === place || !id.test(segment);
+      });
+    };
+  },
+};

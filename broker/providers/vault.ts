@@ -14,7 +14,14 @@
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./provider.ts";
+import { matches } from "../access/glob.ts";
+import {
+  type PatternDemands,
+  type Provider,
+  type ReadResult,
+  type SecretReference,
+  SourceFailure,
+} from "./provider.ts";
 import {
   asSourceFailure,
   createVaultClient,
@@ -133,6 +140,12 @@ function parse(rest: string, parameters: ReadonlyMap<string, string>, prefix: st
     version: version === undefined ? undefined : Number(version),
   };
 }
+
+/** One of the versions is the latest, so who denies a secret without naming a version denies them all. */
+export const vaultPatterns: PatternDemands = {
+  scheme: "vault",
+  denial: (pattern) => (uri) => matches(pattern, uri) || matches(pattern, uri.replace(/\?.*$/su, "")),
+};
 
 type Data = Readonly<Record<string, unknown>>;
 

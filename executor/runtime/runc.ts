@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { constants, mkdirSync, openSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Failure } from "../failure.ts";
+import { pipeSource } from "../source.ts";
 
 interface Surroundings {
   /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
@@ -53,13 +54,13 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     "unshare",
     [...namespaces, "--", "perl", supervisor, runtime, runs, id, image],
     {
-      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
+      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
       // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
       detached: true,
     },
   );
-  const [, stdout, stderr, orders, answers] = child.stdio as [null, Readable, Readable, Writable, Readable];
+  const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
 
   // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
   orders.on("error", () => {});
@@ -82,7 +83,7 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
   createInterface({ input: answers }).on("line", (line) => {
     const [word = "", rest = ""] = line.split(" ");
     if (word === "failed") {
-      explained = explain(rest, stderr).then(fail);
+      explained = explain(rest, reasons).then(fail);
       return;
     }
     waiting.get(word)?.resolve(rest);
@@ -107,7 +108,13 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     });
   });
 
-  const ready = answer("ready");
+  // Read from the pipe's end that has no writer yet, it would be at its end: only opened here, so that the container
+  // finds a reader.
+  const open = (name: string) => openSync(`${runs}/${id}/${name}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  const ready = answer("ready").then(() => ({
+    stdout: pipeSource(open("stdout")),
+    stderr: pipeSource(open("stderr")),
+  }));
   const exited = answer("exited").then(Number);
   // Whoever waits for one of them learns of a failure; nobody has to wait for both.
   ready.catch(() => {});
@@ -115,10 +122,8 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
 
   return {
     id,
-    stdout,
-    stderr,
     gone,
-    /** When everything is there but the configuration. */
+    /** When everything is there but the configuration: the container's output, to be read once it is created. */
     ready,
     /** The exit code of the container's first process; 128 + n after signal n. */
     exited,
@@ -153,11 +158,10 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
   };
 }
 
-/** What the runtime wrote, as a failure of ours. Once the container is created, the stream is the container's. */
-async function explain(step: string, stderr: Readable): Promise<Failure> {
-  if (step === "start") return new Failure("runtime_failed", { detail: step });
+/** What the supervisor or the runtime wrote, as a failure of ours. */
+async function explain(step: string, reasons: Readable): Promise<Failure> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stderr) chunks.push(chunk);
+  for await (const chunk of reasons) chunks.push(chunk);
   const reason = lastMessage(Buffer.concat(chunks).toString());
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
@@ -166,7 +170,7 @@ async function explain(step: string, stderr: Readable): Promise<Failure> {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
   const detail = `${step}: ${reason || "no reason was given"}`;
-  return new Failure(step === "create" ? "runtime_failed" : "state_unusable", { detail });
+  return new Failure(step === "create" || step === "start" ? "runtime_failed" : "state_unusable", { detail });
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */

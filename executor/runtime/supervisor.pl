@@ -12,8 +12,11 @@
 #   unshare … perl supervisor.pl RUNTIME RUNS ID IMAGE
 #
 # RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. IMAGE is a folder with the
-# image's files, which stay as they are. Standard input, output and error become the container's. Descriptor
-# 3 brings orders, one a line:
+# image's files, which stay as they are. Standard input becomes the container's; its output and errors go
+# into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it orders the run. (Named,
+# because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where that is a socket,
+# and reads of them are slow.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
+# Descriptor 3 brings orders, one a line:
 #
 #   file SIZE MODE NAME     that many bytes follow; they become NAME in the bundle (MODE in octal)
 #   run                     create, unlink, start; answer "created" and "started"
@@ -21,14 +24,14 @@
 #   (end of file)           the executor is gone
 #
 # Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal
-# n), or "failed STEP"; before "created", what is written to descriptor 2 is the runtime's reason.
+# n), or "failed STEP"; the reason, ours or the runtime's, is the last line on descriptor 2.
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :flock);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant WNOHANG => 1;
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
 
 my ($runtime, $runs, $id, $image) = @ARGV;
 my ($dir, $lock);
@@ -41,6 +44,13 @@ $$ == 1 or die "not process 1 of a namespace\n";
 $^F = 2;    # 3 and 4 are for us alone
 open(my $orders,  '<&=', 3) or die "descriptor 3: $!\n";
 open(my $answers, '>&=', 4) or die "descriptor 4: $!\n";
+open(my $reasons, '>&', 2) or die "descriptor 2: $!\n";
+
+# As large as Linux lets everybody have it: fewer turns between who writes and who reads. Node.js cannot ask for it.
+sub enlarge { fcntl $_[0], F_SETPIPE_SZ, 1048576 }
+
+enlarge(\*STDOUT);
+open(STDOUT, '>&', $reasons) or die "descriptor 1: $!\n";
 umask 077;
 
 # A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
@@ -138,6 +148,7 @@ sub prepare {
     system("mount -t tmpfs -o mode=0700,noswap tmpfs '$dir/bundle' 2>/dev/null") == 0
         or system('mount', '-t', 'ramfs', '-o', 'mode=0700', 'ramfs', "$dir/bundle") == 0
         or fail('bundle');
+    system('mkfifo', "$dir/stdout", "$dir/stderr") == 0 or fail('pipes');
     (my $lower = $image) =~ s/([\\:,])/\\$1/g;
     # volatile: what the container writes is thrown away, so nobody needs to wait for the disk.
     my $options = "volatile,lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work";
@@ -145,18 +156,40 @@ sub prepare {
     answer('ready');
 }
 
+# The writing end of one of the container's pipes.
+sub output {
+    my ($name) = @_;
+    # Fails when nobody reads: then the executor is gone.
+    sysopen(my $pipe, "$dir/$name", O_WRONLY | O_NONBLOCK) or finish();
+    fcntl $pipe, F_SETFL, O_WRONLY;
+    enlarge($pipe);
+    return $pipe;
+}
+
+# The runtime's log as reasons; what it writes beside its log goes the container's way.
+sub show_log {
+    open(my $log, '<', "$dir/bundle/log") or return;
+    print STDERR readline $log;
+}
+
 # Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
 sub run {
-    my @runtime = ($runtime, '--root', "$dir/bundle/runtime", '--log-format', 'json');
+    my @runtime = ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json');
     my $pid_file = "$dir/bundle/pid";
-    system(@runtime, 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, $id) == 0 or fail('create');
+    my @ends = (output('stdout'), output('stderr'));
+    open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
+    my $status = system(@runtime, 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, $id);
+    my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
+    # From here on only the container holds the pipes, and their end is its end.
+    open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
+    if ($status != 0) { show_log(); fail('create', $reason) }
     open(my $pid, '<', $pid_file) or fail('create');
     $init = readline $pid;
     for my $file (@files) {
         unlink "$dir/bundle/$file" or fail('unlink');
     }
     answer('created');
-    system(@runtime, 'start', $id) == 0 or fail('start');
+    if (system(@runtime, 'start', $id) != 0) { show_log(); fail('start') }
     answer('started');
 }
 

@@ -2,7 +2,7 @@
 // leaves it.
 
 import { type Child, linkFailures } from "./failures.ts";
-import { type Automaton, CHAIN, DEEP, DEPTH_SHIFT, HIT, NO_CHAIN, ROW } from "./layout.ts";
+import { AHEAD, type Automaton, DEEP, DEPTH_SHIFT, HIT, LEAF, ROW } from "./layout.ts";
 
 /** Patterns sorted by bytes, none empty, none twice. Time and space are linear in their bytes. */
 export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
@@ -14,14 +14,15 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
     longest = Math.max(longest, pattern.length);
   }
 
-  const edges = new Uint16Array(count).fill(NO_CHAIN);
+  const flags = new Uint16Array(count);
+  const labels = new Uint8Array(count + 3);
   const links = new Int32Array(count);
   const outs = new Int32Array(count);
   /** Pattern i put in the nodes from firsts[i] on, the first of them shared[i] + 1 deep. */
   const firsts = new Int32Array(patterns.length);
   /** Children of the nodes that branch. */
   const branches = new Map<number, Child[]>([[0, []]]);
-  edges[0] = NO_CHAIN | ROW;
+  flags[0] = ROW;
 
   const path = new Int32Array(longest + 1);
   let node = 1;
@@ -30,28 +31,35 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
     for (let depth = shared[i]!; depth < pattern.length; depth++) {
       const parent = path[depth]!;
       const byte = pattern[depth]!;
-      if (parent === node - 1 && parent !== 0) edges[parent] = (edges[parent]! & ~CHAIN) | byte;
-      else branch(parent).push({ byte, node });
-      edges[node] = NO_CHAIN | (Math.min(depth + 1, DEEP) << DEPTH_SHIFT);
+      if (parent === node - 1 && parent !== 0) {
+        labels[parent] = byte;
+        flags[parent] = flags[parent]! & ~LEAF;
+      } else branch(parent).push({ byte, node });
+      flags[node] = LEAF | (Math.min(depth + 1, DEEP) << DEPTH_SHIFT);
       path[depth + 1] = node++;
     }
     const end = path[pattern.length]!;
-    edges[end] = edges[end]! | HIT;
+    flags[end] = flags[end]! | HIT;
     outs[end] = i;
   }
 
   function branch(parent: number): Child[] {
     let children = branches.get(parent);
     if (!children) {
-      children = [{ byte: edges[parent]! & 0xff, node: parent + 1 }];
+      children = [{ byte: labels[parent]!, node: parent + 1 }];
       branches.set(parent, children);
-      edges[parent] = (edges[parent]! & ~CHAIN) | NO_CHAIN | ROW;
+      flags[parent] = flags[parent]! | ROW;
     }
     return children;
   }
 
   const { classes, width } = classify(patterns);
-  const rows = linkFailures({ edges, links, outs, classes, width, branches });
+  const rows = linkFailures({ flags, labels, links, outs, classes, width, branches });
+  for (let node = count - 2; node > 0; node--) {
+    const next = flags[node + 1]!;
+    const ahead = next & (HIT | ROW) ? 1 : Math.min((next & AHEAD) + 1, AHEAD);
+    flags[node] = flags[node]! | ahead;
+  }
 
   function originOf(node: number): number {
     let low = 0;
@@ -67,14 +75,16 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
 
   function depthOf(place: number): number {
     const node = nodeOf(place);
-    const depth = edges[node]! >> DEPTH_SHIFT;
+    const depth = flags[node]! >> DEPTH_SHIFT;
     if (depth < DEEP) return depth;
     const origin = originOf(node);
     return shared[origin]! + 1 + node - firsts[origin]!;
   }
 
   return {
-    edges,
+    flags,
+    labels,
+    labelWords: new DataView(labels.buffer),
     links,
     rows,
     width,
@@ -99,5 +109,6 @@ function classify(patterns: readonly Uint8Array[]) {
   const classes = new Uint8Array(256);
   let width = used.includes(0) ? 1 : 0;
   for (let byte = 0; byte < 256; byte++) if (used[byte]) classes[byte] = width++;
+  used.fill(0);
   return { classes, width };
 }

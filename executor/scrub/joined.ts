@@ -9,7 +9,7 @@
 //   search     … → → → → → → → → 0 → → → → → → → → → → →
 //   joined                     └───→ → → → → → → idle
 
-import { type Automaton, flagsOf, HIT, hitAt, isLeaf, ROOT, step } from "./layout.ts";
+import { AHEAD, type Automaton, flagsOf, HIT, hitAt, LEAF, ROOT, step } from "./layout.ts";
 import type { OnHit } from "./search.ts";
 
 /** Positions count from the stream's start, line breaks and all. */
@@ -70,11 +70,18 @@ export function createJoined(onHit: OnHit): Joined {
     idle: () => place === ROOT,
     follow(automaton, bytes, from, to, position) {
       if (place === ROOT) return;
+      const { flags, labels } = automaton;
       const since = position - from - lastEnd();
       for (let at = from; at < to; at++) {
+        if (place >= 0) {
+          // Further down the chain, the place reaches back just as far as before.
+          for (let ahead = flags[place]! & AHEAD; ahead > 1 && labels[place] === bytes[at]; ahead--) {
+            place++;
+            if (++at === to) return;
+          }
+        }
         const before = place;
         place = step(automaton, place, bytes[at]!);
-        // One node further down the chain reaches back just as far as before.
         let lost = place !== before + 1;
         if (flagsOf(automaton, place) & HIT) {
           const pattern = hitAt(automaton, place);
@@ -126,5 +133,5 @@ export function createJoined(onHit: OnHit): Joined {
 
 /** Where to rest at `place`: there, unless it is a leaf. */
 function rest(automaton: Automaton, place: number): number {
-  return isLeaf(flagsOf(automaton, place)) ? automaton.links[place]! : place;
+  return flagsOf(automaton, place) & LEAF ? automaton.links[place]! : place;
 }

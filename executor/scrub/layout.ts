@@ -12,25 +12,24 @@
 //   place   >= 0  a node without a row
 //           <  0  ~place is where a row begins in `rows`; the root is ~0
 //
-//   edges[node]    15   11 10     9    8        7      0
-//   flags         [ depth ][row ][hit][no chain][ label ]
-//                  hit       some pattern ends here; the longest is outs[node]
-//                  no chain  the label is void: the node is a leaf or has a row
+//   labels[node]   label of the chain; void for a leaf and where there is a row
+//   flags[node]    15   11 10     9    8     7      0
+//                 [ depth ][row ][hit][leaf][ ahead ]
 //                  depth     31 stands for 31 and more; depthOf() knows exactly
+//                  hit       some pattern ends here; the longest is outs[node]
+//                  ahead     steps down the chain to the next node with a hit or a row, or 255 if they are more
 //   links[node]    place to look at next if the label does not match, or of the node's own row
 //   rows[~place…]  [ next place for class 0, 1, … width-1 ][ flags ][ node ]
-//                  next places are tagged in their lowest bits: look, if there is a hit or the search has
-//                  fallen back to where it is shallow; shallow
+//                  next places are tagged in their lowest bits: hit; shallow (SHALLOW)
 //
 // A link is the failure link, less those nodes that would fail on the same label, and less leaves. So a search
 // never rests on a leaf, and the depth of the place where it rests is the length of the longest suffix of what
 // was read that is a proper prefix of some pattern.
 
+export const AHEAD = 0xff;
+export const LEAF = 1 << 8;
 export const HIT = 1 << 9;
 export const ROW = 1 << 10;
-export const NO_CHAIN = 1 << 8;
-/** Compares a byte with the label and finds `no chain` in the way, in one go. */
-export const CHAIN = 0x1ff;
 export const DEPTH_SHIFT = 11;
 /** Depths from here on look the same in the flags. */
 export const DEEP = 31;
@@ -40,13 +39,16 @@ export const DEEP = 31;
  */
 export const SHALLOW = 3;
 export const TAG_BITS = 2;
-export const TAG_LOOK = 1;
+export const TAG_HIT = 1;
 export const TAG_SHALLOW = 2;
 /** The root's place. */
 export const ROOT = ~0;
 
 export interface Automaton {
-  readonly edges: Uint16Array;
+  readonly flags: Uint16Array;
+  readonly labels: Uint8Array;
+  /** `labels`, to be read four at a time; there are three more than nodes. */
+  readonly labelWords: DataView;
   readonly links: Int32Array;
   readonly rows: Int32Array;
   /** Classes of bytes; what follows them in a row begins here. */
@@ -62,12 +64,8 @@ export interface Automaton {
   spell(place: number): Uint8Array;
 }
 
-export function isLeaf(flags: number): boolean {
-  return (flags & (NO_CHAIN | ROW)) === NO_CHAIN;
-}
-
-export function flagsOf({ edges, rows, width }: Automaton, place: number): number {
-  return place >= 0 ? edges[place]! : rows[~place + width]!;
+export function flagsOf({ flags, rows, width }: Automaton, place: number): number {
+  return place >= 0 ? flags[place]! : rows[~place + width]!;
 }
 
 /** Index of the longest pattern that ends at a place whose flags say `hit`. */
@@ -75,11 +73,15 @@ export function hitAt({ outs, rows, width }: Automaton, place: number): number {
   return outs[place >= 0 ? place : rows[~place + width + 1]!]!;
 }
 
-/** Where `byte` leads from `place`; it may be a leaf. */
-export function step({ edges, links, rows, classes }: Automaton, place: number, byte: number): number {
+/** Where `byte` leads from `place`, which is no leaf; it may be a leaf. */
+export function step(
+  { flags, labels, links, rows, classes }: Automaton,
+  place: number,
+  byte: number,
+): number {
   let at = place;
   while (at >= 0) {
-    if ((edges[at]! & CHAIN) === byte) return edges[at + 1]! & ROW ? links[at + 1]! : at + 1;
+    if (labels[at] === byte) return flags[at + 1]! & ROW ? links[at + 1]! : at + 1;
     at = links[at]!;
   }
   return rows[~at + classes[byte]!]! >> TAG_BITS;

@@ -36,7 +36,14 @@ export function compile(given: readonly Pattern[], seesWraps: boolean): Matcher 
     owners: Int32Array.from(unique, ({ owner }) => owner),
     seesWraps,
     wipe() {
-      for (const table of [automaton.edges, automaton.links, automaton.outs, automaton.rows]) table.fill(0);
+      for (const table of [
+        automaton.flags,
+        automaton.labels,
+        automaton.links,
+        automaton.outs,
+        automaton.rows,
+      ])
+        table.fill(0);
       automaton.classes.fill(0);
       for (const { grams } of filters) grams.fill(0);
     },

@@ -17,6 +17,8 @@ export interface Current {
 /** Where a reader reports what it finds. */
 export interface Listener {
   readonly onHit: OnHit;
+  /** False if hits that overlap or touch may come as one, named after any of them. */
+  readonly every: boolean;
   /** All hits that begin at `position` or later are about to be reported again, and new ones among them. */
   onAgain(position: number): void;
 }
@@ -38,7 +40,7 @@ export interface Reader {
 
 const noWraps: readonly number[] = [];
 
-export function createReader(current: Current, { onHit, onAgain }: Listener): Reader {
+export function createReader(current: Current, { every, onHit, onAgain }: Listener): Reader {
   let matcher = current.matcher;
   let cursor = newCursor();
   let held = 0;
@@ -51,7 +53,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
   let open: { place: number } | undefined;
 
   function searchTo(bytes: Uint8Array, from: number, to: number) {
-    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, view, from, to, onHit);
+    if (from < to) search(matcher.automaton, matcher.filters, cursor, bytes, view, from, to, every, onHit);
   }
 
   /**
@@ -135,7 +137,7 @@ export function createReader(current: Current, { onHit, onAgain }: Listener): Re
       view = viewOf(chunk);
       const wraps = matcher.seesWraps ? findWraps(line, chunk) : noWraps;
       if (wraps.length === 0 && !line.cr && !open && joined.idle()) {
-        search(matcher.automaton, matcher.filters, cursor, chunk, view, 0, chunk.length, onHit);
+        search(matcher.automaton, matcher.filters, cursor, chunk, view, 0, chunk.length, every, onHit);
         held = matcher.automaton.depthOf(cursor.place);
         return;
       }

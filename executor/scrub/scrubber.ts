@@ -12,7 +12,8 @@
 //   values ─ forms.ts ─→ patterns ─ matcher.ts ─→ automaton.ts + filter.ts      compiled once, shared
 //   chunk ─ reader.ts (search.ts, tail.ts) ─→ hits ─ stream.ts (runs.ts) ─→ chunk       one a stream
 
-import { spellings, trimSpace } from "./forms.ts";
+import { spellings } from "./forms.ts";
+import { trimSpace } from "./lines.ts";
 import { compile, type Pattern } from "./matcher.ts";
 import { type Current, createReader } from "./reader.ts";
 import { createStream, type ScrubStream } from "./stream.ts";
@@ -95,7 +96,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
     return added.flatMap((value, index) => {
       const owner = count + index;
       if (!withForms) return [{ bytes: new Uint8Array(value), owner }];
-      const trimmed = trimSpace(toByteString(value));
+      const trimmed = trimSpace(value);
       if (trimmed.length === 0) return [];
       if (trimmed.length < shortest) {
         if (options.shortValues === "show") return [];
@@ -105,7 +106,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
           `value ${index} is shorter than ${shortest} bytes and cannot be hidden`,
         );
       }
-      return Array.from(spellings(trimmed), (spelling) => ({ bytes: fromByteString(spelling), owner }));
+      return spellings(new Uint8Array(trimmed)).map((bytes) => ({ bytes, owner }));
     });
   }
 
@@ -123,6 +124,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
     let known = count;
     let again = false;
     const reader = createReader(current, {
+      every: true,
       onHit(start, end, pattern) {
         const value = current.matcher.owners[pattern]!;
         if (!again || value >= known) hits.push({ start, end, value });
@@ -175,16 +177,4 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
       current.matcher = compile([], false);
     },
   };
-}
-
-function toByteString(bytes: Uint8Array): string {
-  let string = "";
-  for (let i = 0; i < bytes.length; i++) string += String.fromCharCode(bytes[i]!);
-  return string;
-}
-
-function fromByteString(string: string): Uint8Array {
-  const bytes = new Uint8Array(string.length);
-  for (let i = 0; i < string.length; i++) bytes[i] = string.charCodeAt(i);
-  return bytes;
 }

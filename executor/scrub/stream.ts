@@ -5,10 +5,12 @@
 //
 // A run's mask goes out as soon as its first byte is settled; the rest of the run then just vanishes.
 
-import { type Current, createReader } from "./reader.ts";
-import { createRuns } from "./runs.ts";
+import { type Current, createReader, type Listener } from "./reader.ts";
+import { addRun, dropRuns, newRuns, shiftRuns } from "./runs.ts";
 
-const mask = Uint8Array.of(0x2a, 0x2a, 0x2a);
+const star = 0x2a;
+/** Length of a mask. */
+const mask = 3;
 const nothing = new Uint8Array(0);
 /** Held bytes that flush() and end() still show: too few to tell anything. */
 const harmless = 3;
@@ -30,8 +32,12 @@ export interface ScrubStream {
 }
 
 export function createStream(current: Current): ScrubStream {
-  const runs = createRuns();
-  const listener = { onHit: runs.add, onAgain: runs.dropFrom };
+  const runs = newRuns();
+  const listener: Listener = {
+    every: false,
+    onHit: (start, end) => addRun(runs, start, end),
+    onAgain: (position) => dropRuns(runs, position),
+  };
   let reader = createReader(current, listener);
   /** All before this went out or vanished. */
   let shown = 0;
@@ -41,48 +47,39 @@ export function createStream(current: Current): ScrubStream {
   /** Renders `[shown, until)`; the bytes are the reader's tail, then `chunk`. */
   function render(chunk: Uint8Array, until: number): Uint8Array {
     const tail = reader.tail.bytes();
-    const tailFrom = reader.position() - chunk.length - tail.length;
-    const chunkFrom = tailFrom + tail.length;
-    let out = new Uint8Array(until - shown + 2 * mask.length);
+    const chunkFrom = reader.position() - chunk.length;
+    const { starts, ends, limit } = runs;
+    // A mask may be longer than what it hides.
+    const out = new Uint8Array(until - shown + mask * (limit - runs.first));
+    // There can be a run for every other byte, so this loop does without closures and their variables.
+    let at = shown;
+    let masked = hiddenTo;
     let length = 0;
-
-    function put(bytes: Uint8Array, from: number, to: number) {
-      if (length + (to - from) > out.length) {
-        const larger = new Uint8Array(2 * (length + to - from));
-        larger.set(out.subarray(0, length));
-        out = larger;
-      }
-      // A call costs more than a few bytes do.
-      if (to - from > 32) out.set(bytes.subarray(from, to), length);
-      else for (let i = from; i < to; i++) out[length + i - from] = bytes[i]!;
-      length += to - from;
-    }
-
-    function show(to: number) {
-      if (shown < to && shown < chunkFrom) {
-        const end = Math.min(to, chunkFrom);
-        put(tail, shown - tailFrom, end - tailFrom);
-        shown = end;
-      }
-      if (shown < to) {
-        put(chunk, shown - chunkFrom, to - chunkFrom);
-        shown = to;
-      }
-    }
-
-    while (!runs.empty && runs.start() < until) {
-      const start = Math.max(runs.start(), shown);
-      const end = runs.end();
+    let run = runs.first;
+    for (; run < limit && starts[run]! < until; run++) {
+      const start = Math.max(starts[run]!, at);
+      const end = ends[run]!;
       if (end > start) {
-        show(start);
-        if (start > hiddenTo) put(mask, 0, mask.length);
-        hiddenTo = Math.max(hiddenTo, end);
-        shown = Math.min(end, until);
+        copy(tail, chunk, at - chunkFrom, start - chunkFrom, out, length);
+        length += start - at;
+        if (start > masked) {
+          out[length] = star;
+          out[length + 1] = star;
+          out[length + 2] = star;
+          length += mask;
+        }
+        masked = Math.max(masked, end);
+        at = Math.min(end, until);
       }
       if (end > until) break;
-      runs.shift();
     }
-    show(until);
+    shiftRuns(runs, run);
+    if (at < until) {
+      copy(tail, chunk, at - chunkFrom, until - chunkFrom, out, length);
+      length += until - at;
+    }
+    shown = until;
+    hiddenTo = masked;
     return out.subarray(0, length);
   }
 
@@ -92,7 +89,7 @@ export function createStream(current: Current): ScrubStream {
       reader.read(chunk);
       const settled = reader.position() - reader.held();
       let out: Uint8Array;
-      if (runs.empty && shown === before && settled >= before) {
+      if (runs.limit === 0 && shown === before && settled >= before) {
         shown = settled;
         out = settled === reader.position() ? chunk : chunk.subarray(0, settled - before);
       } else {
@@ -109,14 +106,36 @@ export function createStream(current: Current): ScrubStream {
     end() {
       reader.refresh();
       const read = reader.position();
-      if (reader.held() > harmless) runs.add(read - reader.held(), read);
+      if (reader.held() > harmless) addRun(runs, read - reader.held(), read);
       const rest = shown < read ? render(nothing, read) : nothing;
       reader.tail.wipe();
       reader = createReader(current, listener);
-      while (!runs.empty) runs.shift();
+      shiftRuns(runs, runs.limit);
       shown = 0;
       hiddenTo = -1;
       return rest;
     },
   };
+}
+
+/** Copies `[from, to)` to `out`, where 0 is the first byte of `chunk`, and `tail` ends. */
+function copy(
+  tail: Uint8Array,
+  chunk: Uint8Array,
+  from: number,
+  to: number,
+  out: Uint8Array,
+  at: number,
+): void {
+  let next = from;
+  let put = at;
+  if (next < 0) {
+    const end = Math.min(to, 0);
+    out.set(tail.subarray(tail.length + next, tail.length + end), put);
+    put += end - next;
+    next = end;
+  }
+  // A call costs more than a few bytes do.
+  if (to - next > 32) out.set(chunk.subarray(next, to), put);
+  else while (next < to) out[put++] = chunk[next++]!;
 }

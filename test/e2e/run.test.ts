@@ -37,6 +37,14 @@ test("standard error is masked too, and the two streams stay apart", async () =>
   expect(finished).toMatchObject({ stdout: "out ***\n", stderr: "err ***\n" });
 });
 
+test("a program may open its output by name", async () => {
+  const finished = await claimcheck(
+    [...echo, "echo out $MY_SECRET > /dev/stdout; echo err $MY_SECRET > /dev/stderr"],
+    withToken,
+  );
+  expect(finished).toMatchObject({ code: 0, stdout: "out ***\n", stderr: "err ***\n" });
+});
+
 test("encodings of the value are masked, as are the token and the handle", async () => {
   const { stdout } = await claimcheck([...echo, 'printf %s "$MY_SECRET" | base64'], {
     env: { API_TOKEN: "a-longer-value-for-base64" },

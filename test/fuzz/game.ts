@@ -1,7 +1,8 @@
 // One run of the scrubber against the oracle, as data: what the fuzz job draws by the million, what the
 // properties draw with fast-check, and what is kept as corpus when the two disagree.
 
-import { spellings, trimSpace } from "../../executor/scrub/forms.ts";
+import { spellings } from "../../executor/scrub/forms.ts";
+import { trimSpace } from "../../executor/scrub/lines.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
 import { createOracle } from "../unit/scrub/oracle.ts";
 
@@ -26,7 +27,10 @@ export function play({ mode, secrets, moves }: Game): string | undefined {
   const forms = mode === "values";
   const patterns = (values: readonly string[]) =>
     forms
-      ? values.flatMap((value) => (trimSpace(value) === "" ? [] : [...spellings(trimSpace(value))]))
+      ? values
+          .map((value) => trimSpace(bytes(value)))
+          .filter((value) => value.length > 0)
+          .flatMap((value) => spellings(value).map((spelling) => Buffer.from(spelling).toString("latin1")))
       : values;
   const scrubber = createScrubber(secrets.map(bytes), { forms });
   const stream = scrubber.stream();

@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
+import { allow, startBroker } from "../broker.ts";
 import { type OnePassword, startOnePassword } from "../onepassword.ts";
 import { reader } from "../provider.ts";
 
@@ -90,18 +91,55 @@ describe("reading", () => {
     expect(await read("op://infra/database/empty")).toEqual([""]);
   });
 
-  test("a one-time password, but what it is made of only where that is allowed", async () => {
-    const field = "op://infra/database/one-time password";
-    const [code, refused, byId] = await read(`${field}?attribute=otp`, field, "op://infra/database/totp_1");
+  test("a one-time password", async () => {
+    const [code] = await read("op://infra/database/one-time password?attribute=otp");
     expect(code).toMatch(/^\d{6}$/);
-    const denied = {
-      code: "provider_denied",
-      detail: "op://inf… is what one-time passwords are made of; ask for ?attribute=otp",
+  });
+
+  test("what a one-time password is made of, only for a rule that says so", async () => {
+    const field = "op://infra/database/one-time password";
+    const start = async (totpSeeds?: boolean) => {
+      const limits = { ttl: 60, uses: 1, ...(totpSeeds !== undefined && { totpSeeds }) };
+      const broker = await startBroker({
+        providers: [{ ...shared, close: async () => {} }],
+        rules: [allow(["op://**"], { name: "rule", limits })],
+      });
+      return { broker, executor: await broker.executor() };
     };
-    expect([refused, byId]).toEqual([denied, denied]);
-    expect(await connect({ totpSeeds: true }).read(field)).toEqual([
-      "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP",
-    ]);
+    for (const { broker, executor } of [await start(), await start(false)]) {
+      const spellings = [field, "op://infra/database/totp_1", password];
+      const answer = await broker.send(
+        "POST",
+        "/v1/handles",
+        { secrets: spellings.map((uri) => ({ uri })) },
+        { authorization: `Bearer ${executor.accessToken}` },
+      );
+      const detail = "op://inf… is what one-time passwords are made of; ask for ?attribute=otp";
+      expect(await answer.json()).toMatchObject({
+        code: "forbidden",
+        failures: [0, 1].map((index) => ({ index, code: "forbidden", detail })),
+      });
+      const denied = { outcome: "denied", code: "totp_seed", rule: "rule" };
+      expect(broker.audit.latest).toMatchObject([denied, denied]);
+    }
+    const { executor } = await start(true);
+    const handles = await executor.client.issue([{ uri: field }]);
+    const [redeemed] = await executor.client.redeem(handles, { masked: true });
+    expect(Buffer.from(redeemed!.value.expose()).toString()).toBe("otpauth://totp/x?secret=JBSWY3DPEHPK3PXP");
+  });
+
+  test("nothing of a batch in which one item comes for another", async () => {
+    const uris = many.slice(0, 3).map((title) => {
+      const { vault, item } = service.idsOf("Infra", title);
+      return `op://${vault}/${item}/password`;
+    });
+    expect(await read(...uris)).toEqual(["ITEM 0", "ITEM 1", "ITEM 2"]);
+    service.answerInReverse();
+    const mixedUp = {
+      code: "provider_failed",
+      detail: "1Password answers with another item than was asked for",
+    };
+    expect(await read(...uris)).toEqual([mixedUp, mixedUp, mixedUp]);
   });
 
   test("ten items that are asked for together in one go", async () => {

@@ -16,7 +16,7 @@ tenants:
         actions: [issue]
         who: { repository: acme/*, ref: refs/heads/main }
         secrets: ["vault://secret/deploy/**"]
-        limits: { ttl: 10m, uses: 2, audience: ["cluster:*"], keyBinding: true, cacheKeys: ["npm-*"] }
+        limits: { ttl: 10m, uses: 2, audience: ["cluster:*"], keyBinding: true, cacheKeys: ["npm-*"], totpSeeds: true }
       - name: everybody's
         actions: [issue]
         secrets: ["vault://secret/*/public#*", "vault://secret/deploy/site#token"]
@@ -55,7 +55,7 @@ describe("policy explain", () => {
   as      github:repo:acme/site:ref:refs/heads/main of acme, requester
   to      issue vault://secret/deploy/site#token
   because repository acme/site fits acme/*, ref refs/heads/main fits refs/heads/main, the secret fits vault://secret/deploy/**
-  limits  at most 600 seconds, 2 uses, for cluster:*, bound to a key, cache keys npm-*
+  limits  at most 600 seconds, 2 uses, for cluster:*, bound to a key, cache keys npm-*, seeds of one-time passwords too
           "everybody's" allows it too, but comes later
 `,
     });

@@ -1,12 +1,13 @@
 /** What is wrong with node-vault as it is, and is mended by its transport: each check fails for the plain library. */
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inspect } from "node:util";
+import { fileURLToPath } from "node:url";
+import { inspect, promisify } from "node:util";
 import nodeVault from "node-vault";
 import {
   afterAll,
@@ -19,6 +20,7 @@ import {
   test,
   vi,
 } from "vitest";
+import { vaultServer } from "../../bin/vault-server.ts";
 import { createVaultClient, type VaultClient } from "../../broker/providers/vault-client.ts";
 import { createVaultSession } from "../../broker/providers/vault-session.ts";
 import { answering, type FaultProxy, startProxy } from "../openbao.ts";
@@ -44,6 +46,10 @@ beforeEach(() => {
 
 afterEach(() => vi.unstubAllEnvs());
 
+const execute = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const source = (name: string) => JSON.stringify(new URL(`broker/providers/${name}.ts`, `file://${root}`));
+
 /** In seconds; more milliseconds than a timer takes. */
 const year = 365 * 24 * 60 * 60;
 
@@ -52,8 +58,12 @@ interface Candidate {
   connect(address: string): Promise<Pick<VaultClient, "read">>;
   /** Logs in with an AppRole. */
   logIn(address: string, mount: string): Promise<unknown>;
+  /** Logs in with a pod's service account, at the mount that nobody named. */
+  logInFromPod(address: string): Promise<unknown>;
   /** Logs in, and keeps the token alive. */
   keep(address: string): Promise<unknown>;
+  /** A program that logs in with the secret id s.sesame, which gives the token of that name, and reads with it. */
+  program(address: string): string;
 }
 
 const own: Candidate = {
@@ -69,7 +79,25 @@ const own: Candidate = {
     onTestFinished(() => session.close());
     return session.authorized(async () => {});
   },
+  async logInFromPod(address) {
+    const environment = { VAULT_ADDR: address, VAULT_KUBERNETES_ROLE: "r" };
+    const server = vaultServer(environment, { read: async () => "jwt", tokenFile: "" });
+    if ("missing" in server) throw new Error(server.missing);
+    const session = createVaultSession(await createVaultClient(server), server.logIn, undefined);
+    onTestFinished(() => session.close());
+    return session.authorized(async () => {});
+  },
   keep: (address) => own.logIn(address, "approle"),
+  program: (address) => `
+    import { createVaultClient } from ${source("vault-client")};
+    import { createVaultSession } from ${source("vault-session")};
+    const client = await createVaultClient({ address: "${address}" });
+    const logIn = { method: "approle", mount: "approle", roleId: "r", secretId: "s.sesame" };
+    const session = createVaultSession(client, logIn, undefined);
+    const signal = AbortSignal.timeout(10_000);
+    await session.authorized((token) => client.read("a", { token, signal }));
+    session.close();
+    await client.close();`,
 };
 
 const plain: Candidate = {
@@ -84,12 +112,18 @@ const plain: Candidate = {
   },
   logIn: (address, mount) =>
     nodeVault({ endpoint: address }).approleLogin({ mount_point: mount, role_id: "r", secret_id: "s" }),
+  logInFromPod: (address) => nodeVault({ endpoint: address }).kubernetesLogin({ role: "r", jwt: "jwt" }),
   async keep(address) {
     const vault = nodeVault({ endpoint: address });
     await vault.approleLogin({ role_id: "r", secret_id: "s" });
     onTestFinished(() => vault.stopTokenRenewal());
     return vault.startTokenRenewal({ ttl: year });
   },
+  program: (address) => `
+    import nodeVault from "node-vault";
+    const vault = nodeVault({ endpoint: "${address}" });
+    await vault.approleLogin({ role_id: "r", secret_id: "s.sesame" });
+    await vault.read("a");`,
 };
 
 const call = (token?: string) => ({
@@ -143,6 +177,22 @@ const checks: Record<string, (candidate: Candidate) => Promise<unknown>> = {
     server.breakWith(answering(200, {}, { auth: { client_token: "t", lease_duration: 0 } }));
     await logIn(server.address, "my/app=role'x");
     expect(server.takeLog()).toEqual(["POST /v1/auth/my/app%3Drole'x/login"]);
+  },
+
+  async "logs in from a pod at the usual mount"({ logInFromPod }) {
+    server.breakWith(answering(200, {}, { auth: { client_token: "t", lease_duration: 0 } }));
+    await logInFromPod(server.address);
+    expect(server.takeLog()).toEqual(["POST /v1/auth/kubernetes/login"]);
+  },
+
+  async "prints no token and no value, also with DEBUG"({ program }) {
+    const auth = { client_token: "s.sesame", lease_duration: 0 };
+    server.breakWith(answering(200, {}, { auth, data: { password: "s.sesame" } }));
+    const args = ["--input-type=module", "--eval", program(server.address)];
+    const env = { PATH: process.env.PATH, DEBUG: "*" };
+    const { stdout, stderr } = await execute(process.execPath, args, { cwd: root, env });
+    expect(server.takeLog()).toEqual(["POST /v1/auth/approle/login", "GET /v1/a"]);
+    expect(stdout + stderr).not.toContain("s.sesame");
   },
 
   async "fails without the token in the error"({ connect }) {

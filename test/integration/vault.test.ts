@@ -136,9 +136,13 @@ describe("reading", () => {
     );
   });
 
-  test("keeps namespaces apart, one canonical form for both spellings of one", async () => {
+  test("keeps namespaces apart, one canonical form for both spellings of one", async ({ skip }) => {
     const namespace = `ns-${two}`;
-    await bao.call("POST", `sys/namespaces/${namespace}`);
+    await bao.call("POST", `sys/namespaces/${namespace}`).catch((error: Error) => {
+      // Ours has them; of Vault only the Enterprise edition.
+      if (process.env.VAULT_ADDR && /unsupported path/.test(error.message)) skip("no namespaces there");
+      throw error;
+    });
     const inside = { "X-Vault-Namespace": namespace };
     const mount = await bao.mount("kv", 2, inside);
     await write(mount, "app", { token: "inside" }, inside);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { allowedProviders, userProviders } from "../../bin/providers.ts";
 import { createResolver } from "../../broker/resolver.ts";
+import { takeCacheKey } from "../../shared/uri.ts";
 import { resolveEach } from "../provider.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-host-"));
@@ -36,6 +37,13 @@ test("what is listed is there, and a command inherits no secret", async () => {
     { code: "secret_not_found" },
     { code: "provider_denied" },
   ]);
+});
+
+test("front ends know which URIs have no parameters", () => {
+  for (const { scheme, parameters } of userProviders(environment)) {
+    const { cacheKey } = takeCacheKey(`${scheme}://x?cacheKey=k`);
+    expect({ [scheme]: cacheKey }).toEqual({ [scheme]: parameters && "k" });
+  }
 });
 
 test("a user's own broker reads what the user may read", async () => {

@@ -33,7 +33,10 @@ const named = (name: string, body: string) => `      - { name: ${name}, ${body} 
 test("a good file is taken, with its limits and its defaults", () => {
   const loaded = load(
     head.replace("    rules:", "    limits: { ttl: 1h }\n    rules:") +
-      named("one", `actions: [issue], secrets: ["env://A"], limits: { uses: 3, keyBinding: true }`) +
+      named(
+        "one",
+        `actions: [issue], secrets: ["env://A"], limits: { uses: 3, keyBinding: true, totpSeeds: true }`,
+      ) +
       named("two", `actions: [redeem], secrets: [{ exact: "cmd://ls *" }]`),
   );
   if ("faults" in loaded) throw new Error(JSON.stringify(loaded.faults));
@@ -51,7 +54,7 @@ test("a good file is taken, with its limits and its defaults", () => {
       effect: "allow",
       tenant: "acme",
       who: {},
-      limits: { ttl: 3600, uses: 3, keyBinding: true },
+      limits: { ttl: 3600, uses: 3, keyBinding: true, totpSeeds: true },
     },
     { name: "two", effect: "allow", tenant: "acme", who: {}, limits: { ttl: 3600, uses: 1 } },
   ]);

@@ -104,6 +104,21 @@ describe("a game against the oracle is never lost", () => {
     );
   });
 
+  test("in such chunks, with a byte that differs in one bit", () => {
+    const secret = "correct-horse-battery-staple";
+    for (let at = 0; at < secret.length; at++) {
+      for (let bit = 1; bit < 256; bit *= 2) {
+        const differing = String.fromCharCode(secret.charCodeAt(at) ^ bit);
+        const text = `.${secret.slice(0, at)}${differing}${secret.slice(at + 1)}.`;
+        lost({ mode: "patterns", secrets: [secret, "correct-"], moves: [["push", text.padEnd(1100, "#")]] });
+      }
+    }
+  });
+
+  test("with more hits in a chunk than are reported at a time", () => {
+    lost({ mode: "patterns", secrets: ["abcd"], moves: [["push", "abcd.".repeat(5000)]] });
+  });
+
   test("with a flush here and there", () => {
     fc.assert(
       fc.property(material, cuts, fc.array(fc.boolean()), ({ secrets, text }, where, flushes) => {
@@ -244,7 +259,7 @@ describe("work is linear: at most 5 basic steps a byte", () => {
     const cursor = newCursor();
     for (let at = 0; at < text.length; at += chunk) {
       const part = text.subarray(at, at + chunk);
-      search(automaton, filters, cursor, part, viewOf(part), 0, part.length, () => {});
+      search(automaton, filters, cursor, part, viewOf(part), 0, part.length, true, () => {});
     }
     return cursor.steps / text.length;
   }

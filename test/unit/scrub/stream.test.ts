@@ -31,9 +31,9 @@ test("what is held is a copy: the caller may use its buffer again", () => {
   expect(text(scrubber.push(bytes("urity")))).toBe("s3curity");
 });
 
-test("values are copied, too", () => {
+test.each([true, false])("values are copied, too (forms: %j)", (forms) => {
   const value = bytes("late-value-1234567");
-  const scrubber = createScrubber([value], { forms: false });
+  const scrubber = createScrubber([value], { forms });
   value.fill(0);
   scrubber.add([]);
   expect(text(scrubber.push(bytes("late-value-1234567")))).toBe("***");
@@ -169,6 +169,32 @@ test("wipe() leaves nothing of the values in the tables", () => {
   const scrubber = createScrubber([bytes(secret)]);
   scrubber.wipe();
   expect(text(scrubber.push(bytes(secret)))).toBe(secret);
+});
+
+test("wipe() zeroes every array of bytes that was ever made of a value", () => {
+  const value = bytes(' it\'s "ä"\r\n-----BEGIN KEY-----\r\nother-line?~~~>>> ');
+  const made: Uint8Array[] = [];
+  const original = globalThis.Uint8Array;
+  const recording: Uint8ArrayConstructor = new Proxy(original, {
+    construct(target, given) {
+      made.push(Reflect.construct(target, given));
+      return made.at(-1)!;
+    },
+  });
+  globalThis.Uint8Array = recording;
+  // For slice() and subarray().
+  original.prototype.constructor = recording;
+  try {
+    const scrubber = createScrubber([value, bytes(secret)]);
+    scrubber.add([bytes("another-value")]);
+    scrubber.wipe();
+  } finally {
+    globalThis.Uint8Array = original;
+    original.prototype.constructor = original;
+  }
+  expect(made.length).toBeGreaterThan(100);
+  const left = made.filter(({ buffer }) => buffer !== value.buffer).filter((array) => array.some(Boolean));
+  expect(left).toEqual([]);
 });
 
 test("literals are hidden as they are, and in no other form", () => {

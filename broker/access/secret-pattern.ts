@@ -1,0 +1,53 @@
+/**
+ * Patterns over URIs. Of most schemes the text of a URI is what counts; the others say in their own files what they
+ * ask of a pattern.
+ */
+import { commandPatterns } from "../providers/cmd.ts";
+import { onePasswordPatterns } from "../providers/op.ts";
+import type { PatternDemands } from "../providers/provider.ts";
+import { vaultPatterns } from "../providers/vault.ts";
+import { compileGlob, type Glob, matches, overlaps, type Pattern } from "./glob.ts";
+
+const all: readonly PatternDemands[] = [commandPatterns, onePasswordPatterns, vaultPatterns];
+const demanding = all.map((demands) => {
+  const prefix = `${demands.scheme}://`;
+  return { ...demands, prefix, any: compileGlob(`${prefix}**`) };
+});
+
+/** A pattern over URIs, as a rule has it. */
+export interface SecretPattern {
+  readonly glob: Glob;
+  /** What every URI that it matches begins with. */
+  readonly prefix: string;
+  matches(uri: string): boolean;
+}
+
+export function compileSecret(pattern: Pattern, effect: "allow" | "deny"): SecretPattern {
+  const glob = compileGlob(pattern);
+  if (effect === "deny") {
+    const denials = demanding.flatMap(({ prefix, any, denial }) =>
+      denial && overlaps(glob, any) ? [{ prefix, denies: denial(glob) }] : [],
+    );
+    return {
+      glob,
+      // Names stand for ids, wherever in the URI these are.
+      prefix:
+        demanding.find(({ aliased, prefix }) => aliased && glob.prefix.startsWith(prefix))?.prefix ??
+        glob.prefix,
+      matches(uri) {
+        const own = denials.find(({ prefix }) => uri.startsWith(prefix));
+        return own ? own.denies(uri) : matches(glob, uri);
+      },
+    };
+  }
+  return { glob, prefix: glob.prefix, matches: (uri) => matches(glob, uri) };
+}
+
+/** What is wrong with a pattern in a rule of this effect. */
+export function faultOf(pattern: Pattern, effect: "allow" | "deny"): string | undefined {
+  const glob = compileGlob(pattern);
+  const faults = demanding.map(({ any, ...demands }) =>
+    overlaps(glob, any) ? demands.faultOf?.(glob, effect) : undefined,
+  );
+  return faults.find((fault) => fault !== undefined);
+}
