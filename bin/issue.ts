@@ -22,7 +22,7 @@ export function issueCommand(): Command {
     .option("--audience <PRINCIPAL>", "who may redeem them")
     .option("--jkt <THUMBPRINT>", "RFC 7638 thumbprint of the one key that may redeem them")
     .option("--run <LABEL>", "what they are for; they can be revoked by it")
-    .addHelpText("after", "\nExample:\n  claimcheck issue --uses 2 'env://API_TOKEN?cacheKey=npm' > handle");
+    .addHelpText("after", "\nExample:\n  claimcheck issue --uses 2 TOKEN=env://API_TOKEN > handles");
   return withBroker(command).action(issue);
 }
 

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { auditCommand } from "./audit.ts";
 import { brokerCommand } from "./broker.ts";
 import { inspectCommand } from "./inspect.ts";
 import { issueCommand } from "./issue.ts";
@@ -49,7 +50,8 @@ const program = new Command("claimcheck")
   .addCommand(issueCommand())
   .addCommand(inspectCommand())
   .addCommand(revokeCommand())
-  .addCommand(policyCommand());
+  .addCommand(policyCommand())
+  .addCommand(auditCommand());
 
 const nested = program.commands.flatMap(({ commands }) => commands);
 for (const command of [program, ...program.commands, ...nested]) {

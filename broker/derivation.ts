@@ -47,7 +47,8 @@ export function createDerivation(root: Secret) {
       return made;
     },
 
-    signingKeys: () => signingKeys(derive("sign")),
+    signingKeys: () => signingKeys(derive("sign"), "sig"),
+    auditKeys: () => signingKeys(derive("audit"), "audit"),
     encryptionKeys: () => encryptionKeys(derive("encrypt", 48)),
   };
 }
@@ -59,7 +60,10 @@ const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
 
 type PublicKey = Jwks["keys"][number];
 
-async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
+async function signingKeys(
+  seed: Buffer,
+  use: "sig" | "audit",
+): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
   const der = Buffer.concat([pkcs8, seed]);
   const { x } = createPublicKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" })).export({
     format: "jwk",
@@ -69,7 +73,7 @@ async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk:
   seed.fill(0);
   const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
   const kid = await jose.calculateJwkThumbprint(jwk);
-  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use: "sig" } };
+  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use } };
 }
 
 // The order of the group of P-256 (SP 800-186, section 3.2.1.3).

@@ -1,7 +1,7 @@
 /** Whether somebody may have the handles that are asked for, whatever their values come from. */
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleTerms } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";

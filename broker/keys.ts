@@ -4,6 +4,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import * as jose from "jose";
+import { findAuditKeys } from "../shared/audit-head.ts";
 import type { FindKey } from "../shared/handle.ts";
 import { Secret } from "../shared/secret.ts";
 import type { Jwks } from "../shared/wire.ts";
@@ -35,8 +36,9 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   const seals = sealing ? [...sealing.map(createDerivation), ...roots] : roots;
   const signing = await Promise.all(roots.map((each) => each.signingKeys()));
   const encryption = await Promise.all(roots.map((each) => each.encryptionKeys()));
+  const auditing = await Promise.all(roots.map((each) => each.auditKeys()));
   const signatureKeys = signing.map(({ jwk }) => jwk);
-  const jwks: Jwks = { keys: [...signatureKeys, ...encryption.map(({ jwk }) => jwk)] };
+  const jwks: Jwks = { keys: [...signing, ...encryption, ...auditing].map(({ jwk }) => jwk) };
 
   const mac = (key: Buffer, ...parts: (string | Uint8Array)[]): string => {
     const hmac = createHmac("sha256", key);
@@ -48,6 +50,10 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     signingKey: (signing[0] as (typeof signing)[0]).signingKey,
     jwks,
     findKey: jose.createLocalJWKSet({ keys: signatureKeys }) as FindKey,
+
+    /** Signs the heads of the audit log, and nothing else. */
+    auditKey: (auditing[0] as (typeof auditing)[0]).signingKey,
+    findAuditKey: findAuditKeys(jwks),
 
     /** Finds the private half for the `kid` that a value was encrypted to. */
     findDecryptionKey: (kid: string | undefined): jose.CryptoKey | undefined =>

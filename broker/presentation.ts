@@ -3,7 +3,7 @@ import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { verifyProof } from "../shared/proof.ts";
 import type { EncryptionKey } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
 import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";

@@ -7,7 +7,7 @@ import type { HandleClaims } from "../shared/handle.ts";
 import { importRecipient, type Recipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";

@@ -5,7 +5,7 @@
  */
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleStatus, RevocationRequest, Revoked } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";

@@ -4,7 +4,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
-import { type AuditRecord, type AuditSink, createAuditLog, secretNames } from "../broker/audit/log.ts";
+import { openAuditLog, secretNames } from "../broker/audit/log.ts";
+import { type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
+import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys, type Rotation } from "../broker/keys.ts";
@@ -63,31 +65,45 @@ export function fixedProvider(values: Readonly<Record<string, Uint8Array>>): Pro
   };
 }
 
-/** A record as a sink sees it. */
-export type WrittenRecord = AuditRecord & { readonly time: string };
-
 /** An audit sink in memory that a test can break. */
 export class RecordingSink implements AuditSink {
   text = "";
   broken = false;
 
-  get records(): WrittenRecord[] {
+  get records(): Decision[] {
+    return this.lines.filter((line) => line.type === "decision");
+  }
+
+  /** The records of what was asked for last. */
+  get latest(): Decision[] {
+    const { records } = this;
+    return records.filter(({ request }) => request === records.at(-1)?.request);
+  }
+
+  get lines(): AuditLine[] {
     return this.text
       .split("\n")
       .filter(Boolean)
       .map((line) => JSON.parse(line));
   }
 
-  /** The records of what was asked for last. */
-  get latest(): WrittenRecord[] {
-    const { records } = this;
-    return records.filter(({ request }) => request === records.at(-1)?.request);
+  async open(): Promise<OpenedChain> {
+    if (this.broken) throw new Error("no space left on device");
+    const [first] = this.lines;
+    const last = this.lines.at(-1);
+    if (first?.type !== "chain" || !last) return {};
+    const { chain } = first;
+    return { end: { chain, seq: last.seq, hash: hashLine(this.text.trimEnd().split("\n").at(-1)!) } };
   }
 
-  async append(lines: Uint8Array): Promise<void> {
+  async append(lines: string): Promise<void> {
     if (this.broken) throw new Error("no space left on device");
-    this.text += Buffer.from(lines).toString();
+    this.text += lines;
   }
+
+  begin = this.append;
+
+  isFull = () => false;
 
   async close(): Promise<void> {}
 }
@@ -158,7 +174,8 @@ export async function startBroker(seams: Seams = {}) {
     })),
   };
   const resolver = createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]);
-  const auditLog = createAuditLog([audit, ...(seams.sinks ?? [])], secretNames(resolver, keys));
+  const sinks = [audit, ...(seams.sinks ?? [])];
+  const auditLog = await openAuditLog(sinks, keys.auditKey, secretNames(resolver, keys));
   const app = createApp({
     url: brokerUrl,
     authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),

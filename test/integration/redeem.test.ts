@@ -74,7 +74,10 @@ describe("redeeming", () => {
     const { jti, digest } = handle!.claims;
     expect(broker.audit.latest).toEqual([
       {
+        seq: expect.any(Number),
+        prev: expect.any(String),
         time: expect.stringMatching(/^\d{4}-.*Z$/),
+        type: "decision",
         action: "redeem",
         outcome: "released",
         tenant: "acme",

@@ -1,6 +1,7 @@
 /** openapi.yaml and the code say the same, whichever of the two is read first. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
+import { AuditLine } from "../../broker/audit/record.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
 import { verifyHandle } from "../../shared/handle.ts";
 import { makeProof } from "../../shared/proof.ts";
@@ -24,7 +25,9 @@ function demands(schema: Json): Json {
 }
 
 const schemas = new Map<string, z.ZodMiniType>(
-  Object.entries(wire).flatMap(([name, value]) => (value instanceof z.ZodMiniType ? [[name, value]] : [])),
+  Object.entries({ ...wire, AuditLine }).flatMap(([name, value]) =>
+    value instanceof z.ZodMiniType ? [[name, value]] : [],
+  ),
 );
 
 const schemaOf = (answer: Answer): string => {
