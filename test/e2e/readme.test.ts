@@ -22,7 +22,7 @@ const transcript = [...readme.matchAll(/^```console\n(.*?)^```/gms)]
 
 /** Files that it shows: what stands in them is what the commands find. */
 for (const [, name, content] of readme.matchAll(/^```\w+ (\S+)\n(.*?)^```/gms)) {
-  writeFileSync(join(folder, name as string), content as string);
+  writeFileSync(join(folder, name as string), (content as string).replaceAll("alpine:latest", image));
 }
 
 test("every transcript is true", async () => {
