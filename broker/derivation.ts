@@ -16,9 +16,10 @@ import {
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
-import * as jose from "jose";
+import type * as jose from "jose";
 import type { SigningKey } from "../shared/handle.ts";
 import type { Secret } from "../shared/secret.ts";
+import { thumbprint } from "../shared/thumbprint.ts";
 import type { Jwks } from "../shared/wire.ts";
 
 export const rootKeyLength = 32;
@@ -79,7 +80,7 @@ async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk:
   der.fill(0);
   seed.fill(0);
   const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
-  const kid = await jose.calculateJwkThumbprint(jwk);
+  const kid = thumbprint(jwk);
   return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use: "sig" } };
 }
 
@@ -109,6 +110,6 @@ async function encryptionKeys(bytes: Buffer): Promise<{ decryptionKey: jose.Cryp
     ["deriveBits"],
   );
   d.fill(0);
-  const kid = await jose.calculateJwkThumbprint(jwk);
+  const kid = thumbprint(jwk);
   return { decryptionKey, jwk: { ...jwk, kid, alg: "ECDH-ES", use: "enc" } };
 }

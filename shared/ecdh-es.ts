@@ -7,6 +7,7 @@
 import {
   createCipheriv,
   createHash,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   type KeyObject,
@@ -20,10 +21,11 @@ export function encryptTo(recipient: KeyObject, plaintext: Uint8Array, typ: stri
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const { kty, crv, x, y } = publicKey.export({ format: "jwk" });
   const header = encode(JSON.stringify({ alg: "ECDH-ES", enc, typ, epk: { kty, crv, x, y } }));
-  const key = contentKey(diffieHellman({ privateKey, publicKey: recipient }));
+  const bytes = contentKey(diffieHellman({ privateKey, publicKey: recipient }));
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
   const nonce = randomBytes(nonceLength);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(header));
-  key.fill(0);
   const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
   // No encrypted key in the second place: the agreement is the key.
   return [header, "", encode(nonce), encode(ciphertext), encode(cipher.getAuthTag())].join(".");
