@@ -7,10 +7,19 @@
  * so that no two purposes, tenants or requesters share a key. A requester stands at the end and has a fixed
  * length, or a tenant could be named such that it runs into one.
  */
-import { createECDH, createHash, createPrivateKey, createPublicKey, hkdfSync } from "node:crypto";
-import * as jose from "jose";
+import {
+  createECDH,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+} from "node:crypto";
+import type * as jose from "jose";
 import type { SigningKey } from "../shared/handle.ts";
 import type { Secret } from "../shared/secret.ts";
+import { thumbprint } from "../shared/thumbprint.ts";
 import type { Jwks } from "../shared/wire.ts";
 
 export const rootKeyLength = 32;
@@ -26,7 +35,7 @@ export type Derivation = ReturnType<typeof createDerivation>;
 /** Takes the root key over; it lives as long as the broker. */
 export function createDerivation(root: Secret) {
   if (root.expose().length !== rootKeyLength) throw new Error(`a root key has ${rootKeyLength} bytes`);
-  const cache = new Map<string, Buffer>();
+  const cache = new Map<string, KeyObject>();
 
   const derive = (info: string, length = 32): Buffer =>
     Buffer.from(hkdfSync("sha256", root.expose(), Buffer.alloc(0), `claimcheck/v1/${info}`, length));
@@ -35,12 +44,15 @@ export function createDerivation(root: Secret) {
     /** Names the root key without telling it. */
     id: derive("id", 6).toString("base64url"),
 
-    key(purpose: Purpose, tenant: string, requester?: string): Buffer {
+    /** Kept as Node.js keeps keys: to take one from bytes for each use would cost more than the use. */
+    key(purpose: Purpose, tenant: string, requester?: string): KeyObject {
       const hashed = requester === undefined ? "" : `\0${sha256(requester)}`;
       const info = `${purpose}\0${tenant}${hashed}`;
       const kept = cache.get(info);
       if (kept) return kept;
-      const made = derive(info);
+      const bytes = derive(info);
+      const made = createSecretKey(bytes);
+      bytes.fill(0);
       // The oldest goes: that costs a derivation at times, and nobody can fill the memory with names.
       if (cache.size >= cacheSize) cache.delete(cache.keys().next().value as string);
       cache.set(info, made);
@@ -72,7 +84,7 @@ async function signingKeys(
   der.fill(0);
   seed.fill(0);
   const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
-  const kid = await jose.calculateJwkThumbprint(jwk);
+  const kid = thumbprint(jwk);
   return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use } };
 }
 
@@ -102,6 +114,6 @@ async function encryptionKeys(bytes: Buffer): Promise<{ decryptionKey: jose.Cryp
     ["deriveBits"],
   );
   d.fill(0);
-  const kid = await jose.calculateJwkThumbprint(jwk);
+  const kid = thumbprint(jwk);
   return { decryptionKey, jwk: { ...jwk, kid, alg: "ECDH-ES", use: "enc" } };
 }

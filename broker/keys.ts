@@ -2,7 +2,14 @@
  * What a broker does with its keys: signing, digests, cache ids, sealing. While a root key is exchanged there are
  * two: the current one signs, digests and seals, the one before still verifies, decrypts and opens.
  */
-import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from "node:crypto";
 import * as jose from "jose";
 import { findAuditKeys } from "../shared/audit-head.ts";
 import type { FindKey } from "../shared/handle.ts";
@@ -40,7 +47,7 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   const signatureKeys = signing.map(({ jwk }) => jwk);
   const jwks: Jwks = { keys: [...signing, ...encryption, ...auditing].map(({ jwk }) => jwk) };
 
-  const mac = (key: Buffer, ...parts: (string | Uint8Array)[]): string => {
+  const mac = (key: KeyObject, ...parts: (string | Uint8Array)[]): string => {
     const hmac = createHmac("sha256", key);
     for (const part of parts) hmac.update(part);
     return hmac.digest("base64url");
@@ -121,7 +128,7 @@ function isEqual(given: string, expected: string): boolean {
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-function unseal(key: Buffer, jti: string, sealed: Uint8Array): Secret {
+function unseal(key: KeyObject, jti: string, sealed: Uint8Array): Secret {
   const tag = sealed.length - tagLength;
   const decipher = createDecipheriv(
     "aes-256-gcm",

@@ -8,6 +8,7 @@ import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
+import { thumbprint } from "../shared/thumbprint.ts";
 import {
   CheckResponse,
   type EncryptionKey,
@@ -55,8 +56,7 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
     const believed: jose.JWK[] = [];
     for (const jwk of jwks.data?.keys ?? []) {
-      if (jwk.use === "sig" && pinnedKeys.includes(await jose.calculateJwkThumbprint(jwk)))
-        believed.push(jwk);
+      if (jwk.use === "sig" && pinnedKeys.includes(thumbprint(jwk))) believed.push(jwk);
     }
     if (believed.length === 0)
       throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });

@@ -1,6 +1,7 @@
 /** The keys of one executor process. They are made when it starts and never leave it. */
 import * as jose from "jose";
 import type { ProofKey } from "../shared/proof.ts";
+import { thumbprint } from "../shared/thumbprint.ts";
 import type { EncryptionKey } from "../shared/wire.ts";
 
 export interface Identity {
@@ -19,7 +20,7 @@ export async function createIdentity(): Promise<Identity> {
   const publicJwk = await jose.exportJWK(proof.publicKey);
   return {
     proofKey: { privateKey: proof.privateKey, publicJwk },
-    jkt: await jose.calculateJwkThumbprint(publicJwk),
+    jkt: thumbprint(publicJwk),
     encryptionKey: (await jose.exportJWK(encryption.publicKey)) as EncryptionKey,
     decryptionKey: encryption.privateKey,
   };

@@ -9,6 +9,7 @@ import { createHash, randomUUID } from "node:crypto";
 import * as jose from "jose";
 import * as z from "zod/mini";
 import { ClaimcheckError } from "./errors.ts";
+import { thumbprint } from "./thumbprint.ts";
 import type { EncryptionKey } from "./wire.ts";
 
 const typ = "dpop+jwt";
@@ -50,7 +51,7 @@ export async function makeProof(
   key: ProofKey,
 ): Promise<{ jwt: string; jti: string }> {
   const jti = randomUUID();
-  const jwt = await new jose.SignJWT({ jti, ...(await covered(request)) })
+  const jwt = await new jose.SignJWT({ jti, ...covered(request) })
     .setProtectedHeader({ alg: "EdDSA", typ, jwk: key.publicJwk })
     .setIssuedAt()
     .sign(key.privateKey);
@@ -67,26 +68,26 @@ export async function verifyProof(proof: string | undefined, request: ProvenRequ
   if (!proof) throw refusal("proof_missing");
   const { claims, jwk } = await readProof(proof);
   if (Math.abs(Date.now() / 1000 - claims.iat) > proofWindow) throw refusal("proof_stale");
-  const expected = await covered(request);
+  const expected = covered(request);
   for (const claim of ["htm", "htu", "ath", "bh", "ekt"] as const) {
     if (claims[claim] !== expected[claim]) throw refusal(`proof_${claim}_mismatch`);
   }
   return {
-    jkt: await jose.calculateJwkThumbprint(jwk),
+    jkt: thumbprint(jwk),
     jti: claims.jti,
     expires: claims.iat + 2 * proofWindow,
   };
 }
 
 /** The claims that tie a proof to one request. */
-async function covered(request: ProvenRequest): Promise<Omit<z.infer<typeof ProofClaims>, "jti" | "iat">> {
+function covered(request: ProvenRequest): Omit<z.infer<typeof ProofClaims>, "jti" | "iat"> {
   const { encryptionKey } = request;
   return {
     htm: request.method,
     htu: request.url,
     ath: sha256(request.accessToken),
     bh: sha256(request.body),
-    ...(encryptionKey && { ekt: await jose.calculateJwkThumbprint(encryptionKey) }),
+    ...(encryptionKey && { ekt: thumbprint(encryptionKey) }),
   };
 }
 

@@ -8,9 +8,10 @@
  * value's handle, digest, length and SHA-256. So the values are never text, and no one but the broker can
  * have put them together.
  */
-import { createHash } from "node:crypto";
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import * as jose from "jose";
 import * as z from "zod/mini";
+import { encryptTo } from "./ecdh-es.ts";
 import { ClaimcheckError } from "./errors.ts";
 import type { FindKey, SigningKey } from "./handle.ts";
 import { Secret } from "./secret.ts";
@@ -41,12 +42,12 @@ export interface RedeemedValue {
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64url");
 
-export type Recipient = Awaited<ReturnType<typeof jose.importJWK>>;
+export type Recipient = KeyObject;
 
 /** @throws {ClaimcheckError} `invalid_request` for a key that is no point on its curve. */
 export async function importRecipient(key: EncryptionKey): Promise<Recipient> {
   try {
-    return await jose.importJWK(key, "ECDH-ES");
+    return createPublicKey({ key, format: "jwk" });
   } catch (cause) {
     throw new ClaimcheckError("invalid_request", { detail: "wrong or missing: key", cause });
   }
@@ -70,9 +71,7 @@ export async function sealRedemption(
     .sign(signingKey.privateKey);
   const plaintext = Buffer.concat([Buffer.from(`${jws}\n`), ...values.map(({ value }) => value.expose())]);
   try {
-    return await new jose.CompactEncrypt(plaintext)
-      .setProtectedHeader({ alg: "ECDH-ES", enc: "A256GCM", typ })
-      .encrypt(recipient);
+    return encryptTo(recipient, plaintext, typ);
   } finally {
     plaintext.fill(0);
   }

@@ -3,6 +3,7 @@ import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { makeProof, type ProvenRequest, proofWindow, verifyProof } from "../../shared/proof.ts";
+import { thumbprint } from "../../shared/thumbprint.ts";
 import { refusalOf } from "../refusal.ts";
 
 const executor = await createIdentity();
@@ -172,5 +173,20 @@ describe("no proof", () => {
 
   test.each(Object.entries(forgeries))("%s", async (_, forge) => {
     expect(await reasonFor(await forge())).toBe("proof_malformed");
+  });
+});
+
+describe("a thumbprint", () => {
+  test("is that of RFC 8037, appendix A.3", () => {
+    const key = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
+    expect(thumbprint(key)).toBe("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+  });
+
+  test.each(["Ed25519", "P-256"])("of a key on %s is jose's, whatever else the key says", async (crv) => {
+    const { publicKey } = await jose.generateKeyPair(crv === "P-256" ? "ES256" : "EdDSA", {
+      extractable: true,
+    });
+    const jwk = await jose.exportJWK(publicKey);
+    expect(thumbprint({ use: "sig", ...jwk })).toBe(await jose.calculateJwkThumbprint(jwk));
   });
 });

@@ -128,6 +128,28 @@ describe("an answer is refused", () => {
   });
 });
 
+test("an answer's encryption is compact JWE as jose reads it, for values of any length", async () => {
+  for (const length of [0, 1, 15, 16, 17, 1000, 1024 * 1024]) {
+    const payload = await seal([value("a", Buffer.alloc(length, length))]);
+    const { alg, enc, epk, ...header } = jose.decodeProtectedHeader(payload);
+    expect({ alg, enc, header }).toEqual({
+      alg: "ECDH-ES",
+      enc: "A256GCM",
+      header: { typ: "claimcheck-redemption" },
+    });
+    expect(epk).toEqual({ kty: "EC", crv: "P-256", x: expect.any(String), y: expect.any(String) });
+    expect((await decrypt(payload)).indexOf("\n") + 1 + length).toBe((await decrypt(payload)).length);
+  }
+});
+
+test("no two answers have an ephemeral key or a nonce in common", async () => {
+  const sealed = await Promise.all(Array.from({ length: 50 }, () => seal([value("a", "guessme")])));
+  expect(new Set(sealed.map((payload) => JSON.stringify(jose.decodeProtectedHeader(payload).epk))).size).toBe(
+    50,
+  );
+  expect(new Set(sealed.map((payload) => payload.split(".")[2])).size).toBe(50);
+});
+
 describe("a key to encrypt to", () => {
   test("is refused when it is no point on its curve", async () => {
     const off = { ...executor.encryptionKey, y: executor.encryptionKey.x };
