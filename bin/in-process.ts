@@ -4,7 +4,7 @@
  * embedded command puts these in their place, and nothing else in it speaks HTTP.
  */
 import type { BrokerApp } from "../broker/app.ts";
-import type { Fetch } from "../executor/broker-client.ts";
+import type { Fetch } from "../executor/broker-call.ts";
 
 type HeadersInit = Record<string, string> | Iterable<[string, string]>;
 

@@ -3,8 +3,6 @@
  * `claimcheck run`, or served by `claimcheck broker --dev`. It is the same app as any other.
  */
 import { type BrokerApp, createApp } from "../broker/app.ts";
-import { fileSink } from "../broker/audit/file.ts";
-import { createAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys.ts";
@@ -12,8 +10,8 @@ import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
-import { Failure } from "../executor/failure.ts";
 import type { Secret } from "../shared/secret.ts";
+import { openAudit } from "./audit-file.ts";
 
 interface Settings {
   /** Where it will be reached. */
@@ -43,8 +41,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const { issuer, token } = await throwawayIssuer("local");
   const keys = await createKeys(settings.rootKey);
   const resolver = createResolver(settings.providers);
-  const sinks = auditFile === undefined ? [] : [await openAudit(auditFile)];
-  const audit = createAuditLog(sinks, secretNames(resolver, keys));
+  const audit = await openAudit(auditFile, keys, resolver);
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",
@@ -72,10 +69,4 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
       await Promise.all([audit.close(), resolver.close()]);
     },
   };
-}
-
-async function openAudit(path: string) {
-  return fileSink(path).catch((cause) => {
-    throw new Failure("state_unusable", { detail: `the audit log ${path} cannot be opened`, cause });
-  });
 }

@@ -2,8 +2,12 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { auditCommand } from "./audit.ts";
 import { brokerCommand } from "./broker.ts";
+import { inspectCommand } from "./inspect.ts";
+import { issueCommand } from "./issue.ts";
 import { policyCommand } from "./policy.ts";
+import { revokeCommand } from "./revoke.ts";
 import { runCommand } from "./run.ts";
 import { scrubCommand } from "./scrub.ts";
 
@@ -43,7 +47,11 @@ const program = new Command("claimcheck")
   .addCommand(runCommand())
   .addCommand(scrubCommand())
   .addCommand(brokerCommand())
-  .addCommand(policyCommand());
+  .addCommand(issueCommand())
+  .addCommand(inspectCommand())
+  .addCommand(revokeCommand())
+  .addCommand(policyCommand())
+  .addCommand(auditCommand());
 
 const nested = program.commands.flatMap(({ commands }) => commands);
 for (const command of [program, ...program.commands, ...nested]) {

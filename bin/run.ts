@@ -1,13 +1,14 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import type { SecretVariable } from "../executor/plan.ts";
+import { type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
-import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
+import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
 /** Root's, because containers are. */
@@ -16,7 +17,7 @@ const state = "/var/lib/claimcheck";
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
 interface Options {
-  secretEnv?: SecretVariable[];
+  plan?: string;
   broker?: string;
   tokenFile?: string;
   audit?: string;
@@ -26,13 +27,15 @@ interface Options {
 }
 
 export function runCommand(): Command {
-  return new Command("run")
+  const command = new Command("run");
+  const toStep = addStepFlags(command, process.env);
+  return command
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
-    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]")
-    .argument("<image>", "as podman and docker name images; pulled when it is not there")
+    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
+    .argument("[image]", "as podman and docker name images; pulled when it is not there")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
-    .option("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", collectVariable)
+    .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
@@ -43,7 +46,32 @@ export function runCommand(): Command {
     .addOption(shortSecretsOption())
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
-    .action(run);
+    .action(
+      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
+        await run(await whatToRun(image, step, options.plan), options);
+      },
+    );
+}
+
+/** A step on the command line, or the steps of a file. */
+async function whatToRun(
+  image: string | undefined,
+  step: Step,
+  plan: string | undefined,
+): Promise<Pick<Plan, "image" | "steps">> {
+  if (plan === undefined) {
+    if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
+    return { image, steps: [step] };
+  }
+  if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
+    throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
+  }
+  const { readPlanFile } = await import("./plan-file.ts");
+  const read = await readPlanFile(plan);
+  if (!("faults" in read)) return read;
+  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
+  throw new Failure("usage", { detail: `${plan} cannot be used` });
 }
 
 const help = `
@@ -51,20 +79,19 @@ Example:
   API_TOKEN=guessme claimcheck run --secret-env MY_SECRET=env://API_TOKEN \\
     alpine:latest -- sh -c 'echo this is the secret: $MY_SECRET'
 
-Exit codes: the command's own; 125 claimcheck failed, 126 the command cannot be
+Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(image: string, command: string[], options: Options): Promise<void> {
+async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
-  const args = command[0] === "--" ? command.slice(1) : command;
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
       image,
-      step: { args, secretVariables: options.secretEnv ?? [] },
+      steps,
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -73,6 +100,7 @@ async function run(image: string, command: string[], options: Options): Promise<
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),
+      openInput: () => process.stdin,
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
@@ -80,11 +108,4 @@ async function run(image: string, command: string[], options: Options): Promise<
   );
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
   process.exitCode = await started.finished;
-}
-
-function collectVariable(text: string, before: SecretVariable[] = []): SecretVariable[] {
-  const at = text.indexOf("=");
-  const name = text.slice(0, at);
-  if (at < 1) throw new Failure("usage", { detail: "--secret-env takes NAME=URI" });
-  return [...before, { name, ...takeCacheKey(text.slice(at + 1)) }];
 }

@@ -73,6 +73,11 @@ export function createApp(broker: Broker): BrokerApp {
     });
   });
 
+  app.use("/v1/*", async (c, next) => {
+    c.header("cache-control", "no-store");
+    await next();
+  });
+
   app.post("/v1/handles", limited, authenticated, async (c) =>
     c.json(await issue(broker, c.get("caller"), parse(await c.req.text(), IssueRequest), c.get("request"))),
   );
@@ -124,11 +129,16 @@ export function createApp(broker: Broker): BrokerApp {
 
   const routes = app.routes
     .filter(({ method }) => method !== "ALL")
-    .map(({ method, path }) => ({ method, pattern: new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`) }));
+    .map(({ method, path }) => ({
+      method,
+      path,
+      pattern: new RegExp(`^${path.replace(/:\w+/g, "[^/]+")}$`),
+    }));
   app.notFound((c) => {
-    const allowed = new Set(
-      routes.filter(({ pattern }) => pattern.test(c.req.path)).map(({ method }) => method),
-    );
+    // A path that has a name is not one that has a parameter in that place.
+    const named = routes.filter(({ path }) => path === c.req.path);
+    const fitting = named.length > 0 ? named : routes.filter(({ pattern }) => pattern.test(c.req.path));
+    const allowed = new Set(fitting.map(({ method }) => method));
     if (allowed.size === 0) return problem(c, new ClaimcheckError("not_found"));
     return problem(c, new ClaimcheckError("method_not_allowed"), { allow: [...allowed].join(", ") });
   });
@@ -156,6 +166,8 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
     "content-type": "application/problem+json",
     "cache-control": "no-store",
     ...(error.code === "store_unavailable" && { "retry-after": "2" }),
+    // The rest of the body is not read, so the connection is of no more use.
+    ...(error.code === "body_too_large" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
     ...headers,
   });

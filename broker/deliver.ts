@@ -60,17 +60,17 @@ export async function deliver(
 
 function open({ keys }: Broker, { principal }: Caller, { reference, value, claims }: Made): OpenHandle {
   const { tenant, jti, run, digest, uses, exp } = claims;
-  return {
+  const fields = {
     tenant,
     jti,
     subject: principal,
     ...(run !== undefined && { run }),
     uri: reference.canonical,
     digest,
-    sealed: keys.seal(tenant, jti, value),
     uses,
     expires: exp,
   };
+  return { ...fields, sealed: keys.seal(tenant, jti, value), mac: keys.recordMac(fields) };
 }
 
 function claim(

@@ -28,7 +28,7 @@ export const rootKeyLength = 32;
 const cacheSize = 10_000;
 
 /** What is derived for a tenant, or for one requester of a tenant. */
-export type Purpose = "digest" | "cache" | "redact" | "seal" | "digest-wrapped" | "cache-wrapped";
+export type Purpose = "digest" | "cache" | "redact" | "record" | "seal" | "digest-wrapped" | "cache-wrapped";
 
 export type Derivation = ReturnType<typeof createDerivation>;
 
@@ -59,7 +59,8 @@ export function createDerivation(root: Secret) {
       return made;
     },
 
-    signingKeys: () => signingKeys(derive("sign")),
+    signingKeys: () => signingKeys(derive("sign"), "sig"),
+    auditKeys: () => signingKeys(derive("audit"), "audit"),
     encryptionKeys: () => encryptionKeys(derive("encrypt", 48)),
   };
 }
@@ -71,7 +72,10 @@ const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
 
 type PublicKey = Jwks["keys"][number];
 
-async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
+async function signingKeys(
+  seed: Buffer,
+  use: "sig" | "audit",
+): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
   const der = Buffer.concat([pkcs8, seed]);
   const { x } = createPublicKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" })).export({
     format: "jwk",
@@ -81,7 +85,7 @@ async function signingKeys(seed: Buffer): Promise<{ signingKey: SigningKey; jwk:
   seed.fill(0);
   const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
   const kid = thumbprint(jwk);
-  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use: "sig" } };
+  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use } };
 }
 
 // The order of the group of P-256 (SP 800-186, section 3.2.1.3).

@@ -1,10 +1,11 @@
 /** Whether somebody may have the handles that are asked for, whatever their values come from. */
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleTerms } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
+import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { allowsAudience, allowsCacheKey, type Limits } from "./policy.ts";
+import { allowsAudience, allowsCacheKey, denial, type Limits } from "./policy.ts";
 import type { SecretReference } from "./providers/provider.ts";
 
 /** A request's item that the policy allows. */
@@ -41,8 +42,8 @@ export async function authorise<Item extends HandleTerms, Reference extends Secr
     } catch (thrown) {
       const error = asClaimcheckError(thrown);
       failures.push(error.at(index));
-      const uri = broker.keys.redact(caller.tenant, read.uri(item));
-      records.push({ ...about, outcome: "denied", code: error.reason, uri: `redacted:${uri}` });
+      const uri = `redacted:${broker.keys.redact(caller.tenant, read.uri(item))}`;
+      records.push({ ...about, outcome: "denied", ...blame(error), uri });
     }
   }
   if (failures.length === 0) return granted;
@@ -62,20 +63,15 @@ function grant<Reference extends SecretReference>(
 ): Granted<Reference> {
   const decision = policy.decide(caller, action, reference.canonical);
   const detail = reference.shown;
-  if (!decision.allowed) throw new ClaimcheckError("forbidden", { detail, reason: "no_rule" });
+  if (!decision.allowed) throw new ClaimcheckError("forbidden", { detail, ...denial(decision) });
   const { rule, limits } = decision;
-  if ((item.ttl ?? 0) > limits.ttl) throw new ClaimcheckError("forbidden", { detail, reason: "ttl_limit" });
-  if ((item.uses ?? 1) > limits.uses)
-    throw new ClaimcheckError("forbidden", { detail, reason: "uses_limit" });
-  if (limits.keyBinding && item.jkt === undefined) {
-    throw new ClaimcheckError("forbidden", { detail, reason: "key_binding_required" });
-  }
-  if (!allowsAudience(limits, item.audience ?? caller.principal)) {
-    throw new ClaimcheckError("forbidden", { detail, reason: "audience_not_allowed" });
-  }
   if (item.cacheKey === "") throw new ClaimcheckError("invalid_cache_key", { detail });
-  if (item.cacheKey !== undefined && !allowsCacheKey(limits, item.cacheKey)) {
-    throw new ClaimcheckError("forbidden", { detail, reason: "cache_key_not_allowed" });
-  }
+  const reason =
+    ((item.ttl ?? 0) > limits.ttl && "ttl_limit") ||
+    ((item.uses ?? 1) > limits.uses && "uses_limit") ||
+    (limits.keyBinding && item.jkt === undefined && "key_binding_required") ||
+    (!allowsAudience(limits, item.audience ?? caller.principal) && "audience_not_allowed") ||
+    (item.cacheKey !== undefined && !allowsCacheKey(limits, item.cacheKey) && "cache_key_not_allowed");
+  if (reason) throw new ClaimcheckError("forbidden", { detail, reason, rule });
   return { item, reference, rule, limits };
 }

@@ -2,6 +2,7 @@
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
+import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
@@ -27,12 +28,15 @@ export async function issue(
       granted.map(({ reference }) => reference),
     );
   } catch (thrown) {
-    const { failures, code } = asClaimcheckError(thrown);
+    const error = asClaimcheckError(thrown);
     await broker.audit.record(
-      granted.map(({ reference, rule }, index) => {
-        const failed = failures.find((failure) => failure.index === index);
-        return { ...about, uri: reference.canonical, rule, outcome: "failed", code: failed?.code ?? code };
-      }),
+      granted.map(({ reference, rule }, index) => ({
+        ...about,
+        uri: reference.canonical,
+        rule,
+        outcome: "failed",
+        ...blameItem(error, index),
+      })),
     );
     throw thrown;
   }

@@ -2,12 +2,21 @@
  * What a broker does with its keys: signing, digests, cache ids, sealing. While a root key is exchanged there are
  * two: the current one signs, digests and seals, the one before still verifies, decrypts and opens.
  */
-import { createCipheriv, createDecipheriv, createHmac, type KeyObject, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from "node:crypto";
 import * as jose from "jose";
+import { findAuditKeys } from "../shared/audit-head.ts";
 import type { FindKey } from "../shared/handle.ts";
 import { Secret } from "../shared/secret.ts";
 import type { Jwks } from "../shared/wire.ts";
 import { createDerivation } from "./derivation.ts";
+import type { OpenHandle } from "./store/store.ts";
 
 const nonceLength = 12;
 const tagLength = 16;
@@ -22,6 +31,9 @@ export interface Rotation {
   readonly sealing?: readonly [Secret, ...Secret[]];
 }
 
+/** What of an open handle lies in the store as it is. */
+export type StoredFields = Omit<OpenHandle, "sealed" | "mac">;
+
 export type BrokerKeys = Awaited<ReturnType<typeof createKeys>>;
 
 /** Takes the root keys over; they live as long as the broker. */
@@ -31,8 +43,9 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   const seals = sealing ? [...sealing.map(createDerivation), ...roots] : roots;
   const signing = await Promise.all(roots.map((each) => each.signingKeys()));
   const encryption = await Promise.all(roots.map((each) => each.encryptionKeys()));
+  const auditing = await Promise.all(roots.map((each) => each.auditKeys()));
   const signatureKeys = signing.map(({ jwk }) => jwk);
-  const jwks: Jwks = { keys: [...signatureKeys, ...encryption.map(({ jwk }) => jwk)] };
+  const jwks: Jwks = { keys: [...signing, ...encryption, ...auditing].map(({ jwk }) => jwk) };
 
   const mac = (key: KeyObject, ...parts: (string | Uint8Array)[]): string => {
     const hmac = createHmac("sha256", key);
@@ -44,6 +57,10 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     signingKey: (signing[0] as (typeof signing)[0]).signingKey,
     jwks,
     findKey: jose.createLocalJWKSet({ keys: signatureKeys }) as FindKey,
+
+    /** Signs the heads of the audit log, and nothing else. */
+    auditKey: (auditing[0] as (typeof auditing)[0]).signingKey,
+    findAuditKey: findAuditKeys(jwks),
 
     /** Finds the private half for the `kid` that a value was encrypted to. */
     findDecryptionKey: (kid: string | undefined): jose.CryptoKey | undefined =>
@@ -74,6 +91,12 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     /** A URI that no rule allowed may be a pasted value: the audit log gets this instead. */
     redact: (tenant: string, text: string): string => mac(current.key("redact", tenant), text).slice(0, 22),
 
+    /** What makes a record in the store this broker's own. */
+    recordMac: (record: StoredFields): string => mac(current.key("record", record.tenant), fieldsOf(record)),
+
+    isOwnRecord: (record: StoredFields & Pick<OpenHandle, "mac">): boolean =>
+      roots.some((root) => isEqual(record.mac, mac(root.key("record", record.tenant), fieldsOf(record)))),
+
     /** AES-256-GCM: nonce, ciphertext, tag. Opens only with the same `jti`. */
     seal(tenant: string, jti: string, value: Secret): Uint8Array {
       const nonce = randomBytes(nonceLength);
@@ -95,6 +118,14 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
       throw failures[0];
     },
   };
+}
+
+const fieldsOf = ({ tenant, jti, subject, run, uri, digest, uses, expires }: StoredFields) =>
+  JSON.stringify([tenant, jti, subject, run ?? null, uri, digest, uses, expires]);
+
+function isEqual(given: string, expected: string): boolean {
+  const [left, right] = [Buffer.from(given), Buffer.from(expected)];
+  return left.length === right.length && timingSafeEqual(left, right);
 }
 
 function unseal(key: KeyObject, jti: string, sealed: Uint8Array): Secret {

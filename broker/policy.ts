@@ -130,6 +130,11 @@ function decision(denying: CompiledRule | undefined, allowing: CompiledRule | un
   return { allowed: true, rule: allowing.rule.name, limits: allowing.rule.limits };
 }
 
+/** What the audit record of a denial says: which rule denied, where one did. */
+export function denial({ rule }: Decision): { readonly reason: string; readonly rule?: string } {
+  return rule === undefined ? { reason: "no_rule" } : { reason: "denied_by_rule", rule };
+}
+
 /** Whether a rule's limits let this cache key be asked for. */
 export function allowsCacheKey({ cacheKeys = [] }: Limits, cacheKey: string): boolean {
   return cacheKeys.some((pattern) => matches(compileGlob(pattern), cacheKey));

@@ -3,9 +3,12 @@ import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { verifyProof } from "../shared/proof.ts";
 import type { EncryptionKey } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
+import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { lookUp } from "./look-up.ts";
+import { denial } from "./policy.ts";
 import type { HandleState, Taker } from "./store/store.ts";
 
 /** The HTTP request as the proof covers it. */
@@ -66,22 +69,26 @@ export async function readHandles(
 
 /** @returns each handle's state, and the name of the rule that allows this today. */
 export async function authorise(
-  { store, policy }: Broker,
+  broker: Broker,
   caller: Caller,
   action: "redeem" | "check",
   taker: Taker,
   handles: readonly HandleClaims[],
 ): Promise<{ state: HandleState; rule: string }[]> {
-  const states = await store.look(
+  const states = await lookUp(
+    broker,
     caller.tenant,
     handles.map(({ jti }) => jti),
     taker,
   );
   const failures: ItemFailure[] = [];
   const allowed = states.flatMap((state, index) => {
-    const decision = state && policy.decide(caller, action, state.uri);
+    const decision = state && broker.policy.decide(caller, action, state.uri);
     if (state && decision?.allowed) return [{ state, rule: decision.rule }];
-    failures.push(new ClaimcheckError(state ? "forbidden" : "handle_void").at(index));
+    const error = decision
+      ? new ClaimcheckError("forbidden", denial(decision))
+      : new ClaimcheckError("handle_void");
+    failures.push(error.at(index));
     return [];
   });
   if (failures.length > 0) throw batchError(failures);
@@ -102,12 +109,14 @@ export async function refuse(
   handles: readonly HandleClaims[],
   thrown: unknown,
 ): Promise<never> {
-  const { reason, failures } = asClaimcheckError(thrown);
-  const denied = { ...about, outcome: "denied", code: reason } as const;
-  const named = handles.map(({ jti, digest }, index) => {
-    const failed = failures.find((failure) => failure.index === index);
-    return { ...denied, jti, digest, ...(failed && { code: failed.code }) };
-  });
-  await audit.record(named.length > 0 ? named : [denied]);
+  const error = asClaimcheckError(thrown);
+  const denied = { ...about, outcome: "denied" } as const;
+  const named = handles.map(({ jti, digest }, index) => ({
+    ...denied,
+    jti,
+    digest,
+    ...blameItem(error, index),
+  }));
+  await audit.record(named.length > 0 ? named : [{ ...denied, ...blame(error) }]);
   throw thrown;
 }

@@ -2,15 +2,18 @@
  * Redeeming, the only way by which plaintext leaves a broker. The order is the guarantee: proof, policy of
  * today, take, durable record, answer. What cannot be recorded is given back and not answered.
  */
-import { ClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
-import { importRecipient, type Recipient, sealRedemption } from "../shared/redemption.ts";
+import { importRecipient, type Recipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
+import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
+import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import type { BrokerKeys } from "./keys.ts";
 import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
-import type { OpenHandle, Redemption } from "./store/store.ts";
+import type { HandleState, Redemption } from "./store/store.ts";
 
 export async function redeem(
   broker: Broker,
@@ -42,20 +45,20 @@ export async function redeem(
     const allowed = await authorise(broker, caller, "redeem", redemption, handles);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
-    released = taken.handles.map((handle, index) => ({ handle, rule: allowed[index]?.rule ?? "" }));
+    released = allowed.map((each, index) => ({ ...each, sealed: taken.handles[index]?.sealed ?? none }));
   } catch (thrown) {
     return refused(thrown);
   }
 
   const records = released.map(
-    ({ handle, rule }): AuditRecord => ({
+    ({ state: { uri, jti, digest, run }, rule }): AuditRecord => ({
       ...about,
       outcome,
-      uri: handle.uri,
-      jti: handle.jti,
-      digest: handle.digest,
+      uri,
+      jti,
+      digest,
       rule,
-      ...(handle.run !== undefined && { run: handle.run }),
+      ...(run !== undefined && { run }),
     }),
   );
   try {
@@ -69,13 +72,25 @@ export async function redeem(
     }
     throw thrown;
   }
-  return answer(broker, redemption, proof.jti, released, recipient);
+  try {
+    return await answer(broker, redemption, proof.jti, released, recipient);
+  } catch (thrown) {
+    const error = asClaimcheckError(thrown);
+    await broker.audit.record(
+      records.map((record, index) => ({ ...record, outcome: "failed", ...blameItem(error, index) })),
+    );
+    throw thrown;
+  }
 }
 
+/** What leaves: the record that the policy was asked about, and the value that was taken under its name. */
 interface Release {
-  readonly handle: OpenHandle;
+  readonly state: HandleState;
   readonly rule: string;
+  readonly sealed: Uint8Array;
 }
+
+const none = new Uint8Array();
 
 async function take({ store }: Broker, redemption: Redemption, handles: readonly HandleClaims[]) {
   const taken = await store.take(
@@ -103,15 +118,24 @@ async function answer(
   released: readonly Release[],
   recipient: Recipient,
 ): Promise<RedemptionResponse> {
-  const values = released.map(({ handle: { jti, digest, sealed } }) => ({
-    jti,
-    digest,
-    value: keys.open(tenant, jti, sealed),
-  }));
+  const values: RedeemedValue[] = [];
   try {
+    for (const [index, { state, sealed }] of released.entries()) {
+      const { jti, digest } = state;
+      values.push({ jti, digest, value: open(keys, tenant, jti, sealed, index) });
+    }
     const context = { iss: url, tenant, redemption: id, proof };
     return { id, payload: await sealRedemption(context, values, keys.signingKey, recipient) };
   } finally {
     for (const { value } of values) value.wipe();
+  }
+}
+
+/** @throws {ClaimcheckError} `handle_void` when the store has another value there than was put. */
+function open(keys: BrokerKeys, tenant: string, jti: string, sealed: Uint8Array, index: number): Secret {
+  try {
+    return keys.open(tenant, jti, sealed);
+  } catch (cause) {
+    throw batchError([new ClaimcheckError("handle_void", { cause }).at(index)]);
   }
 }

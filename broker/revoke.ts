@@ -5,9 +5,12 @@
  */
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleStatus, RevocationRequest, Revoked } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/log.ts";
+import type { AuditRecord } from "./audit/record.ts";
+import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { lookUp } from "./look-up.ts";
+import { denial } from "./policy.ts";
 import type { HandleState, Revocation } from "./store/store.ts";
 
 export async function inspect(
@@ -59,8 +62,9 @@ export async function revoke(
   }
   const decision = broker.policy.decide(caller, "revoke");
   if (!decision.allowed) {
-    await broker.audit.record([{ ...about, outcome: "denied", code: "no_rule" }]);
-    throw new ClaimcheckError("forbidden", { reason: "no_rule" });
+    const refusal = new ClaimcheckError("forbidden", denial(decision));
+    await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
+    throw refusal;
   }
   return revokeRecorded(broker, caller, asked, { ...about, rule: decision.rule });
 }
@@ -91,20 +95,20 @@ async function revokeRecorded(
 const idForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 async function findOwn(
-  { store, policy, audit }: Broker,
+  broker: Broker,
   caller: Caller,
   action: "inspect" | "revoke",
   jti: string,
   request: string,
 ): Promise<{ state: HandleState; rule: Pick<AuditRecord, "rule"> }> {
   const known = idForm.test(jti);
-  const [state] = known ? await store.look(caller.tenant, [jti]) : [];
-  const decision = state && policy.decide(caller, action, state.uri);
+  const [state] = known ? await lookUp(broker, caller.tenant, [jti]) : [];
+  const decision = state && broker.policy.decide(caller, action, state.uri);
   if (decision?.allowed) return { state: state as HandleState, rule: { rule: decision.rule } };
   if (state?.subject === caller.principal) return { state, rule: {} };
-  const code = state ? "no_rule" : "not_found";
-  await audit.record([
-    { ...aboutOf(caller, action, request), outcome: "denied", code, ...(known && { jti }) },
+  const refusal = new ClaimcheckError("not_found", decision && denial(decision));
+  await broker.audit.record([
+    { ...aboutOf(caller, action, request), outcome: "denied", ...blame(refusal), ...(known && { jti }) },
   ]);
-  throw new ClaimcheckError("not_found", { reason: code });
+  throw refusal;
 }

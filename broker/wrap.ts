@@ -7,6 +7,7 @@ import type { Secret } from "../shared/secret.ts";
 import { head } from "../shared/uri.ts";
 import type { IssueResponse, WrapItem, WrapRequest } from "../shared/wire.ts";
 import { unwrapValue } from "../shared/wrapping.ts";
+import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
@@ -37,6 +38,9 @@ export async function wrap(
     each.status === "rejected" ? asClaimcheckError(each.reason) : undefined,
   );
   if (values.length < opened.length) {
+    const failures = errors.flatMap((error, index): ItemFailure[] => (error ? [error.at(index)] : []));
+    const cause = errors.find(Boolean)?.cause;
+    const refusal = new ClaimcheckError("invalid_value", { failures, cause });
     for (const value of values) value.wipe();
     await broker.audit.record(
       granted.map(({ reference, rule }, index) => ({
@@ -44,11 +48,10 @@ export async function wrap(
         uri: reference.canonical,
         rule,
         outcome: "denied",
-        code: errors[index]?.reason ?? "invalid_value",
+        ...blameItem(refusal, index),
       })),
     );
-    const failures = errors.flatMap((error, index): ItemFailure[] => (error ? [error.at(index)] : []));
-    throw new ClaimcheckError("invalid_value", { failures, cause: errors.find(Boolean)?.cause });
+    throw refusal;
   }
   return deliver(broker, caller, about, granted, values);
 }

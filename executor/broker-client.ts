@@ -15,17 +15,11 @@ import {
   type IssueItem,
   IssueResponse,
   Jwks,
-  Problem,
   RedemptionResponse,
 } from "../shared/wire.ts";
+import { createBrokerCall, type Fetch, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
-
-/** The part of the Fetch standard that is needed here. */
-export type Fetch = (
-  url: string,
-  init: { method: string; headers?: Record<string, string>; body?: string; signal?: AbortSignal },
-) => Response | Promise<Response>;
 
 interface Connection {
   /** Where the broker is, as it says itself; no slash at the end. */
@@ -47,10 +41,8 @@ export interface IssuedHandle {
 
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
-/** For one answer of the broker, in milliseconds. */
-const timeLimit = 30_000;
-
 export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity, signal }: Connection) {
+  const call = createBrokerCall({ url, fetch, signal });
   let keys: Promise<FindKey> | undefined;
   const sentTokens = new Set<string>();
 
@@ -58,33 +50,6 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
     const token = await findToken();
     sentTokens.add(token);
     return token;
-  }
-
-  async function call(
-    method: string,
-    path: string,
-    { body, accessToken, proof }: { body?: string; accessToken?: string; proof?: string } = {},
-  ): Promise<unknown> {
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(`${url}${path}`, {
-        method,
-        headers: {
-          ...(body !== undefined && { "content-type": "application/json" }),
-          ...(accessToken !== undefined && { authorization: `DPoP ${accessToken}` }),
-          ...(proof && { dpop: proof }),
-        },
-        ...(body !== undefined && { body }),
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeLimit)]),
-      });
-      text = await response.text();
-    } catch (cause) {
-      throw new Failure("broker_unreachable", { detail: `${url} (${reasonOf(cause)})`, cause });
-    }
-    const json = parseJson(text);
-    if (response.ok) return json;
-    throw refusal(json, response.status);
   }
 
   async function fetchKeys(): Promise<FindKey> {
@@ -142,6 +107,14 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
           return { handle, claims };
         }),
       );
+    },
+
+    /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
+    async accept(handle: string): Promise<IssuedHandle> {
+      const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
+        throw new Failure("invalid_handle", { detail: "it has expired, or is not this broker's", cause });
+      });
+      return { handle, claims };
     },
 
     /**
@@ -211,42 +184,3 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
 }
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";
-
-function understand<T>(
-  schema: { safeParse(json: unknown): { success: boolean; data?: T } },
-  json: unknown,
-): T {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success)
-    throw new Failure("broker_untrusted", { detail: "it does not have the documented form" });
-  return parsed.data as T;
-}
-
-function refusal(json: unknown, status: number): Failure {
-  const parsed = Problem.safeParse(json);
-  if (!parsed.success)
-    return new Failure("broker_untrusted", { detail: `HTTP status ${status}, no problem details` });
-  const { code, title, detail, failures = [] } = parsed.data;
-  const particulars = failures.map((failure) => failure.detail ?? failure.message);
-  const told = detail ?? [...new Set(particulars)].join("; ");
-  // A batch whose items all failed for one reason is told as that reason.
-  const [only, ...others] = new Set(failures.map((failure) => failure.code));
-  const problem =
-    only && others.length === 0 ? { code: only, title: failures[0]?.message ?? title } : { code, title };
-  return new Failure("broker_refused", { problem, ...(told && { detail: told }) });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The system's word for why a connection failed, such as ECONNREFUSED: never a message, which may quote more. */
-function reasonOf(error: unknown): string {
-  const code = (error as { cause?: { code?: unknown } }).cause?.code ?? (error as { code?: unknown }).code;
-  if (typeof code === "string") return code;
-  return error instanceof Error && error.name === "TimeoutError" ? "no answer in time" : "no connection";
-}

@@ -1,21 +1,24 @@
 /**
  * Every way in which a run fails that is not the command's own doing: code → exit code → sentence. Exit codes
- * are Docker's: 125 for ourselves, 126 and 127 for a command that cannot be run or found.
+ * are Docker's: 125 for ourselves, 126 and 127 for a command that cannot be run or found; and timeout(1)'s 124.
  */
 const table = {
   usage: [125, "The command line is not understood."],
+  invalid_plan: [125, "What is to be run is not described well."],
   unsupported_host: [125, "Containers cannot run here."],
   state_unusable: [125, "The state folder cannot be used."],
   token_unavailable: [125, "The token for the broker cannot be had."],
   broker_unreachable: [125, "The broker cannot be reached."],
   broker_refused: [125, "The broker refused."],
   broker_untrusted: [125, "The broker's answer cannot be trusted."],
+  invalid_handle: [125, "The handle is not good."],
   image_unavailable: [125, "The image cannot be had."],
   invalid_user: [125, "The image has no such user."],
   secret_not_text: [125, "The secret cannot be an environment variable; use a file."],
   secret_too_short: [125, "The secret is too short to be masked."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed."],
+  timed_out: [124, "The command took longer than it may."],
   command_not_executable: [126, "The command cannot be executed."],
   command_not_found: [127, "The command does not exist in the image."],
 } as const satisfies Record<string, readonly [exitCode: number, message: string]>;

@@ -1,24 +1,128 @@
-/** What to run. */
+/** What to run: one base image, and one container after the other on it. */
+import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
+
+/** A secret by its URI, for which a handle is asked, or by a handle that somebody else was given: a compact JWS. */
+export type SecretSource = { readonly uri: string; readonly cacheKey?: string } | { readonly handle: string };
 
 export interface SecretVariable {
   /** Of the environment variable. */
   readonly name: string;
-  readonly uri: string;
-  readonly cacheKey?: string;
+  readonly source: SecretSource;
 }
 
+export interface SecretFile {
+  /** Where the container finds it. */
+  readonly path: string;
+  readonly source: SecretSource;
+  readonly mode: number;
+  /** Docker's `user[:group]`, as the container's own files know them. */
+  readonly owner: string;
+}
+
+export interface BindMount {
+  /** On this host. */
+  readonly source: string;
+  /** In the container. */
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export const networks = ["none", "host"] as const;
+export type Network = (typeof networks)[number];
+
 export interface Step {
+  /** What people call it. */
+  readonly name?: string;
   /** The command; the image's own where it is empty. */
   readonly args: readonly string[];
+  /** Instead of the image's; an empty one takes the image's away. */
+  readonly entrypoint?: readonly string[];
+  /** Beside the image's variables and over them; `null` takes one of them away. */
+  readonly env: readonly (readonly [name: string, value: string | null])[];
+  /** Docker's `user[:group]`; the image's where there is none. */
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly binds: readonly BindMount[];
+  readonly network: Network;
+  /** In bytes. */
+  readonly memory?: number;
+  readonly cpus?: number;
+  readonly pidsLimit?: number;
+  /** In seconds, from the container's start. */
+  readonly timeout?: number;
+  /** Whether the container can only read its files. */
+  readonly readOnly: boolean;
+  /** They win over `env`. */
   readonly secretVariables: readonly SecretVariable[];
+  readonly secretFiles: readonly SecretFile[];
+  /** What the command reads from its standard input. */
+  readonly secretInput?: SecretSource;
+  /** Whether the command reads what this process does. */
+  readonly interactive: boolean;
 }
 
 export interface Plan {
   readonly image: string;
-  readonly step: Step;
-  /** Whether known values are masked in what the command prints. */
+  readonly steps: readonly Step[];
+  /** Whether known values are masked in what the commands print. */
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
   readonly shortSecrets: ShortSecrets;
 }
+
+/** A step that says nothing of itself. */
+export const plainStep: Step = {
+  args: [],
+  env: [],
+  binds: [],
+  network: "none",
+  readOnly: false,
+  secretVariables: [],
+  secretFiles: [],
+  interactive: false,
+};
+
+/** Root's, and nobody else's. */
+export const secretFileDefaults = { mode: 0o400, owner: "0:0" } as const;
+
+/** The secrets of a step and what people call them; one that it uses twice is there twice. */
+export const secretsOf = (step: Step): { readonly name: string; readonly source: SecretSource }[] => [
+  ...step.secretVariables,
+  ...step.secretFiles.map(({ path, source }) => ({ name: path, source })),
+  ...(step.secretInput ? [{ name: "standard input", source: step.secretInput }] : []),
+];
+
+/** Two sources with one key are one secret: the step needs one handle for both. */
+export const keyOf = (source: SecretSource): string =>
+  "handle" in source ? source.handle : JSON.stringify([source.uri, source.cacheKey]);
+
+/**
+ * What a form or a command line cannot say by itself.
+ *
+ * @throws {Failure} `invalid_plan`.
+ */
+export function checkStep(step: Step): void {
+  const refuse = (detail: string): never => {
+    throw new Failure("invalid_plan", { detail: step.name ? `step "${step.name}": ${detail}` : detail });
+  };
+  for (const { path } of step.secretFiles) {
+    if (!isPlainPath(path)) refuse(`a secret file needs an absolute path without "." and "..", not ${path}`);
+    if (/^\/(proc|sys)\//.test(path)) refuse(`${path} is the kernel's; a secret file goes elsewhere`);
+    // What had to be made to mount it on would stay in the host's folder.
+    const around = step.binds.find(({ target }) => `${path}/`.startsWith(`${target}/`));
+    if (around) refuse(`the secret file ${path} would lie in ${around.target}, which is this host's`);
+  }
+  for (const { target } of step.binds) {
+    if (!isPlainPath(target))
+      refuse(`a bind mount needs an absolute path without "." and "..", not ${target}`);
+  }
+  const targets = [...step.secretFiles.map(({ path }) => path), ...step.binds.map(({ target }) => target)];
+  const twice = targets.find((target, index) => targets.indexOf(target) !== index);
+  if (twice) refuse(`${twice} is there twice`);
+  if (step.workdir !== undefined && !step.workdir.startsWith("/"))
+    refuse(`the folder ${step.workdir} is not absolute`);
+  if (step.interactive && step.secretInput) refuse("standard input cannot be a secret and interactive");
+}
+
+const isPlainPath = (path: string) => /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(path);

@@ -1,17 +1,17 @@
 /**
- * A run, step by step: issue, image, redeem, container, scrub, wipe. The plaintext is here from the redemption
- * until the configuration is written, and in the scrubber until the output has ended.
+ * A run, step by step: issue, image, then for each step redeem, container, scrub; wipe. The plaintext is here from
+ * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import type { BrokerClient } from "./broker-client.ts";
-import { injectVariables } from "./bundle.ts";
+import { feed, startContainer } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import type { Plan } from "./plan.ts";
-import { type Container, forbidCores, startContainer } from "./runtime/runc.ts";
+import { checkStep, type Plan, type Step } from "./plan.ts";
+import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
-import { createSpec } from "./spec.ts";
+import { requestSecrets, type Secrets } from "./secrets.ts";
 
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
@@ -20,6 +20,8 @@ interface Surroundings {
   /** Root's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** What an interactive step reads. */
+  readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly onProgress: (line: string) => void;
@@ -30,11 +32,14 @@ const SIGKILL = 9;
 /** Starts the run of a plan. */
 export function startRun(plan: Plan, surroundings: Surroundings) {
   const abort = new AbortController();
-  let container: Container | undefined;
-  let started = false;
-  let signals = 0;
-  let interrupted: number | undefined;
+  const { steps } = plan;
+  let supervisor: Supervisor | undefined;
+  let secrets: Secrets | undefined;
   let scrubber: Scrubber | undefined;
+  /** Whether a command is running. */
+  let started = false;
+  let signals: number[] = [];
+  let interrupted: number | undefined;
 
   async function open() {
     const [image] = await Promise.all([
@@ -42,46 +47,77 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       forbidCores(surroundings.environment),
     ]);
     abort.signal.throwIfAborted();
-    const opened = startContainer({ ...surroundings, runs: `${surroundings.state}/runs`, image: image.path });
-    container = opened;
-    const output = await opened.ready;
-    return { image, opened, output };
+    const opened = startSupervisor({
+      ...surroundings,
+      runs: `${surroundings.state}/runs`,
+      image: image.path,
+    });
+    supervisor = opened;
+    await opened.ready();
+    return { config: image.config, supervisor: opened };
   }
 
-  async function grant() {
-    const { secretVariables } = plan.step;
-    if (secretVariables.length === 0) return { credentials: () => [], redeem: async () => [] };
-    const broker = await surroundings.connect(abort.signal);
-    const handles = await broker.issue(secretVariables);
-    return {
-      /** Worth as much as a secret to whoever reads them in a log. */
-      credentials: () => [...broker.sentTokens(), ...handles.map(({ handle }) => handle)],
-      redeem: () => broker.redeem(handles, { masked: plan.masked }),
-    };
+  async function request() {
+    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    return secrets;
   }
 
   async function perform(): Promise<number> {
-    const [{ image, opened, output }, { credentials, redeem }] = await Promise.all([open(), grant()]);
-    const spec = createSpec(plan.step, image, opened.id);
-    const redeemed = await redeem();
-    try {
-      const variables = plan.step.secretVariables.map(({ name }, index) => {
-        const value = redeemed[index]?.value;
-        if (!value) throw new Failure("internal");
-        return { name, value };
-      });
-      scrubber = buildScrubber(variables, credentials(), plan.masked ? plan.shortSecrets : "show");
-      await opened.run(injectVariables(spec, variables));
-    } finally {
-      for (const { value } of redeemed) value.wipe();
+    for (const step of steps) checkStep(step);
+    const [opened, requested] = await Promise.all([open(), request()]);
+    for (const [index, step] of steps.entries()) {
+      const isLast = index === steps.length - 1;
+      const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
+      if (isLast) return exitCode;
+      if (exitCode !== 0) {
+        tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
+        return exitCode;
+      }
+      if (signals[0] !== undefined) return 128 + signals[0];
+      await opened.supervisor.proceed();
     }
-    started = true;
+    return 0;
+  }
 
+  async function performStep(
+    step: Step,
+    place: Parameters<typeof startContainer>[1] & { readonly isLast: boolean },
+  ): Promise<number> {
+    await place.secrets.redeem(step);
+    const masking = buildScrubber(
+      place.secrets.known(),
+      place.secrets.credentials(),
+      plan.masked ? plan.shortSecrets : "show",
+    );
+    scrubber?.wipe();
+    scrubber = masking;
+    if (steps.length > 1) tell(titleOf(step, place.order - 1));
+    const { stdin, stdout, stderr, exited } = await startContainer(step, place);
+    started = true;
+    if (place.isLast && !step.secretInput) place.secrets.wipe();
+
+    let late = false;
+    const expire = () => {
+      late = true;
+      place.supervisor.signal(SIGKILL);
+    };
+    const timer = step.timeout === undefined ? undefined : setTimeout(expire, step.timeout * 1000);
+    const input = step.interactive ? surroundings.openInput() : undefined;
+    const given = step.secretInput && place.secrets.valueOf(step.secretInput);
+    if (stdin) feed(stdin, input ?? given);
+    const ended = exited.finally(() => {
+      started = false;
+      clearTimeout(timer);
+      input?.destroy();
+      // Cleaning up takes as long as reading the rest of the output.
+      if (place.isLast) place.supervisor.abandon();
+    });
     const [exitCode] = await Promise.all([
-      opened.exited,
-      forward(output.stdout, plan.masked ? scrubber.stream() : unmasked, surroundings.stdout),
-      forward(output.stderr, plan.masked ? scrubber.stream() : unmasked, surroundings.stderr),
+      ended,
+      forward(stdout, plan.masked ? masking.stream() : unmasked, surroundings.stdout),
+      forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
     ]);
+    if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     return exitCode;
   }
 
@@ -90,14 +126,27 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       return await perform();
     } catch (thrown) {
       if (interrupted !== undefined) return 128 + interrupted;
-      if (scrubber && thrown instanceof Failure) scrubDetail(thrown, scrubber);
+      if (thrown instanceof Failure && thrown.detail) thrown.detail = scrubbed(thrown.detail);
       throw thrown;
     } finally {
       abort.abort();
-      container?.abandon();
-      await container?.gone;
+      supervisor?.abandon();
+      await supervisor?.gone;
+      secrets?.wipe();
       scrubber?.wipe();
     }
+  }
+
+  const titleOf = ({ name }: Step, index: number) =>
+    `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;
+
+  const tell = (line: string) => surroundings.onProgress(scrubbed(line));
+
+  /** A runtime's words may quote what it was given. */
+  function scrubbed(text: string): string {
+    if (!scrubber) return text;
+    const stream = scrubber.stream();
+    return Buffer.concat([stream.push(Buffer.from(text)), stream.end()]).toString();
   }
 
   return {
@@ -105,28 +154,21 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     finished: finish(),
 
     /**
-     * Passes a signal on to the container; the second one kills. Before there is a container the first one ends the
-     * run. A further one waits for nobody.
+     * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A
+     * further one waits for nobody.
      */
     signal(number: number): void {
-      signals += 1;
+      signals = [...signals, number];
       const kills = started ? 3 : 2;
-      if (signals >= kills) {
-        container?.destroy();
+      if (signals.length >= kills) {
+        supervisor?.destroy();
       } else if (started) {
-        container?.signal(signals === 1 ? number : SIGKILL);
+        supervisor?.signal(signals.length === 1 ? number : SIGKILL);
       } else {
         interrupted = number;
         abort.abort();
-        container?.abandon();
+        supervisor?.abandon();
       }
     },
   };
-}
-
-/** A runtime's words may quote what it was given. */
-function scrubDetail(failure: Failure, scrubber: Scrubber): void {
-  if (!failure.detail) return;
-  const stream = scrubber.stream();
-  failure.detail = Buffer.concat([stream.push(Buffer.from(failure.detail)), stream.end()]).toString();
 }

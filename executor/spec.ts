@@ -1,10 +1,13 @@
 /**
  * The OCI runtime configuration of a container, without its secrets. The defaults are Docker's or stricter:
- * few capabilities, no new privileges, namespaces of its own, no network, nothing of the kernel to write to.
+ * few capabilities and system calls, no new privileges, namespaces of its own, no network, nothing of the kernel to
+ * write to.
  */
-import type { Image } from "./image.ts";
+import type { ImageConfig } from "./image.ts";
+import { bindMounts, kernelMounts } from "./mounts.ts";
 import type { Step } from "./plan.ts";
-import { findUser } from "./user.ts";
+import { loadSeccomp } from "./seccomp.ts";
+import type { User } from "./user.ts";
 
 export type Spec = ReturnType<typeof createSpec>;
 
@@ -22,61 +25,49 @@ const capabilities = [
   "CAP_SYS_CHROOT",
 ];
 
-const restricted = ["nosuid", "noexec", "nodev"];
-
-const mounts = [
-  { destination: "/proc", type: "proc", source: "proc", options: restricted },
-  {
-    destination: "/dev",
-    type: "tmpfs",
-    source: "tmpfs",
-    options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
-  },
-  {
-    destination: "/dev/pts",
-    type: "devpts",
-    source: "devpts",
-    options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-  },
-  {
-    destination: "/dev/shm",
-    type: "tmpfs",
-    source: "shm",
-    options: [...restricted, "mode=1777", "size=65536k"],
-  },
-  { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: restricted },
-  { destination: "/sys", type: "sysfs", source: "sysfs", options: [...restricted, "ro"] },
-  {
-    destination: "/sys/fs/cgroup",
-    type: "cgroup",
-    source: "cgroup",
-    options: [...restricted, "relatime", "ro"],
-  },
+/** What Docker hides, and podman. */
+const maskedPaths = [
+  "/proc/acpi",
+  "/proc/asound",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/sys/dev/block",
+  "/sys/devices/virtual/powercap",
+  "/sys/firmware",
+  "/sys/fs/selinux",
 ];
 
-/** @param id names the run: its host name and its cgroup. */
-export function createSpec(step: Step, image: Image, id: string) {
-  const { config } = image;
-  const user = findUser(config.User ?? "", image.path);
-  const isRoot = user.uid === 0;
-  const env = new Map([
-    ["PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-    ["HOSTNAME", id],
-    ["HOME", user.home],
-    ...(config.Env ?? []).map((variable) => splitVariable(variable)),
-  ]);
+const readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/** The scheduler's period, in microseconds. */
+const cpuPeriod = 100_000;
+
+interface Surroundings {
+  /** What the image says of how to run it. */
+  readonly config: ImageConfig;
+  readonly user: User;
+  /** The container's host name. */
+  readonly hostname: string;
+  /** The container's cgroup. */
+  readonly cgroup: string;
+}
+
+export function createSpec(step: Step, { config, user, hostname, cgroup }: Surroundings) {
+  const isRoot = user.uid === 0;
   return {
     ociVersion: "1.0.2",
     process: {
       terminal: false,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
-      args:
-        step.args.length > 0
-          ? [...(config.Entrypoint ?? []), ...step.args]
-          : [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])],
-      env: [...env].map(([name, value]) => `${name}=${value}`),
-      cwd: config.WorkingDir || "/",
+      args: commandOf(step, config),
+      env: environmentOf(step, config, { HOSTNAME: hostname, HOME: user.home }),
+      cwd: step.workdir ?? (config.WorkingDir || "/"),
       capabilities: {
         bounding: capabilities,
         effective: isRoot ? capabilities : [],
@@ -87,29 +78,47 @@ export function createSpec(step: Step, image: Image, id: string) {
       rlimits: [{ type: "RLIMIT_CORE", hard: 1, soft: 1 }],
       noNewPrivileges: true,
     },
-    root: { path: "../rootfs" },
-    hostname: id,
-    mounts,
+    root: { path: "../rootfs", readonly: step.readOnly },
+    hostname,
+    mounts: [...kernelMounts, ...bindMounts(step.binds)],
     linux: {
-      cgroupsPath: `/claimcheck/${id}`,
-      resources: { devices: [{ allow: false, access: "rwm" }], pids: { limit: 2048 } },
-      namespaces: ["pid", "network", "ipc", "uts", "mount"].map((type) => ({ type })),
-      maskedPaths: [
-        "/proc/acpi",
-        "/proc/asound",
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/latency_stats",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
-        "/sys/firmware",
-        "/sys/devices/virtual/powercap",
-      ],
-      readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+      cgroupsPath: `/claimcheck/${cgroup}`,
+      resources: {
+        devices: [{ allow: false, access: "rwm" }],
+        pids: { limit: step.pidsLimit ?? 2048 },
+        // As much with swap as without: what a container keeps in memory stays there.
+        ...(step.memory !== undefined && { memory: { limit: step.memory, swap: step.memory } }),
+        ...(step.cpus !== undefined && {
+          cpu: { period: cpuPeriod, quota: Math.round(step.cpus * cpuPeriod) },
+        }),
+      },
+      namespaces: namespacesOf(step),
+      maskedPaths,
+      readonlyPaths,
+      seccomp: loadSeccomp(capabilities),
     },
   };
+}
+
+function namespacesOf({ network }: Step): { type: string }[] {
+  const own = ["pid", "ipc", "uts", "mount"];
+  return (network === "host" ? own : [...own, "network"]).map((type) => ({ type }));
+}
+
+/** An entrypoint of the step's own takes the image's command away too, as with Docker and podman. */
+function commandOf({ args, entrypoint }: Step, config: ImageConfig): readonly string[] {
+  if (entrypoint) return [...entrypoint, ...args];
+  return [...(config.Entrypoint ?? []), ...(args.length > 0 ? args : (config.Cmd ?? []))];
+}
+
+function environmentOf(step: Step, config: ImageConfig, own: Record<string, string>): string[] {
+  const env = new Map<string, string | null>([
+    ["PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+    ...Object.entries(own),
+    ...(config.Env ?? []).map((variable) => splitVariable(variable)),
+    ...step.env,
+  ]);
+  return [...env].flatMap(([name, value]) => (value === null ? [] : [`${name}=${value}`]));
 }
 
 function splitVariable(variable: string): [name: string, value: string] {

@@ -47,6 +47,9 @@ export interface ItemFailure {
   code: ErrorCode;
   message: string;
   detail?: string;
+  /** For the audit log, as in `Particulars`; not for the client. */
+  reason: string;
+  rule?: string | undefined;
 }
 
 interface Particulars {
@@ -56,6 +59,8 @@ interface Particulars {
   cause?: unknown;
   /** What a decision's audit record says where the public code is deliberately coarse. */
   reason?: string;
+  /** The policy rule that decided so; for the audit record too. */
+  rule?: string;
   failures?: readonly ItemFailure[];
 }
 
@@ -66,20 +71,23 @@ export class ClaimcheckError extends Error {
   readonly status: number;
   readonly detail: string | undefined;
   readonly reason: string;
+  readonly rule: string | undefined;
   readonly failures: readonly ItemFailure[];
 
-  constructor(code: ErrorCode, { detail, cause, reason, failures = [] }: Particulars = {}) {
+  constructor(code: ErrorCode, { detail, cause, reason, rule, failures = [] }: Particulars = {}) {
     super(table[code][1], { cause });
     this.code = code;
     this.status = table[code][0];
     this.detail = detail;
     this.reason = reason ?? code;
+    this.rule = rule;
     this.failures = failures;
   }
 
   /** The error as one item of a batch. */
   at(index: number): ItemFailure {
-    return { index, code: this.code, message: this.message, ...(this.detail && { detail: this.detail }) };
+    const { code, message, detail, reason, rule } = this;
+    return { index, code, message, ...(detail && { detail }), reason, rule };
   }
 
   /** The body that a client sees: RFC 9457 problem details. */
@@ -90,7 +98,14 @@ export class ClaimcheckError extends Error {
       status: this.status,
       code: this.code,
       ...(this.detail && { detail: this.detail }),
-      ...(this.failures.length > 0 && { failures: this.failures }),
+      ...(this.failures.length > 0 && {
+        failures: this.failures.map(({ index, code, message, detail }) => ({
+          index,
+          code,
+          message,
+          ...(detail && { detail }),
+        })),
+      }),
     };
   }
 }

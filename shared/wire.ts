@@ -99,6 +99,9 @@ const SignatureKey = z.strictObject({
   use: z.literal("sig"),
 });
 
+/** What the heads of the audit log are signed with. */
+const AuditKey = z.strictObject({ ...SignatureKey.shape, use: z.literal("audit") });
+
 /** What values are wrapped to. */
 const WrappingKey = z.strictObject({
   kty: z.literal("EC"),
@@ -111,7 +114,7 @@ const WrappingKey = z.strictObject({
 });
 
 export const Jwks = z.strictObject({
-  keys: z.array(z.discriminatedUnion("use", [SignatureKey, WrappingKey])),
+  keys: z.array(z.discriminatedUnion("use", [SignatureKey, WrappingKey, AuditKey])),
 });
 
 export const Health = z.strictObject({ status: z.literal("ok") });

@@ -14,6 +14,7 @@ export interface Content {
 }
 
 export interface Answer {
+  readonly headers?: Readonly<Record<string, unknown>>;
   readonly content: Readonly<Record<string, Content>>;
 }
 
@@ -24,6 +25,8 @@ export interface Operation {
 }
 
 interface Contract {
+  /** What no operation answers, by status. */
+  readonly "x-unrouted": Readonly<Record<string, Answer>>;
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: {
     readonly schemas: Readonly<Record<string, Json>>;
@@ -61,10 +64,16 @@ export const operations = new Map(
   Object.entries(contract.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(
       ([method, operation]) =>
-        [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`, operation] as const,
+        [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ":$1")}`, withAnswers(operation)] as const,
     ),
   ),
 );
+
+/** An operation with the answers of its own: those that it shares with all others are the server's, below any route. */
+function withAnswers(operation: Operation): Operation {
+  const responses = Object.entries(operation.responses).filter(([, answer]) => !("$ref" in answer));
+  return { ...operation, responses: Object.fromEntries(responses) };
+}
 
 /** The operation that answers a request, if any does. */
 export function operationFor(method: string, path: string): Operation | undefined {
@@ -85,4 +94,19 @@ export function examplesOf(answer: Answer): Record<string, Json> {
       (resolve(example as unknown as Json) as unknown as Example).value,
     ]),
   );
+}
+
+/** What an answer is that the document does not know, if it is one: its status, or the code of its error. */
+export function findUndocumented(
+  method: string,
+  path: string,
+  { status, body }: { status: number; body: string },
+): string | undefined {
+  // RFC 9110: as GET, but for the body.
+  const withoutBody = method === "HEAD";
+  const operation = operationFor(withoutBody ? "GET" : method, path);
+  const answer = (operation ? operation.responses : contract["x-unrouted"])[status];
+  const code = status < 400 || withoutBody ? undefined : JSON.parse(body).code;
+  const known = answer && (code === undefined || code in examplesOf(answer));
+  return known ? undefined : `openapi.yaml has no ${status} ${code ?? ""}`;
 }

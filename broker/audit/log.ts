@@ -1,49 +1,11 @@
-/**
- * The audit log: one JSON object a line, one line a decision. The schema below is closed; a value cannot enter
- * it, because no field takes one.
- */
+/** The audit log, as the broker uses it: what is to be recorded goes to every sink, or it does not happen. */
 import { ClaimcheckError } from "../../shared/errors.ts";
+import type { SigningKey } from "../../shared/handle.ts";
 import type { Complaint } from "../broker.ts";
+import type { AuditRecord, Unplaced } from "./record.ts";
+import type { AuditSink } from "./sink.ts";
 
-export interface AuditRecord {
-  /** What was asked for. */
-  readonly action: "issue" | "wrap" | "redeem" | "check" | "inspect" | "revoke";
-  /** `repeat` is a release whose answer was asked for again. */
-  readonly outcome:
-    | "issued"
-    | "released"
-    | "repeat"
-    | "confirmed"
-    | "shown"
-    | "revoked"
-    | "denied"
-    | "failed";
-  /** Why, where the outcome is `denied` or `failed`; finer than the public code. */
-  readonly code?: string;
-  readonly tenant?: string;
-  readonly principal?: string;
-  /** Canonical; one that was refused is `redacted:` and a keyed hash, because people paste values into URIs. */
-  readonly uri?: string;
-  readonly jti?: string;
-  readonly digest?: string;
-  readonly rule?: string;
-  readonly run?: string;
-  /** Whose handles were revoked. */
-  readonly subject?: string;
-  /** One id for all records of one HTTP request. */
-  readonly request: string;
-  readonly redemption?: string;
-  /** False where the executor said that it will not mask the output. */
-  readonly masked?: boolean;
-}
-
-/** Where lines go. `append` resolves once they cannot be lost any more, and rejects when they may be. */
-export interface AuditSink {
-  append(lines: Uint8Array): Promise<void>;
-  close(): Promise<void>;
-}
-
-export type AuditLog = ReturnType<typeof createAuditLog>;
+export type AuditLog = Awaited<ReturnType<typeof openAuditLog>>;
 
 /** How the log names a secret: as its canonical URI, or by a keyed hash of it. */
 export type NameSecret = (tenant: string, uri: string) => string;
@@ -57,28 +19,37 @@ export function secretNames(
 }
 
 /**
- * @param sinks all of them have to take a record, or what it is about must not happen. Without a sink nothing is
- * recorded: only for an embedded broker whose user did not ask for a log.
+ * @param sinks each keeps a chain of its own, and all of them have to take a record, or what it is about must not
+ * happen. Without a sink nothing is recorded: only for an embedded broker whose user did not ask for a log.
+ * @param key what signs the chains' heads.
+ * @throws what opening a sink throws.
  */
-export function createAuditLog(sinks: readonly AuditSink[], nameSecret: NameSecret) {
-  const named = (record: AuditRecord): AuditRecord =>
-    record.uri === undefined || record.tenant === undefined || record.uri.startsWith("redacted:")
-      ? record
-      : { ...record, uri: nameSecret(record.tenant, record.uri) };
+export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey, nameSecret: NameSecret) {
+  const chains = sinks.length > 0 ? await openChains(sinks, key) : [];
   let broken = false;
+
+  const line = (record: AuditRecord): Unplaced => {
+    const { tenant, uri } = record;
+    if (tenant === undefined || uri === undefined || uri.startsWith("redacted:")) {
+      return { type: "decision", ...record };
+    }
+    return { type: "decision", ...record, uri: nameSecret(tenant, uri) };
+  };
 
   return {
     complaints: (): Complaint[] =>
       broken ? [{ part: "audit log", message: "it cannot be written", serving: false }] : [],
 
-    /** @throws {ClaimcheckError} `audit_unavailable`. */
-    async record(records: readonly AuditRecord[]): Promise<void> {
-      if (sinks.length === 0) return;
-      const time = new Date().toISOString();
-      const lines = records.map((record) => `${JSON.stringify({ time, ...named(record) })}\n`).join("");
+    /**
+     * @returns the heads that the records are part of, one a sink, once they are durable everywhere.
+     * @throws {ClaimcheckError} `audit_unavailable`.
+     */
+    async record(records: readonly AuditRecord[]): Promise<readonly string[]> {
       try {
-        await Promise.all(sinks.map((sink) => sink.append(Buffer.from(lines))));
+        const lines = records.map(line);
+        const heads = await Promise.all(chains.map((chain) => chain.append(lines)));
         broken = false;
+        return heads;
       } catch (cause) {
         broken = true;
         throw new ClaimcheckError("audit_unavailable", { cause });
@@ -86,7 +57,13 @@ export function createAuditLog(sinks: readonly AuditSink[], nameSecret: NameSecr
     },
 
     async close(): Promise<void> {
-      await Promise.all(sinks.map((sink) => sink.close()));
+      await Promise.all(chains.map((chain) => chain.close()));
     },
   };
+}
+
+/** A run without a log does not load what writes one. */
+async function openChains(sinks: readonly AuditSink[], key: SigningKey) {
+  const { openChain } = await import("./chain.ts");
+  return Promise.all(sinks.map((sink) => openChain(sink, key)));
 }

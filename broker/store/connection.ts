@@ -14,6 +14,8 @@ export type RunScript = (
   args: readonly (string | Uint8Array)[],
 ) => Promise<Reply>;
 
+const noAnswer = "Redis does not answer";
+
 /** @param timeLimit for one operation, in milliseconds. */
 export function connect(url: string, timeLimit: number) {
   const redis = new Redis(url, {
@@ -38,10 +40,13 @@ export function connect(url: string, timeLimit: number) {
   });
   redis.on("ready", () => {
     lastError = undefined;
+    void beFit().catch(() => {});
   });
   let fit: Promise<void> | undefined;
+  let trouble: string | undefined = noAnswer;
   redis.on("close", () => {
     fit = undefined;
+    trouble = noAnswer;
   });
 
   const hashes = new Map<string, string>();
@@ -65,22 +70,38 @@ export function connect(url: string, timeLimit: number) {
 
   /** A server that evicts would forget revocations and proofs while what they are about lives on. */
   async function refuseEviction(): Promise<void> {
-    const [, policy] = /maxmemory_policy:(\S+)/.exec(await redis.info("memory")) ?? [];
-    if (policy === "noeviction") return;
-    throw unavailable(`maxmemory-policy is ${policy}; it has to be noeviction`);
+    const info = await redis.info("memory").catch((error) => {
+      if (error instanceof ReplyError) trouble = "Redis does not say what its maxmemory-policy is";
+      throw error;
+    });
+    const [, policy] = /maxmemory_policy:(\S+)/.exec(info) ?? [];
+    trouble =
+      policy === "noeviction" ? undefined : "Redis may evict; its maxmemory-policy has to be noeviction";
+    if (trouble) throw unavailable(trouble);
+  }
+
+  /** Asked once a connection, and again for as long as the answer is not good. */
+  function beFit(): Promise<void> {
+    fit ??= refuseEviction().catch((error) => {
+      fit = undefined;
+      throw error;
+    });
+    return fit;
   }
 
   async function ready(signal: AbortSignal): Promise<void> {
     if (redis.status === "end") throw new Error("the store is closed");
     if (redis.status !== "ready") await once(redis, "ready", { signal });
-    fit ??= refuseEviction().catch((error) => {
-      fit = undefined;
-      throw error;
-    });
-    await fit;
+    await beFit();
   }
 
   return {
+    /** What keeps scripts from being run, as far as it is known; asking makes it be looked at again. */
+    trouble(): string | undefined {
+      if (trouble !== undefined && redis.status === "ready") void beFit().catch(() => {});
+      return trouble;
+    },
+
     /** @throws {ClaimcheckError} `store_unavailable`; the script may have run then. */
     run: (async (script, keys, args) => {
       const signal = AbortSignal.timeout(timeLimit);

@@ -123,6 +123,8 @@ export function memoryStore(): HandleStore {
       return true;
     },
 
+    complaints: () => [],
+
     async close() {},
   };
 }

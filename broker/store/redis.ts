@@ -23,7 +23,7 @@ interface Settings {
 }
 
 export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
-  const { run, close } = connect(url, timeLimit);
+  const { run, trouble, close } = connect(url, timeLimit);
 
   // The braces make the tenant the part that Redis Cluster places keys by; encoded, or "}" would end it early.
   const key = (tenant: string, ...names: string[]) =>
@@ -36,13 +36,14 @@ export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
       for (const tenant of new Set(handles.map((handle) => handle.tenant))) {
         const added = handles.filter((handle) => handle.tenant === tenant);
         const keys = [revocationsOf(tenant), ...added.map(({ jti }) => handleOf(tenant, jti))];
-        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, sealed }) => [
+        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, mac, sealed }) => [
           subject,
           run === undefined ? "" : `=${run}`,
           uri,
           digest,
           String(uses),
           String(expires),
+          mac,
           sealed,
         ]);
         await run(scripts.put, keys, args);
@@ -56,7 +57,7 @@ export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
         const reply = found[index];
         if (!reply) return undefined;
         const [by] = listOf(reply).slice(-1);
-        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 6), taken: Number(by ?? 0) > 0 };
+        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 7), taken: Number(by ?? 0) > 0 };
       });
     },
 
@@ -78,7 +79,7 @@ export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
         }
         default: {
           const handles = listOf(rest[0]).map((reply, index): OpenHandle => {
-            const sealed = Uint8Array.from(listOf(reply)[7] as Buffer);
+            const sealed = Uint8Array.from(listOf(reply)[8] as Buffer);
             return { ...readHandle(tenant, jtis[index] as string, reply), sealed };
           });
           return { outcome: String(outcome) === "repeat" ? "repeat" : "taken", handles };
@@ -105,6 +106,11 @@ export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
       return (
         (await run(scripts.rememberProof, [`claimcheck:proof:${jti}`], [randomUUID(), String(expires)])) === 1
       );
+    },
+
+    complaints() {
+      const message = trouble();
+      return message === undefined ? [] : [{ part: "store", message, serving: false }];
     },
 
     async close() {
@@ -142,5 +148,6 @@ function readHandle(tenant: string, jti: string, reply: Reply): Omit<OpenHandle,
     digest: String(digest),
     uses: numberAt(reply, 4),
     expires: numberAt(reply, 5),
+    mac: String(listOf(reply)[6]),
   };
 }

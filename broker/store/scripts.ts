@@ -32,22 +32,23 @@ local function is_open(key, revocations, life)
 end
 
 local function read(key)
-  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'left', 'sealed')
+  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'left', 'sealed')
 end
 `;
 
-/** KEYS: revocations, handles. ARGV for each handle: subject, run ("" for none, else "=" and it), uri, digest, uses, expires, sealed. */
+/** KEYS: revocations, handles. ARGV for each handle: subject, run ("" for none, else "=" and it), uri, digest, uses, expires, mac, sealed. */
 export const put = `${shared}
 local life = life()
 local born = redis.call('HGET', KEYS[1], 'number') or '0'
 local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
 for nth = 2, #KEYS do
-  local at = (nth - 2) * 7
+  local at = (nth - 2) * 8
   local key, expires = KEYS[nth], tonumber(ARGV[at + 6])
   -- One of another life is as good as none, but its uses would come back all the same.
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'life', life, 'born', born, 'subject', ARGV[at + 1], 'uri', ARGV[at + 3],
-      'digest', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'sealed', ARGV[at + 7])
+      'digest', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'mac', ARGV[at + 7],
+      'sealed', ARGV[at + 8])
     if ARGV[at + 2] ~= '' then redis.call('HSET', key, 'run', string.sub(ARGV[at + 2], 2)) end
     redis.call('EXPIREAT', key, expires)
     longest = math.max(longest, expires)
@@ -64,7 +65,7 @@ local life = life()
 local found = {}
 for nth = 2, #KEYS do
   found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and
-    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'left', 'by:' .. ARGV[1])
+    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'left', 'by:' .. ARGV[1])
 end
 return found
 `;

@@ -1,3 +1,5 @@
+import type { Complaint } from "../broker.ts";
+
 /** A handle while it is open. */
 export interface OpenHandle {
   readonly tenant: string;
@@ -13,6 +15,8 @@ export interface OpenHandle {
   readonly uses: number;
   /** Seconds since 1970. */
   readonly expires: number;
+  /** The broker's, over all of this but `sealed`: a store can lose a handle, but not change one or make one up. */
+  readonly mac: string;
 }
 
 /** What is known of an open handle besides its value. */
@@ -89,6 +93,9 @@ export interface HandleStore {
    * @returns false when it was there already.
    */
   rememberProof(jti: string, expires: number): Promise<boolean>;
+
+  /** Why operations fail at this time, for /readyz. */
+  complaints(): readonly Complaint[];
 
   close(): Promise<void>;
 }

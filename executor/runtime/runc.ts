@@ -1,14 +1,15 @@
 /**
- * One container, run by an OCI runtime under supervisor.pl, which says what it promises and how it is spoken
- * to. This side starts it, gives the orders and waits for the answers.
+ * The containers of one run, run by an OCI runtime under supervisor.pl, which says what it promises and how it is
+ * spoken to. This side starts it, gives the orders and waits for the answers.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants, mkdirSync, openSync } from "node:fs";
+import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { Failure } from "../failure.ts";
+import { Failure, type FailureCode } from "../failure.ts";
 import { pipeSource } from "../source.ts";
 
 interface Surroundings {
@@ -21,7 +22,24 @@ interface Surroundings {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-export type Container = ReturnType<typeof startContainer>;
+/** A file of the bundle. It is unlinked when the container has been created. */
+export interface BundleFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface Bundle {
+  /** An OCI configuration in JSON, with the plaintext in it; it is wiped. */
+  readonly configuration: Buffer;
+  readonly files: readonly BundleFile[];
+  /** Whether something will be written to the container's standard input. */
+  readonly hasInput: boolean;
+}
+
+export type Supervisor = ReturnType<typeof startSupervisor>;
 
 /**
  * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
@@ -40,19 +58,19 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
   });
 }
 
-/** Starts the supervisor. The container itself starts with `run`. */
-export function startContainer({ runtime, runs, image, environment }: Surroundings) {
+/** Starts the supervisor. Containers start with `run`, one after the other. */
+export function startSupervisor({ runtime, runs, image, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
   try {
     mkdirSync(runs, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
-  const supervisor = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
+  const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
   const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const child: ChildProcess = spawn(
     "unshare",
-    [...namespaces, "--", "perl", supervisor, runtime, runs, id, image],
+    [...namespaces, "--", "perl", script, runtime, runs, id, image],
     {
       stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
@@ -68,6 +86,7 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
   const waiting = new Map<string, { resolve: (rest: string) => void; reject: (failure: Failure) => void }>();
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
+  let count = 1;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -75,18 +94,21 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     waiting.clear();
   }
 
+  /** What follows the word in the supervisor's answer. Whoever waits for another answer learns of a failure too. */
   function answer(word: string): Promise<string> {
     if (failed) return Promise.reject(failed);
-    return new Promise((resolve, reject) => waiting.set(word, { resolve, reject }));
+    const answered = new Promise<string>((resolve, reject) => waiting.set(word, { resolve, reject }));
+    answered.catch(() => {});
+    return answered;
   }
 
   createInterface({ input: answers }).on("line", (line) => {
-    const [word = "", rest = ""] = line.split(" ");
+    const [word = "", ...rest] = line.split(" ");
     if (word === "failed") {
-      explained = explain(rest, reasons).then(fail);
+      explained = explain(rest.join(" "), reasons).then(fail);
       return;
     }
-    waiting.get(word)?.resolve(rest);
+    waiting.get(word)?.resolve(rest.join(" "));
     waiting.delete(word);
   });
 
@@ -108,45 +130,75 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     });
   });
 
-  // Read from the pipe's end that has no writer yet, it would be at its end: only opened here, so that the container
-  // finds a reader.
+  let ready = answer("ready");
+
   const open = (name: string) => openSync(`${runs}/${id}/${name}`, constants.O_RDONLY | constants.O_NONBLOCK);
-  const ready = answer("ready").then(() => ({
-    stdout: pipeSource(open("stdout")),
-    stderr: pipeSource(open("stderr")),
-  }));
-  const exited = answer("exited").then(Number);
-  // Whoever waits for one of them learns of a failure; nobody has to wait for both.
-  ready.catch(() => {});
-  exited.catch(() => {});
+
+  /** A pipe without a name is opened by the supervisor's descriptor of it; unshare's only child is the supervisor. */
+  async function openInput(): Promise<Writable> {
+    const answered = answer("input");
+    orders.write("input\n");
+    const descriptor = await answered;
+    const supervisor = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim();
+    const fd = openSync(`/proc/${supervisor}/fd/${descriptor}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    return new Socket({ fd, readable: false, writable: true });
+  }
+
+  function send({ name, bytes, mode, uid, gid }: BundleFile, written?: () => void): void {
+    orders.write(`file ${bytes.length} ${mode.toString(8)} ${uid} ${gid} ${name}\n`);
+    orders.write(bytes, written);
+  }
 
   return {
     id,
+    /** Where the files of a bundle are, as the runtime sees it. */
+    bundle: `${runs}/${id}/bundle`,
     gone,
-    /** When everything is there but the configuration: the container's output, to be read once it is created. */
-    ready,
-    /** The exit code of the container's first process; 128 + n after signal n. */
-    exited,
+
+    /** When everything is there for a container but its bundle. */
+    ready: (): Promise<unknown> => ready,
+
+    /** The files that the next container will find. Only to be read, and hostile from the second container on. */
+    rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
 
     /**
-     * Creates the container, unlinks the configuration, and starts it.
+     * Creates the container, unlinks its bundle, and starts it.
      *
-     * @param configuration an OCI configuration in JSON with the plaintext in it; it is wiped.
-     * @returns once the container's output is its own.
+     * @returns once the container's streams are its own; `exited` tells the exit code of its first process, which is
+     * 128 + n after signal n.
      */
-    async run(configuration: Buffer): Promise<void> {
+    async run({ configuration, files, hasInput }: Bundle) {
+      await ready;
+      // Only opened here and read later: before there is a writer, a pipe would be at its end.
+      const output = [open("stdout"), open("stderr")] as const;
+      const stdin = hasInput ? await openInput() : undefined;
       const created = answer("created");
-      orders.write(`file ${configuration.length} 600 config.json\n`);
-      orders.write(configuration, () => configuration.fill(0));
+      const exited = answer("exited").then(Number);
+      exited.catch(() => {});
+      for (const file of files) send(file);
+      const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
+      send(config, () => configuration.fill(0));
       orders.write("run\n");
       await created;
+      return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+    },
+
+    /** After a container's end: what it wrote becomes a layer, and the next container finds it. */
+    async proceed(): Promise<void> {
+      const kept = answer("kept");
+      orders.write("keep\n");
+      await kept;
+      ready = answer("ready");
+      orders.write("next\n");
+      await ready;
+      count += 1;
     },
 
     signal(number: number): void {
       orders.write(`signal ${number}\n`);
     },
 
-    /** Ends the container, whatever it is doing. `gone` tells when nothing is left of it. */
+    /** Ends the run, whatever it is doing. `gone` tells when nothing is left of it. */
     abandon(): void {
       orders.end();
     },
@@ -157,6 +209,12 @@ export function startContainer({ runtime, runs, image, environment }: Surroundin
     },
   };
 }
+
+/** Whose failure a step of the supervisor's is; of the others, the state folder's. */
+const causes: Record<string, FailureCode> = {
+  create: "runtime_failed",
+  start: "runtime_failed",
+};
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
 async function explain(step: string, reasons: Readable): Promise<Failure> {
@@ -170,7 +228,7 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
   const detail = `${step}: ${reason || "no reason was given"}`;
-  return new Failure(step === "create" || step === "start" ? "runtime_failed" : "state_unusable", { detail });
+  return new Failure(causes[step] ?? "state_unusable", { detail });
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */

@@ -1,42 +1,50 @@
-# The process that stands between the executor and one container. It is process 1 of a pid namespace and
-# the owner of a mount namespace, both made for it by unshare(1), and it promises:
+# The process that stands between the executor and the containers of one run. It is process 1 of a pid namespace
+# and the owner of a mount namespace, both made for it by unshare(1), and it promises:
 #
 #   - what holds plaintext lies in a tmpfs that only this mount namespace has, and is unlinked before the
 #     container's first instruction;
 #   - when the executor goes away, however it does, the container ends and nothing of the run stays;
-#   - when this process goes away, however it does, the kernel ends the container and drops the mounts.
+#   - when this process goes away, however it does, the kernel ends the container and drops the mounts;
+#   - nothing that a container made is followed: its paths are walked one name at a time.
 #
 # Perl, because `runc create` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
-#   unshare … perl supervisor.pl RUNTIME RUNS ID IMAGE
+#   unshare … perl supervisor.pl RUNTIME RUNS ID LOWER…
 #
-# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. IMAGE is a folder with the
-# image's files, which stay as they are. Standard input becomes the container's; its output and errors go
-# into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it orders the run. (Named,
-# because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where that is a socket,
-# and reads of them are slow.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
-# Descriptor 3 brings orders, one a line:
+# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. LOWER are folders with files, the
+# upper ones first, which stay as they are. Containers come one after the other: the N-th is called ID-N, and what
+# it writes becomes RUNS/ID/N/upper. Descriptor 3 brings orders, one a line:
 #
-#   file SIZE MODE NAME     that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
+#                           "input FD", the descriptor of this process where the executor finds the writing end
 #   run                     create, unlink, start; answer "created" and "started"
 #   signal NUMBER           send it to the container's first process
+#   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
+#   next                    after "kept": put an empty layer on top; answer "ready"
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal
-# n), or "failed STEP"; the reason, ours or the runtime's, is the last line on descriptor 2.
+# Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal n).
+# "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
+#
+# What a container prints goes into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it
+# orders the run. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
+# that is a socket, and reads of them are slow. The input's has no name: whoever opened /dev/stdin after its end would
+# wait for another writer.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock);
+use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
 use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
 
-my ($runtime, $runs, $id, $image) = @ARGV;
+my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
-my @files;
-my $init;
+my $count = 0;
+my (@files, @made);
+my ($init, $input, $input_end);
 
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
@@ -68,7 +76,7 @@ sub claim {
 # Removes what a run leaves on the host. Nothing in here is followed: rm and rmdir take names as they are.
 sub discard {
     my ($run) = @_;
-    for my $cgroup (glob "/sys/fs/cgroup/{,*/}claimcheck/$run") {
+    for my $cgroup (glob "/sys/fs/cgroup/{,*/}claimcheck/$run-*") {
         # Busy while something in it is still ending: the folder stays too then, and the next sweep tries again.
         rmdir $cgroup or !-d $cgroup or return;
     }
@@ -85,16 +93,20 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
-sub finish {
+sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+}
+
+sub finish {
+    end_all();
     system('umount', '--lazy', '--', "$dir/rootfs") if -d "$dir/rootfs";
     system('umount', '--lazy', '--', "$dir/bundle") if -d "$dir/bundle";
     discard($id) if $lock;
     exit 0;
 }
 
-# The reason goes where a runtime's would.
+# The reason goes to the executor.
 sub fail {
     my ($step, $reason) = @_;
     print STDERR "$reason\n" if $reason;
@@ -114,23 +126,49 @@ sub order {
     }
 }
 
-sub keep_file {
-    my ($size, $mode, $name) = @_;
-    sysopen(my $out, "$dir/bundle/$name", O_WRONLY | O_CREAT | O_EXCL, oct $mode) or fail('file', $!);
+# The bytes that follow an order, handed on piece by piece and forgotten.
+sub receive {
+    my ($size, $take) = @_;
     my $buffer = '';
     while ($size > 0) {
         my $n = sysread $orders, $buffer, $size < 65536 ? $size : 65536;
         next if !defined $n && $!{EINTR};
         finish() unless $n;
-        my $sent = 0;
-        while ($sent < $n) {
-            $sent += syswrite($out, $buffer, $n - $sent, $sent) // fail('file', $!);
-        }
+        $take->($buffer);
         $size -= $n;
         substr($buffer, 0, $n, "\0" x $n);
     }
+}
+
+sub keep_file {
+    my ($size, $mode, $uid, $gid, $name) = @_;
+    my $path = "$dir/bundle/$name";
+    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or fail('file', $!);
+    push @files, $path;
+    receive($size, sub {
+        for (my $sent = 0; $sent < length $_[0];) {
+            $sent += syswrite($out, $_[0], length($_[0]) - $sent, $sent) // fail('file', $!);
+        }
+    });
+    chown $uid, $gid, $out or fail('file', $!);
+    chmod oct $mode, $out or fail('file', $!);
     close $out or fail('file', $!);
-    push @files, $name;
+}
+
+# A layer for the next container.
+sub add_layer {
+    $count++;
+    for my $part ($count, "$count/upper", "$count/work") {
+        mkdir "$dir/$part" or fail('prepare', $!);
+    }
+    # The container's / is the layer's own folder, not the image's: it takes over who may enter it.
+    my ($mode, $uid, $gid) = (stat $lower[0])[2, 4, 5];
+    chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
+    my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
+    # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
+    my $options = "volatile,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
+    answer('ready');
 }
 
 sub prepare {
@@ -141,19 +179,58 @@ sub prepare {
     }
     $lock or fail('claim', $!);
     $dir = "$runs/$id";
-    for my $part (qw(bundle upper work rootfs)) {
+    for my $part (qw(bundle rootfs)) {
         mkdir "$dir/$part" or fail('prepare', $!);
     }
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
     system("mount -t tmpfs -o mode=0700,noswap tmpfs '$dir/bundle' 2>/dev/null") == 0
         or system('mount', '-t', 'ramfs', '-o', 'mode=0700', 'ramfs', "$dir/bundle") == 0
         or fail('bundle');
-    system('mkfifo', "$dir/stdout", "$dir/stderr") == 0 or fail('pipes');
-    (my $lower = $image) =~ s/([\\:,])/\\$1/g;
-    # volatile: what the container writes is thrown away, so nobody needs to wait for the disk.
-    my $options = "volatile,lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work";
-    system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
-    answer('ready');
+    system('mkfifo', map { "$dir/$_" } qw(stdout stderr)) == 0 or fail('pipes');
+    add_layer();
+}
+
+# Opens a folder that may be a container's work, as the current one: $path under $top, link or no link.
+sub enter {
+    my ($top, $path) = @_;
+    chdir $top or return;
+    for my $name (grep { length } split '/', $path) {
+        sysopen(my $folder, $name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
+        chdir $folder or return;
+    }
+    return 1;
+}
+
+# What the runtime made to mount on: before the container's first instruction, all that its layer holds.
+sub note_made {
+    my ($path) = @_;
+    enter("$dir/$count/upper", $path) or return;
+    opendir(my $folder, '.') or return;
+    my @entries = map { [$_, lstat $_] } grep { !/^\.\.?$/ } readdir $folder;
+    for my $entry (@entries) {
+        my ($name, $device, $inode, $mode, undef, $uid, $gid) = @$entry;
+        note_made("$path/$name") if S_ISDIR($mode);
+        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" };
+    }
+}
+
+# Takes away of it what the container left as it was: empty files and empty folders, by name, from inside the
+# folder that they are in.
+sub remove_made {
+    for my $thing (@made) {
+        enter("$dir/$count/upper", $thing->{folder}) or next;
+        my (undef, $inode, $mode, undef, $uid, $gid, undef, $size) = lstat $thing->{name} or next;
+        next if "$inode $mode $uid $gid" ne $thing->{was};
+        if    (S_ISDIR($mode)) { rmdir $thing->{name} }
+        elsif ($size == 0)     { unlink $thing->{name} }
+    }
+    chdir '/';
+    @made = ();
+}
+
+sub open_input {
+    pipe $input, $input_end or fail('pipes', $!);
+    answer('input', fileno $input_end);
 }
 
 # The writing end of one of the container's pipes.
@@ -172,25 +249,45 @@ sub show_log {
     print STDERR readline $log;
 }
 
-# Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
-sub run {
-    my @runtime = ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json');
-    my $pid_file = "$dir/bundle/pid";
+sub runtime { return ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json') }
+
+# From its return on only the container holds the pipes, and their end is its end.
+sub create {
+    my ($pid_file) = @_;
     my @ends = (output('stdout'), output('stderr'));
     open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
-    my $status = system(@runtime, 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, $id);
+    open(STDIN, '<&', $input) or fail('pipes', $!) if $input;
+    my $status = system(runtime(), 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count");
     my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
-    # From here on only the container holds the pipes, and their end is its end.
-    open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
-    if ($status != 0) { show_log(); fail('create', $reason) }
+    undef $_ for $input, $input_end;
+    open(STDIN, '<', '/dev/null') && open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
+    return if $status == 0;
+    show_log();
+    fail('create', $reason);
+}
+
+# Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
+sub run {
+    my $pid_file = "$dir/bundle/pid-$count";
+    create($pid_file);
     open(my $pid, '<', $pid_file) or fail('create');
     $init = readline $pid;
-    for my $file (@files) {
-        unlink "$dir/bundle/$file" or fail('unlink');
+    for my $file (splice @files) {
+        unlink $file or fail('unlink');
     }
+    note_made('');
+    chdir '/';
     answer('created');
-    if (system(@runtime, 'start', $id) != 0) { show_log(); fail('start') }
+    if (system(runtime(), 'start', "$id-$count") != 0) { show_log(); fail('start') }
     answer('started');
+}
+
+# The next container finds what this one wrote.
+sub keep {
+    system('umount', '--', "$dir/rootfs") == 0 or fail('keep');
+    remove_made();
+    unshift @lower, "$dir/$count/upper";
+    answer('kept');
 }
 
 # Waits for the container's end and for orders, whichever comes.
@@ -201,8 +298,10 @@ sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
         next unless $init && $pid == $init;
-        answer('exited', $? & 127 ? 128 + ($? & 127) : $? >> 8);
-        finish();
+        my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+        undef $init;
+        end_all();
+        answer('exited', $code);
     }
 }
 
@@ -215,7 +314,10 @@ while (1) {
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
-    if    ($verb eq 'file')   { keep_file(@words) }
-    elsif ($verb eq 'run')    { run() }
-    elsif ($verb eq 'signal') { kill $words[0], $init if $init }
+    if    ($verb eq 'file')    { keep_file(@words) }
+    elsif ($verb eq 'input')   { open_input() }
+    elsif ($verb eq 'run')     { run() }
+    elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
+    elsif ($verb eq 'keep')    { keep() }
+    elsif ($verb eq 'next')    { add_layer() }
 }

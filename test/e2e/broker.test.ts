@@ -1,27 +1,14 @@
 /** `claimcheck broker`, and `claimcheck run` against it: the same way as embedded, over a socket. */
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { freePort } from "../free-port.ts";
-
-/** Starts `broker --dev` and reads the variables it tells clients to set. */
-async function startBroker(env: Record<string, string>) {
-  const port = await freePort();
-  const names = Object.keys(env).flatMap((name) => ["--env", name]);
-  const broker = start(["broker", "--dev", "--listen", `127.0.0.1:${port}`, ...names], { env });
-  await printed(broker, "CLAIMCHECK_TOKEN=");
-  const exports = [...broker.output.stdout.matchAll(/^export (\w+)=(.*)$/gm)];
-  return {
-    broker,
-    env: Object.fromEntries(exports.map(([, name, value]) => [name, value])) as Record<string, string>,
-  };
-}
+import { claimcheck, image } from "../command.ts";
+import { startDevBroker } from "../dev-broker.ts";
 
 const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c", "echo $MY_SECRET"];
 
 test("a run at a remote broker prints the same, and neither side logs the value", async () => {
   const value = randomBytes(12).toString("hex");
-  const { broker, env } = await startBroker({ API_TOKEN: value });
+  const { broker, env } = await startDevBroker({ API_TOKEN: value });
   expect(await claimcheck(args, { env })).toEqual({ code: 0, stdout: "***\n", stderr: "" });
 
   broker.child.kill("SIGTERM");
@@ -32,13 +19,13 @@ test("a run at a remote broker prints the same, and neither side logs the value"
 });
 
 test("only the variables named by --env exist there", async () => {
-  const { env } = await startBroker({ OTHER: "of-no-interest" });
+  const { env } = await startDevBroker({ OTHER: "of-no-interest" });
   const finished = await claimcheck(args, { env: { ...env, API_TOKEN: "of-the-client" } });
   expect(finished.stderr).toMatch(/\[secret_not_found\]\n$/);
 });
 
 test("a broker whose key is not pinned, or that does not know the token, is not used", async () => {
-  const { env } = await startBroker({ API_TOKEN: "of-no-interest" });
+  const { env } = await startDevBroker({ API_TOKEN: "of-no-interest" });
   const unpinned = await claimcheck(args, { env: { ...env, CLAIMCHECK_BROKER_KEYS: "A".repeat(43) } });
   expect(unpinned.stderr).toMatch(/\[broker_untrusted\]\n$/);
   const unknown = await claimcheck(args, { env: { ...env, CLAIMCHECK_TOKEN: "eyJhbGciOiJub25lIn0.e30." } });
@@ -46,7 +33,7 @@ test("a broker whose key is not pinned, or that does not know the token, is not 
 });
 
 test("an address that is taken is one line", async () => {
-  const { env } = await startBroker({});
+  const { env } = await startDevBroker({});
   const listen = new URL(env.CLAIMCHECK_BROKER as string).host;
   const second = await claimcheck(["broker", "--dev", "--listen", listen]);
   expect(second).toMatchObject({ code: 125, stdout: "" });

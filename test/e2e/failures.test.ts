@@ -29,7 +29,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
   ],
   ["a bad flag", ["run", `--frobnicate=${pasted}`, image], "usage", 125, /unknown option '--frobnicate=…'/],
   ["a value for NAME=URI", ["run", "--secret-env", pasted, image], "usage", 125, /takes NAME=URI/],
-  ["no image", ["run"], "usage", 125, /missing required argument 'image'/],
+  ["no image", ["run"], "usage", 125, /IMAGE or --plan FILE/],
   ["an unknown subcommand", ["rum"], "usage", 125, /unknown command 'rum'/],
   [
     "an unknown image",

@@ -44,6 +44,28 @@ test("while the container runs, the value is in no file and on no command line",
   expect(await filesContaining(forms)).toEqual([]);
 });
 
+test("secret files and standard input are nowhere on the host either, nor is what they were mounted on", async () => {
+  const [file, input] = [uniqueSecret(), uniqueSecret()];
+  const forms = [...file.forms, ...input.forms];
+  const flags = ["--secret-file", "/srv/new/token=env://FILE", "--secret-stdin", "env://INPUT"];
+  const use = 'test "$(cat /srv/new/token)" != "$(cat)" && echo ready && exec sleep 1000';
+  const running = start(["run", ...flags, image, "--", "sh", "-c", use], {
+    env: { FILE: file.value, INPUT: input.value },
+  });
+  await sleeps(running);
+
+  expect(await filesContaining(forms)).toEqual([]);
+  expect(await filesContaining(forms, [`/proc/${findSupervisor()}/root${runs}`])).toEqual([]);
+  for (const { value } of [file, input]) {
+    expect(processesContaining("cmdline", value)).toEqual([]);
+    expect(processesContaining("environ", value).map(commandOf)).toEqual(["node"]);
+  }
+  running.child.kill("SIGKILL");
+  await running.finished;
+  await until(() => remains().length === 0);
+  expect(await filesContaining(forms)).toEqual([]);
+});
+
 test("the search finds what a container writes, so that finding nothing means something", async () => {
   const { value, forms } = uniqueSecret();
   const write = 'printf %s "$MY_SECRET" > /root/leak && echo ready && exec sleep 1000';

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { entry, image } from "../command.ts";
+import { startDevBroker } from "../dev-broker.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const readme = readFileSync(join(project, "README.md"), "utf8");
@@ -21,10 +22,14 @@ const transcript = [...readme.matchAll(/^```console\n(.*?)^```/gms)]
 
 /** Files that it shows: what stands in them is what the commands find. */
 for (const [, name, content] of readme.matchAll(/^```\w+ (\S+)\n(.*?)^```/gms)) {
-  writeFileSync(join(folder, name as string), content as string);
+  writeFileSync(join(folder, name as string), (content as string).replaceAll("alpine:latest", image));
 }
 
-test("every transcript is true", () => {
+test("every transcript is true", async () => {
+  // What "Try a broker of its own" starts first, on a port of its own.
+  const { env } = await startDevBroker({ API_TOKEN: "guessme" });
+  const exported = Object.entries(env).map(([name, value]) => `export ${name}=${value}\n`);
+  writeFileSync(join(folder, "broker.env"), exported.join(""));
   mkdirSync(join(folder, "bin"));
   writeFileSync(join(folder, "bin", "claimcheck"), `#!/bin/sh\nexec "${process.execPath}" "${entry}" "$@"\n`);
   chmodSync(join(folder, "bin", "claimcheck"), 0o755);

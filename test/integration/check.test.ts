@@ -67,7 +67,7 @@ describe("a spent handle", () => {
     expect(await refusal(broker, refused)).toMatchObject({
       code: "handle_spent",
       failures: [{ index: 1, code: "handle_spent" }],
-      written: ["denied handle_spent", "denied handle_spent"],
+      written: ["denied batch_refused", "denied handle_spent"],
     });
   });
 

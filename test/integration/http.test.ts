@@ -3,6 +3,7 @@ import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import { bodyLimit, Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, startBroker } from "../broker.ts";
+import { operations } from "../openapi.ts";
 
 const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, rules: [allow(["**"])] });
 const authorization = `Bearer ${await broker.token()}`;
@@ -109,6 +110,7 @@ describe("a body", () => {
   test.each(["/v1/handles", "/v1/redemptions"])("larger than a mebibyte is refused by %s", async (path) => {
     const refused = await broker.send("POST", path, "x".repeat(bodyLimit + 1), { authorization });
     expect(await problemOf(refused)).toMatchObject({ status: 413, code: "body_too_large" });
+    expect(refused.headers.get("connection")).toBe("close");
   });
 
   test("larger than a mebibyte is refused too when it does not say its length", async () => {
@@ -166,7 +168,7 @@ describe("a route", () => {
     ["PUT", "/v1/redemptions", "POST"],
     ["DELETE", "/v1/handles", "POST"],
     ["PUT", "/v1/handles/x", "GET, DELETE"],
-    ["PUT", "/v1/handles/check", "POST, GET, DELETE"],
+    ["PUT", "/v1/handles/check", "POST"],
     ["GET", "/v1/revocations", "POST"],
     ["POST", "/healthz", "GET"],
     ["POST", "/.well-known/jwks.json", "GET"],
@@ -174,6 +176,41 @@ describe("a route", () => {
     const refused = await broker.send(method, path);
     expect(refused.headers.get("allow")).toBe(known);
     expect(await problemOf(refused)).toMatchObject({ status: 405, code: "method_not_allowed" });
+  });
+
+  test("under /v1 lets nobody keep its answer, and is documented so", async () => {
+    const executor = await broker.executor();
+    const [handle] = await executor.client.issue([{ uri: "env://API_TOKEN", uses: 2 }]);
+    const ask = (method: string, path: string, body?: unknown) =>
+      broker.send(method, path, body, { authorization });
+    const { jti } = handle!.claims;
+    const value = await broker.wrapped("guessme", executor.accessToken);
+    const wrapping = { authorization: `Bearer ${executor.accessToken}` };
+    const answers: Record<string, Response> = {
+      "POST /v1/handles": await ask("POST", "/v1/handles", good),
+      "POST /v1/handles/wrap": await broker.send(
+        "POST",
+        "/v1/handles/wrap",
+        { secrets: [{ value }] },
+        wrapping,
+      ),
+      "POST /v1/handles/check": await broker.check(executor, [handle!.handle]),
+      "GET /v1/handles/:jti": await ask("GET", `/v1/handles/${jti}`),
+      "POST /v1/redemptions": await broker.redeem(executor, [handle!.handle]),
+      "DELETE /v1/handles/:jti": await ask("DELETE", `/v1/handles/${jti}`),
+      "POST /v1/revocations": await ask("POST", "/v1/revocations", { subject: "ci" }),
+    };
+    const routes = [...operations].filter(([name]) => name.includes(" /v1/"));
+    expect(Object.keys(answers).sort()).toEqual(routes.map(([name]) => name).sort());
+    for (const [name, { responses }] of routes) {
+      const { status, headers } = answers[name] as Response;
+      expect({ name, status, kept: headers.get("cache-control") }).toEqual({
+        name,
+        status: 200,
+        kept: "no-store",
+      });
+      expect(Object.keys(responses[status]?.headers ?? {})).toContain("Cache-Control");
+    }
   });
 
   test("tells its health and its keys to anyone", async () => {

@@ -133,7 +133,7 @@ describe("issuing is written down", () => {
     const { broker, ask } = await setUp();
     await ask([{ uri: "env://API_TOKEN" }, { uri: "env://MISSING" }]);
     expect(broker.audit.latest).toMatchObject([
-      { outcome: "failed", uri: "env://API_TOKEN", code: "secrets_unavailable" },
+      { outcome: "failed", uri: "env://API_TOKEN", code: "batch_refused" },
       { outcome: "failed", uri: "env://MISSING", code: "secret_not_found" },
     ]);
   });
@@ -154,20 +154,29 @@ describe("a request for handles is refused as a whole", () => {
   const rules = [strict, deny(["env://OTHER"])];
   const good = { uri: "env://API_TOKEN" };
 
-  test.each<[string, object, number, string, string]>([
+  test.each<[string, object, number, string, string, string?]>([
     ["an unknown scheme", { uri: "fixed://x" }, 400, "unknown_scheme", "unknown_scheme"],
-    ["a rule that denies", { uri: "env://OTHER" }, 403, "forbidden", "no_rule"],
-    ["too long a life", { ...good, ttl: 61 }, 403, "forbidden", "ttl_limit"],
-    ["too many uses", { ...good, uses: 3 }, 403, "forbidden", "uses_limit"],
-    ["a cache key of no rule", { ...good, cacheKey: "pip-x" }, 403, "forbidden", "cache_key_not_allowed"],
+    ["a rule that denies", { uri: "env://OTHER" }, 403, "forbidden", "denied_by_rule", "deny env://OTHER"],
+    ["too long a life", { ...good, ttl: 61 }, 403, "forbidden", "ttl_limit", strict.name],
+    ["too many uses", { ...good, uses: 3 }, 403, "forbidden", "uses_limit", strict.name],
+    [
+      "a cache key of no rule",
+      { ...good, cacheKey: "pip-x" },
+      403,
+      "forbidden",
+      "cache_key_not_allowed",
+      strict.name,
+    ],
     ["an empty cache key", { ...good, cacheKey: "" }, 400, "invalid_cache_key", "invalid_cache_key"],
     ["what is no URI", { uri: "API_TOKEN" }, 400, "invalid_uri", "invalid_uri"],
-  ])("for %s", async (_, item, status, code, reason) => {
+  ])("for %s", async (_, item, status, code, reason, rule) => {
     const { broker, ask } = await setUp(rules);
     const refused = await ask([good, item]);
     expect(refused.status).toBe(status);
     expect(await refused.json()).toMatchObject({ code, failures: [{ index: 1, code }] });
-    expect(broker.audit.latest).toMatchObject([{ outcome: "denied", code: reason }]);
+    expect(broker.audit.latest).toHaveLength(1);
+    expect(broker.audit.latest[0]).toMatchObject({ outcome: "denied", code: reason });
+    expect(broker.audit.latest[0]?.rule).toBe(rule);
     expect(broker.audit.records.filter(({ outcome }) => outcome === "issued")).toEqual([]);
   });
 

@@ -1,14 +1,16 @@
 /** Redemption through the HTTP interface: who gets what, who does not, and what is written down about it. */
 import { randomUUID } from "node:crypto";
+import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { memoryStore } from "../../broker/store/memory.ts";
-import type { OpenHandle } from "../../broker/store/store.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import type { ProvenRequest } from "../../shared/proof.ts";
+import { importRecipient, type RedeemedValue, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
-import type { Problem } from "../../shared/wire.ts";
+import { type Problem, RedemptionRequest } from "../../shared/wire.ts";
 import {
   allow,
+  brokerUrl,
+  deny,
   type Executor,
   fixedProvider,
   prepareRedemption,
@@ -72,7 +74,10 @@ describe("redeeming", () => {
     const { jti, digest } = handle!.claims;
     expect(broker.audit.latest).toEqual([
       {
+        seq: expect.any(Number),
+        prev: expect.any(String),
         time: expect.stringMatching(/^\d{4}-.*Z$/),
+        type: "decision",
         action: "redeem",
         outcome: "released",
         tenant: "acme",
@@ -130,6 +135,11 @@ describe("redeeming", () => {
       code: "handle_spent",
       failures: [{ index: 1, code: "handle_spent" }],
     });
+    const { jti } = good!.claims;
+    expect(broker.audit.latest).toMatchObject([
+      { outcome: "denied", code: "batch_refused", jti },
+      { outcome: "denied", code: "handle_spent" },
+    ]);
     expect(await texts(executor, [good!])).toEqual(["guessme"]);
   });
 });
@@ -389,6 +399,21 @@ describe("a handle is worthless", () => {
     });
   });
 
+  test("when a rule of today denies it, which the log names", async () => {
+    const { broker, executor } = await setUp({
+      rules: [allow(["**"]), deny(["env://OTHER"], { actions: ["redeem"] })],
+    });
+    const handles = await take(executor, "env://API_TOKEN", "env://OTHER");
+    await broker.redeem(
+      executor,
+      handles.map(({ handle }) => handle),
+    );
+    expect(broker.audit.latest.map(({ code, rule }) => ({ code, rule }))).toEqual([
+      { code: "batch_refused", rule: undefined },
+      { code: "denied_by_rule", rule: "deny env://OTHER" },
+    ]);
+  });
+
   test("when today's policy does not let it be redeemed, and then it costs no use", async () => {
     const { broker, executor } = await setUp({ rules: [allow(["**"], { actions: ["issue"] })] });
     const [single] = await take(executor, "env://API_TOKEN");
@@ -396,7 +421,7 @@ describe("a handle is worthless", () => {
     expect(await refusal(broker, refused)).toEqual({
       status: 403,
       code: "forbidden",
-      written: ["denied forbidden"],
+      written: ["denied no_rule"],
     });
     const { jti } = single!.claims;
     const redemption = { tenant: "acme", id: randomUUID(), principal: "ci", jkt: "key", run: "" };
@@ -459,25 +484,41 @@ describe("an executor believes only its broker", () => {
     });
   });
 
-  test.each<[string, (handles: readonly OpenHandle[]) => OpenHandle[]]>([
-    ["in another order", (handles) => handles.toReversed()],
-    ["of another digest", (handles) => handles.map((handle) => ({ ...handle, digest: "hmac-sha256:x" }))],
-    ["fewer than were asked for", (handles) => handles.slice(1)],
-    ["more than were asked for", (handles) => [...handles, ...handles.slice(0, 1)]],
-  ])("not values %s, as a store in other hands may have the broker answer", async (_, tamper) => {
-    const store = memoryStore();
-    const { executor } = await setUp({
-      store: {
-        ...store,
-        async take(redemption, jtis) {
-          const taken = await store.take(redemption, jtis);
-          return "handles" in taken ? { ...taken, handles: tamper(taken.handles) } : taken;
-        },
+  /** What the executor gets from a broker that signs whatever `answer` makes of what was asked for. */
+  async function redeemAt(answer: (values: RedeemedValue[]) => RedeemedValue[]) {
+    const { broker, executor } = await setUp();
+    const { client } = await broker.executor({
+      identity: executor.identity,
+      proxy: (forward) => async (url, init) => {
+        if (!url.endsWith("/v1/redemptions")) return forward(url, init);
+        const { id, handles, key } = RedemptionRequest.parse(JSON.parse(String(init.body)));
+        const values = handles.map((handle): RedeemedValue => {
+          const { jti, digest } = jose.decodeJwt<{ jti: string; digest: string }>(handle);
+          return { jti, digest, value: new Secret(Buffer.from("guessme")) };
+        });
+        const proof = String(jose.decodeJwt(String(init.headers?.dpop)).jti);
+        const context = { iss: brokerUrl, tenant: "acme", redemption: id, proof };
+        const recipient = await importRecipient(key);
+        const payload = await sealRedemption(context, answer(values), broker.keys.signingKey, recipient);
+        return Response.json({ id, payload });
       },
     });
     // Equal values, so that only the handles' ids tell the two apart.
     const handles = await take(executor, "env://API_TOKEN", "env://API_TOKEN");
-    await expect(texts(executor, handles)).rejects.toMatchObject({ code: "broker_untrusted" });
+    return client.redeem(handles, { masked: true });
+  }
+
+  test("the values of its handles, in their order", async () => {
+    expect(await redeemAt((values) => values)).toHaveLength(2);
+  });
+
+  test.each<[string, (values: RedeemedValue[]) => RedeemedValue[]]>([
+    ["in another order", (values) => values.toReversed()],
+    ["of another digest", (values) => values.map((value) => ({ ...value, digest: "hmac-sha256:x" }))],
+    ["fewer than were asked for", (values) => values.slice(1)],
+    ["more than were asked for", (values) => [...values, ...values.slice(0, 1)]],
+  ])("not even its broker, with values %s", async (_, tamper) => {
+    await expect(redeemAt(tamper)).rejects.toMatchObject({ code: "broker_untrusted" });
   });
 });
 

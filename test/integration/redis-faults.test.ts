@@ -100,6 +100,55 @@ describe("every operation is refused with store_unavailable, and works again aft
   });
 });
 
+describe("/readyz says", () => {
+  async function setUp(server: RedisServer) {
+    const broker = await startBroker({ store: open(server.url) });
+    return async () => {
+      const answer = await broker.send("GET", "/readyz");
+      const { status, detail } = (await answer.json()) as { status: unknown; detail?: string };
+      return detail ?? status;
+    };
+  }
+  const mayEvict = "store: Redis may evict; its maxmemory-policy has to be noeviction";
+
+  test("that the store is lost, and that it is back, whether anybody asks for handles or not", async () => {
+    const server = await startRedisForTest();
+    const readiness = await setUp(server);
+    await expect.poll(readiness).toBe("ready");
+    await server.kill();
+    await expect.poll(readiness).toBe("store: Redis does not answer");
+    await server.restart();
+    await expect.poll(readiness).toBe("ready");
+  });
+
+  test("that a server may evict, from the connection on until it may not", async () => {
+    const server = await startRedisForTest();
+    await server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+    const readiness = await setUp(server);
+    await expect.poll(readiness).toBe(mayEvict);
+    await server.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
+    await expect.poll(readiness).toBe("ready");
+  });
+
+  test("that a server which may not be asked does not say what it does", async () => {
+    const server = await startRedisForTest();
+    await server.command("ACL", "SETUSER", "default", "-info");
+    const readiness = await setUp(server);
+    await expect.poll(readiness).toBe("store: Redis does not say what its maxmemory-policy is");
+  });
+
+  test("that a server does not answer once an operation has waited in vain", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url, 300);
+    await expectWorking(store);
+    server.signal("SIGSTOP");
+    await expectUnavailable(store, fixtures().handle());
+    await expect.poll(() => store.complaints()).toMatchObject([{ message: "Redis does not answer" }]);
+    server.signal("SIGCONT");
+    await expect.poll(() => store.complaints()).toEqual([]);
+  });
+});
+
 describe("a spent handle stays spent", () => {
   test("when kill -9 and a restart bring it back: it is void", async () => {
     const server = await startRedisForTest();

@@ -1,12 +1,13 @@
 /** Looking at handles and voiding them: who may, and that it is at once and for good. */
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { allow, type Executor, RecordingSink, startBroker } from "../broker.ts";
+import { allow, deny, type Executor, RecordingSink, startBroker } from "../broker.ts";
 
 const rules = [
   allow(["**"], { actions: ["issue", "redeem"] }),
   allow(["env://*"], { name: "operators", principals: ["operator"], actions: ["inspect", "revoke"] }),
   allow(["**"], { name: "admins", principals: ["admin"], actions: ["revoke"] }),
+  deny(["**"], { name: "suspended", principals: ["mallory"], actions: ["inspect", "revoke"] }),
 ];
 
 async function setUp() {
@@ -125,6 +126,17 @@ describe("a revoked handle", () => {
       expect(await statusOf(handle)).toBe(200);
     },
   );
+
+  test("is not revoked by whom a rule denies it, which the log names", async () => {
+    const { broker, as, issue, statusOf } = await setUp();
+    const { jti, handle } = await issue();
+    const denied = { outcome: "denied", code: "denied_by_rule", rule: "suspended" };
+    expect((await as("mallory", "DELETE", `/v1/handles/${jti}`)).status).toBe(404);
+    expect(broker.audit.latest).toMatchObject([denied]);
+    expect((await as("mallory", "POST", "/v1/revocations", { all: true })).status).toBe(403);
+    expect(broker.audit.latest).toMatchObject([denied]);
+    expect(await statusOf(handle)).toBe(200);
+  });
 
   test("is not revoked when that cannot be written down", async () => {
     const { broker, as, issue, statusOf } = await setUp();

@@ -243,8 +243,10 @@ describe("a broker that runs", () => {
   test("decides, and every decision is in the audit log", async () => {
     const { ask, folder } = await setUp();
     await ask();
-    const [line] = readFileSync(join(folder, "audit.jsonl"), "utf8").split("\n");
-    expect(JSON.parse(line as string)).toMatchObject({
+    const [chain, decision, checkpoint] = readFileSync(join(folder, "audit.jsonl"), "utf8").split("\n");
+    expect(JSON.parse(chain as string)).toMatchObject({ type: "chain", seq: 0 });
+    expect(JSON.parse(checkpoint as string)).toMatchObject({ type: "checkpoint", seq: 2 });
+    expect(JSON.parse(decision as string)).toMatchObject({
       outcome: "issued",
       tenant: "acme",
       principal: "ci:job",

@@ -2,26 +2,51 @@
 import { describe, expect, test } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { loadPolicy } from "../../broker/access/policy-file.ts";
-import type { Problem } from "../../shared/wire.ts";
+import { memoryStore } from "../../broker/store/memory.ts";
+import type { HandleStore } from "../../broker/store/store.ts";
 import { allow, type Executor, startBroker } from "../broker.ts";
 
 const environment = { API_TOKEN: "guessme" };
 
+/** A store that notes what it is asked, but for ids and times, which differ from one request to the next. */
+function watched() {
+  const asked: unknown[][] = [];
+  const store = Object.fromEntries(
+    Object.entries(memoryStore()).map(([name, act]) => [
+      name,
+      (...args: unknown[]) => {
+        asked.push([name, ...withoutIds(args)]);
+        return (act as (...args: unknown[]) => unknown)(...args);
+      },
+    ]),
+  ) as unknown as HandleStore;
+  return { store, asked };
+}
+
+const withoutIds = (args: readonly unknown[]): unknown[] =>
+  JSON.parse(
+    JSON.stringify(args)
+      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "(id)")
+      .replace(/\b\d{10}\b/g, "0"),
+  );
+
 async function setUp() {
-  const broker = await startBroker({ environment, rules: [allow(["**"])] });
+  const { store, asked } = watched();
+  const broker = await startBroker({ environment, rules: [allow(["**"])], store });
   const owner = await broker.executor();
   const [handle] = await owner.client.issue([{ uri: "env://API_TOKEN", cacheKey: "npm", uses: 5 }]);
   // Even the owner's own keys, and its name at another issuer.
   const thief = await broker.executor({ tenant: "rival", identity: owner.identity });
   const ask = (who: Executor, method: string, path: string, body?: unknown) =>
     broker.send(method, path, body, { authorization: `Bearer ${who.accessToken}` });
-  return { broker, owner, thief, handle: handle!, ask };
-}
-
-/** All that a client sees of an answer, but for what differs from one request to the next. */
-async function seen(response: Response) {
-  const problem = (await response.json()) as Problem;
-  return { status: response.status, headers: [...response.headers.keys()].sort(), problem };
+  /** All that a client sees of an answer, and what the store was asked for it. */
+  const seen = async (answering: Promise<Response>) => {
+    asked.length = 0;
+    const answer = await answering;
+    const { status, headers } = answer;
+    return { status, headers: [...headers], body: await answer.text(), asked: [...asked] };
+  };
+  return { broker, owner, thief, handle: handle!, ask, seen };
 }
 
 const unknown = "00000000-0000-4000-8000-000000000000";
@@ -32,21 +57,26 @@ describe("what belongs to another tenant and what does not exist are answered al
     ["DELETE", (jti: string) => [`/v1/handles/${jti}`]],
     ["POST", (jti: string) => ["/v1/revocations", { jti }]],
   ] as const)("%s by jti", async (method, requestOf) => {
-    const { thief, handle, ask } = await setUp();
+    const { thief, handle, ask, seen } = await setUp();
     const [path, body] = requestOf(handle.claims.jti);
     const [otherPath, otherBody] = requestOf(unknown);
-    const foreign = await seen(await ask(thief, method, path as string, body));
-    expect(foreign).toEqual(await seen(await ask(thief, method, otherPath as string, otherBody)));
-    expect(foreign).toMatchObject({ status: 404, problem: { code: "not_found" } });
+    const foreign = await seen(ask(thief, method, path as string, body));
+    expect(foreign).toEqual(await seen(ask(thief, method, otherPath as string, otherBody)));
+    expect(foreign).toMatchObject({ status: 404, asked: [["look", "rival", ["(id)"], null]] });
+    expect(JSON.parse(foreign.body)).toMatchObject({ code: "not_found" });
   });
 
   test.each(["redeem", "check"] as const)("%s of a handle, real or forged", async (act) => {
-    const { broker, thief, handle } = await setUp();
-    const foreign = await seen(await broker[act](thief, [handle.handle]));
+    const { broker, thief, handle, seen } = await setUp();
+    const foreign = await seen(broker[act](thief, [handle.handle]));
     const [head, body] = handle.handle.split(".");
-    const forged = await seen(await broker[act](thief, [`${head}.${body}.${"A".repeat(86)}`]));
+    const forged = await seen(broker[act](thief, [`${head}.${body}.${"A".repeat(86)}`]));
     expect(foreign).toEqual(forged);
-    expect(foreign).toMatchObject({ status: 400, problem: { code: "invalid_handle" } });
+    expect(foreign).toMatchObject({
+      status: 400,
+      asked: [["rememberProof", expect.any(String), expect.anything()]],
+    });
+    expect(JSON.parse(foreign.body)).toMatchObject({ code: "invalid_handle" });
   });
 });
 

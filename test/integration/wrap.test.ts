@@ -91,7 +91,7 @@ describe("a wrapped value", () => {
     const problem = (await refused.json()) as Problem;
     expect(problem).toMatchObject({ code: "invalid_value", failures: [{ index: 1, code: "invalid_value" }] });
     expect(broker.audit.latest.map(({ outcome, code }) => `${outcome} ${code}`)).toEqual([
-      "denied invalid_value",
+      "denied batch_refused",
       "denied value_malformed",
     ]);
   });

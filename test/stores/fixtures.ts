@@ -25,6 +25,7 @@ export function fixtures() {
     sealed: Uint8Array.of(0, 1, 0xff),
     uses: 1,
     expires: now() + 900,
+    mac: "mac",
     ...given,
   });
   const redemption = (given: Partial<Redemption> = {}): Redemption => ({

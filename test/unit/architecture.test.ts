@@ -22,13 +22,13 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-client))\.ts$/,
+    /^(shared\/(audit-head|confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-client))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(executor\/(image|runtime\/runc)|broker\/providers\/cmd)\.ts$/,
+    /^(executor\/(image|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",
@@ -55,7 +55,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|output))\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|output))\.ts$/,
   ],
 ];
 

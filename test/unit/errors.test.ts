@@ -60,7 +60,7 @@ describe("a problem body", () => {
   test("lists what failed in a batch by position, each with its own code", () => {
     const failures = [
       new ClaimcheckError("secret_not_found", { detail: "env://API… is not set" }).at(0),
-      new ClaimcheckError("secret_too_large").at(2),
+      new ClaimcheckError("secret_too_large", { reason: "for the log", rule: "of the policy" }).at(2),
     ];
     const problem = new ClaimcheckError("secrets_unavailable", { failures }).problem();
     expect(Problem.parse(problem).failures).toEqual([

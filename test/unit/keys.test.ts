@@ -20,6 +20,7 @@ const Vector = z.strictObject({
   "cache-key": z.optional(z.string()),
   kid: z.string(),
   "encryption-kid": z.string(),
+  "audit-kid": z.string(),
   digest: z.string(),
   "cache-id": z.string(),
 });
@@ -32,11 +33,13 @@ describe("the published vector", () => {
     expect({
       kid: made.signingKey.kid,
       "encryption-kid": made.jwks.keys.find(({ use }) => use === "enc")?.kid,
+      "audit-kid": made.auditKey.kid,
       digest: made.digest(tenant, value, wrappedBy),
       "cache-id": made.cacheId(tenant, cacheKey === undefined ? { value, wrappedBy } : { cacheKey }),
     }).toEqual({
       kid: vector.kid,
       "encryption-kid": vector["encryption-kid"],
+      "audit-kid": vector["audit-kid"],
       digest: vector.digest,
       "cache-id": vector["cache-id"],
     });

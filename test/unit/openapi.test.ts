@@ -1,6 +1,7 @@
 /** openapi.yaml and the code say the same, whichever of the two is read first. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
+import { AuditLine } from "../../broker/audit/record.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
 import { verifyHandle } from "../../shared/handle.ts";
 import { makeProof } from "../../shared/proof.ts";
@@ -24,7 +25,9 @@ function demands(schema: Json): Json {
 }
 
 const schemas = new Map<string, z.ZodMiniType>(
-  Object.entries(wire).flatMap(([name, value]) => (value instanceof z.ZodMiniType ? [[name, value]] : [])),
+  Object.entries({ ...wire, AuditLine }).flatMap(([name, value]) =>
+    value instanceof z.ZodMiniType ? [[name, value]] : [],
+  ),
 );
 
 const schemaOf = (answer: Answer): string => {
@@ -41,6 +44,7 @@ const bodies: [where: string, Answer][] = [
       answer,
     ]),
   ]),
+  ...Object.entries(contract["x-unrouted"]),
   ...Object.entries(contract.components.responses),
 ];
 
@@ -189,17 +193,16 @@ describe("the examples", () => {
     const { broker, accessToken } = await startThen();
     const { digest, uses } = await verifyHandle(handle, broker.keys.findKey, brokerUrl);
     const sealed = broker.keys.seal("acme", jti, new Secret(Buffer.from(environment.API_TOKEN)));
-    const open = {
+    const fields = {
       tenant: "acme",
       jti,
       subject: "ci",
       uri: "env://API_TOKEN",
       digest,
-      sealed,
       uses,
       expires,
     };
-    await broker.store.put([open]);
+    await broker.store.put([{ ...fields, sealed, mac: broker.keys.recordMac(fields) }]);
 
     const sent = JSON.stringify(body);
     const { key } = wire.RedemptionRequest.parse(body);

@@ -17,11 +17,16 @@ const uri = fc
   )
   .map(([scheme, parts]) => `${scheme}${parts.join("/")}`);
 
-const claim = fc.constantFrom("main", "dev", "acme/site", "acme/shop", "7");
+const claim = fc.constantFrom("main", "dev", "acme/site", "acme/shop", "acme/s", "acme/*", "7");
 const wish = fc.oneof(
   claim,
-  fc.constantFrom("acme/*", "m*", "**"),
-  fc.array(claim, { minLength: 1, maxLength: 2 }),
+  // Beginnings of claims, and of each other.
+  fc.constantFrom("acme/*", "acme/s*", "acme/**", "acme/si*e", "a**", "main*", "m*", "7*", "*site", "**"),
+  fc.constantFrom({ exact: "acme/site" }, { exact: "acme/*" }),
+  fc.array(fc.oneof(claim, fc.constantFrom("acme/s*", "acme/shop*", "d**", "*")), {
+    minLength: 1,
+    maxLength: 3,
+  }),
 );
 const who: fc.Arbitrary<Who> = fc.record(
   { ref: wish, repository: wish, run: wish, kubernetes: fc.record({ namespace: wish }) },

@@ -1,9 +1,19 @@
 import { describe, expect, test } from "vitest";
 import type { ImageConfig } from "../../executor/image.ts";
+import { plainStep, type Step } from "../../executor/plan.ts";
 import { createSpec } from "../../executor/spec.ts";
+import { findUser } from "../../executor/user.ts";
 
-const specOf = (config: ImageConfig = {}, args: readonly string[] = ["true"]) =>
-  createSpec({ args, secretVariables: [] }, { id: "image", path: "/nonexistent", config }, "run-1");
+const specOf = (config: ImageConfig = {}, step: Partial<Step> = { args: ["true"] }) =>
+  createSpec(
+    { ...plainStep, ...step },
+    {
+      config,
+      user: findUser(step.user ?? config.User ?? "", "/nonexistent"),
+      hostname: "run-1",
+      cgroup: "run-1",
+    },
+  );
 
 describe("a container's command", () => {
   test.each<[string, ImageConfig, string[], string[]]>([
@@ -17,7 +27,7 @@ describe("a container's command", () => {
       ["tini", "--", "sh"],
     ],
     ["the image's after the entrypoint", { Entrypoint: ["tini"], Cmd: ["serve"] }, [], ["tini", "serve"]],
-  ])("is %s", (_, config, args, command) => expect(specOf(config, args).process.args).toEqual(command));
+  ])("is %s", (_, config, args, command) => expect(specOf(config, { args }).process.args).toEqual(command));
 });
 
 describe("a container's environment", () => {
@@ -77,7 +87,7 @@ describe("a container is shut in", () => {
   test("with nothing of the host mounted into it", () => {
     const ofTheHost = mounts.filter(({ type, source }) => type === "bind" || source.startsWith("/"));
     expect(ofTheHost).toEqual([]);
-    expect(root).toEqual({ path: "../rootfs" });
+    expect(root).toEqual({ path: "../rootfs", readonly: false });
   });
 
   test.each(["/sys", "/sys/fs/cgroup"])("with %s read-only", (destination) => {

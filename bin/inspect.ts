@@ -1,0 +1,29 @@
+/** claimcheck inspect: what state handles are in. Looking spends nothing. */
+import { Command } from "commander";
+import type { HandleStatus } from "../shared/wire.ts";
+import { connectRequester, type RequesterOptions, readIds, withBroker } from "./requester.ts";
+
+export function inspectCommand(): Command {
+  const command = new Command("inspect")
+    .description("Say what state handles are in.")
+    .argument("<handles...>", "the ids of handles, or @FILE with handles in it");
+  return withBroker(command).action(inspect);
+}
+
+async function inspect(args: string[], options: RequesterOptions): Promise<void> {
+  const ids = await readIds(args);
+  const broker = connectRequester(options, process.env);
+  const found = await Promise.all(ids.map((jti) => broker.inspect(jti)));
+  process.stdout.write(options.format === "json" ? `${JSON.stringify(found)}\n` : found.map(show).join("\n"));
+}
+
+function show({ jti, subject, run, uses, left, expires }: HandleStatus): string {
+  const lines = [
+    `id       ${jti}`,
+    `asked    by ${subject}`,
+    ...(run === undefined ? [] : [`run      ${run}`]),
+    `left     ${left} of ${uses}`,
+    `expires  ${new Date(expires * 1000).toISOString()}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,94 @@
+/** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { Option } from "commander";
+import { createBrokerCall, understand } from "../executor/broker-call.ts";
+import { Failure } from "../executor/failure.ts";
+import {
+  HandleStatus,
+  type IssueRequest,
+  IssueResponse,
+  type RevocationRequest,
+  Revoked,
+} from "../shared/wire.ts";
+import { brokerUrl, directFetch } from "./broker-connection.ts";
+import { tokenSource } from "./token.ts";
+
+export interface RequesterOptions {
+  readonly broker?: string;
+  readonly tokenFile?: string;
+  readonly format: "text" | "json";
+}
+
+/** Gives a command the options that all of these have. */
+export function withBroker(command: Command): Command {
+  return command
+    .option("--broker <URL>", "where the broker is (CLAIMCHECK_BROKER)")
+    .option("--token-file <FILE>", "where the token for it lies (CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE)")
+    .addOption(
+      new Option("--format <FORMAT>", "for people or for programs").choices(["text", "json"]).default("text"),
+    );
+}
+
+/** @throws {Failure} `usage` when nothing says which broker, or who we are. */
+export function connectRequester({ broker, tokenFile }: RequesterOptions, environment: NodeJS.ProcessEnv) {
+  const given = broker ?? environment.CLAIMCHECK_BROKER;
+  if (!given)
+    throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER has to say where the broker is" });
+  const url = brokerUrl(given);
+  const findToken = tokenSource(tokenFile, environment, url);
+  const call = createBrokerCall({ url, fetch: directFetch, signal: new AbortController().signal });
+  const ask = async (method: string, path: string, asked?: object) =>
+    call(method, path, {
+      accessToken: await findToken(),
+      ...(asked && { body: JSON.stringify(asked) }),
+    });
+
+  return {
+    issue: async (asked: IssueRequest) =>
+      understand(IssueResponse, await ask("POST", "/v1/handles", asked)).handles,
+    inspect: async (jti: string) => understand(HandleStatus, await ask("GET", `/v1/handles/${jti}`)),
+    revoke: async (asked: RevocationRequest) =>
+      understand(Revoked, await ask("POST", "/v1/revocations", asked)),
+  };
+}
+
+const idForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * The ids that arguments name: each is one, or `@FILE`, in which every line is a handle, as `claimcheck issue` prints
+ * it. A handle is never an argument itself: others on the host can read those.
+ */
+export async function readIds(args: readonly string[]): Promise<string[]> {
+  const ids: string[] = [];
+  for (const arg of args) {
+    if (arg.startsWith("@")) ids.push(...(await readHandles(arg.slice(1))));
+    else if (idForm.test(arg)) ids.push(arg);
+    else throw new Failure("usage", { detail: "name handles by their id, or by @FILE with handles in it" });
+  }
+  return ids;
+}
+
+async function readHandles(path: string): Promise<string[]> {
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new Failure("usage", { detail: `${path} cannot be read (${cause.code})`, cause });
+  });
+  const ids = text
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map(idOf);
+  if (ids.length === 0 || ids.includes(undefined))
+    throw new Failure("usage", { detail: `${path} does not hold handles` });
+  return ids as string[];
+}
+
+/** Who signed it is the broker's to check: here it only names what is asked about. */
+function idOf(line: string): string | undefined {
+  const payload = line.slice(line.indexOf("=") + 1).split(".")[1] ?? "";
+  try {
+    const { jti } = JSON.parse(Buffer.from(payload, "base64url").toString());
+    return idForm.test(jti) ? jti : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * The flags of `claimcheck run` that describe a container, as users of docker and podman know them. Their order
+ * counts: of two variables with one name the last one stays, and --secret-mode is about the --secret-file before it.
+ */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { Failure } from "../executor/failure.ts";
+import {
+  type BindMount,
+  type Network,
+  networks,
+  plainStep,
+  type SecretFile,
+  type SecretSource,
+  type Step,
+  secretFileDefaults,
+} from "../executor/plan.ts";
+import { takeCacheKey } from "../shared/uri.ts";
+import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
+
+type Variable = { readonly value: string | null } | { readonly source: SecretSource };
+
+interface Values {
+  readonly entrypoint?: string;
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly network: Network;
+  readonly memory?: number;
+  readonly cpus?: number;
+  readonly pidsLimit?: number;
+  readonly timeout?: number;
+  readonly readOnly?: boolean;
+  readonly interactive?: boolean;
+}
+
+/** @returns what makes a step of what commander has parsed. */
+export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
+  const variables = new Map<string, Variable>();
+  const secretFiles: SecretFile[] = [];
+  const binds: BindMount[] = [];
+  let secretInput: SecretSource | undefined;
+
+  /** The last one of a name stays. */
+  function put(name: string, variable: Variable): void {
+    if (!/^[^=\0]+$/.test(name)) throw usage("the name of a variable is empty");
+    variables.delete(name);
+    variables.set(name, variable);
+  }
+
+  /** `NAME=VALUE`, or `NAME` for the value that this process has, if it has one. */
+  function putLine(text: string): void {
+    const at = text.indexOf("=");
+    const name = at < 0 ? text : text.slice(0, at);
+    const value = at < 0 ? environment[name] : text.slice(at + 1);
+    if (value !== undefined) put(name, { value });
+  }
+
+  function lastFile(flag: string): SecretFile {
+    const last = secretFiles.pop();
+    if (!last) throw usage(`${flag} follows the --secret-file that it is about`);
+    return last;
+  }
+
+  const repeated = (flags: string, description: string, take: (text: string) => void) =>
+    command.addOption(new Option(flags, description).argParser(take));
+
+  repeated("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", (text) => {
+    const [name, uri] = splitPair("--secret-env", "NAME=URI", text);
+    put(name, { source: takeCacheKey(uri) });
+  });
+  repeated("--secret-file <PATH=URI>", "put a secret into a file, in memory (repeatable)", (text) => {
+    const [path, uri] = splitPair("--secret-file", "PATH=URI", text);
+    secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
+  });
+  repeated("--secret-mode <MODE>", "of the --secret-file before it (default: 0400)", (text) => {
+    secretFiles.push({ ...lastFile("--secret-mode"), mode: parseMode(text) });
+  });
+  repeated("--secret-owner <USER[:GROUP]>", "of the --secret-file before it (default: root)", (text) => {
+    secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
+  });
+  repeated("--secret-stdin <URI>", "have the command read a secret from its standard input", (text) => {
+    secretInput = takeCacheKey(text);
+  });
+  repeated("-e, --env <NAME[=VALUE]>", "set a variable, or hand on this process's (repeatable)", putLine);
+  repeated("--env-file <FILE>", "set the variables in this file, one a line (repeatable)", (path) => {
+    const lines = readText("--env-file", path).split("\n");
+    for (const line of lines)
+      if (line.trim() !== "" && !line.startsWith("#")) putLine(line.replace(/\r$/, ""));
+  });
+  repeated("--unsetenv <NAME>", "take a variable away, be it the image's (repeatable)", (name) =>
+    put(name, { value: null }),
+  );
+  repeated(
+    "-v, --volume <SOURCE:TARGET[:ro]>",
+    "share a file or folder of this host (repeatable)",
+    (text) => {
+      binds.push(parseBind(text));
+    },
+  );
+
+  command
+    .option("--entrypoint <COMMAND>", "instead of the image's entrypoint and command; empty for none")
+    .option("-u, --user <USER[:GROUP]>", "run as this user, by name or number")
+    .option("-w, --workdir <FOLDER>", "run in this folder of the container")
+    .addOption(
+      new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
+    )
+    .option("--memory <SIZE>", "at most so much memory, such as 512m", parseSize)
+    .option("--cpus <NUMBER>", "at most so much of the processors, such as 1.5", parseCpus)
+    .option("--pids-limit <NUMBER>", "at most so many processes (default: 2048)", parsePids)
+    .option(
+      "--timeout <TIME>",
+      "end the command after this long, such as 90s or 10m; exit code 124",
+      parseDuration,
+    )
+    .option("--read-only", "let the container only read its files")
+    .option("-i, --interactive", "let the command read standard input");
+
+  return (args: readonly string[], values: Values): Step => {
+    const all = [...variables];
+    const { entrypoint, user, workdir, network, memory, cpus, pidsLimit, timeout } = values;
+    return {
+      ...plainStep,
+      args,
+      ...(entrypoint !== undefined && { entrypoint: entrypoint === "" ? [] : [entrypoint] }),
+      env: all.flatMap(([name, variable]) => ("value" in variable ? [[name, variable.value] as const] : [])),
+      secretVariables: all.flatMap(([name, variable]) =>
+        "source" in variable ? [{ name, source: variable.source }] : [],
+      ),
+      secretFiles,
+      ...(secretInput && { secretInput }),
+      binds,
+      network,
+      ...(user !== undefined && { user }),
+      ...(workdir !== undefined && { workdir }),
+      ...(memory !== undefined && { memory }),
+      ...(cpus !== undefined && { cpus }),
+      ...(pidsLimit !== undefined && { pidsLimit }),
+      ...(timeout !== undefined && { timeout }),
+      readOnly: values.readOnly === true,
+      interactive: values.interactive === true,
+    };
+  };
+}
+
+const usage = (detail: string) => new Failure("usage", { detail });
+
+function splitPair(flag: string, form: string, text: string): [before: string, after: string] {
+  const at = text.indexOf("=");
+  if (at < 1) throw usage(`${flag} takes ${form}`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function parseBind(text: string): BindMount {
+  const [source = "", target = "", mode = "rw", ...rest] = text.split(":");
+  if (source === "" || target === "" || !["ro", "rw"].includes(mode) || rest.length > 0) {
+    throw usage("--volume takes SOURCE:TARGET or SOURCE:TARGET:ro");
+  }
+  // Docker would make a volume of that name.
+  if (!/^[./]/.test(source))
+    throw usage(`--volume takes a path of this host; write ./${source} if it is one`);
+  return { source: resolve(source), target: target.replace(/(.)\/+$/, "$1"), readOnly: mode === "ro" };
+}
+
+function readText(flag: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new Failure("usage", { detail: `${flag} ${path} cannot be read (${code})`, cause });
+  }
+}

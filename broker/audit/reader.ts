@@ -1,0 +1,67 @@
+/** Reads a chain line by line, and stops where it is not whole. */
+import { readAuditHead } from "../../shared/audit-head.ts";
+import type { FindKey } from "../../shared/handle.ts";
+import { type AuditLine, decodeLine, hashLine } from "./record.ts";
+import type { ChainEnd } from "./sink.ts";
+
+/** Where a chain is broken: what was expected of the next line, or of the one with that number. */
+export class BrokenChain extends Error {
+  override readonly name = "BrokenChain";
+  readonly seq: number | undefined;
+
+  constructor(seq: number | undefined, expected: string) {
+    super(expected);
+    this.seq = seq;
+  }
+}
+
+export type ChainReader = ReturnType<typeof createChainReader>;
+
+/**
+ * @param findKey the audit keys that checkpoints have to be signed by; without it signatures are not looked at.
+ * @param from the line before the first one that is read; without it that has to be a chain line.
+ */
+export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd) {
+  let end = from;
+  let sealed = from;
+
+  function place(bytes: Uint8Array): AuditLine {
+    const line = decodeLine(bytes);
+    const next = end && end.seq + 1;
+    if (!line) throw new BrokenChain(next, "a line in the log's form");
+    const { seq, prev } = line;
+    if (next !== undefined && seq !== next) throw new BrokenChain(seq, `seq ${next}`);
+    if (end && prev !== end.hash) throw new BrokenChain(seq, `prev ${end.hash}, the hash of the line before`);
+    if (!end && line.type !== "chain")
+      throw new BrokenChain(seq, "a chain line, as at the beginning of a file");
+    if (!end && (seq === 0) !== (prev === "")) throw new BrokenChain(seq, "prev to be empty in line 0 alone");
+    if (end && line.type === "chain" && line.chain !== end.chain) {
+      throw new BrokenChain(seq, `chain ${end.chain}`);
+    }
+    return line;
+  }
+
+  return {
+    /** @throws {BrokenChain} when it is not what has to come next. */
+    async read(bytes: Uint8Array): Promise<AuditLine> {
+      const line = place(bytes);
+      const { seq, prev } = line;
+      if (line.type === "checkpoint" && findKey) {
+        const head = await readAuditHead(line.head, findKey).catch(() => undefined);
+        if (!head) throw new BrokenChain(seq, "a head that is signed by one of the broker's audit keys");
+        if (head.chain !== end?.chain || head.seq !== seq - 1 || head.hash !== prev) {
+          throw new BrokenChain(seq, `the head of line ${seq - 1}`);
+        }
+      }
+      const chain = line.type === "chain" ? line.chain : (end as ChainEnd).chain;
+      end = { chain, seq, hash: hashLine(bytes) };
+      if (line.type === "checkpoint") sealed = end;
+      return line;
+    },
+
+    /** The last line that was read. */
+    end: () => end,
+    /** The last checkpoint that was read. */
+    sealed: () => sealed,
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * A line of the audit log. Its bytes are JSON (RFC 8259) as JSON.stringify writes it: UTF-8, no white space between
+ * tokens, the fields in the order below, those that do not apply left out. Its hash is SHA-256, base64url, over these
+ * bytes without the line feed that follows them. The schema is closed, and no field takes a value.
+ *
+ *   seq         its number in the chain, from 0 without a gap
+ *   prev        the hash of the line before; empty in the first
+ *   time        when it was written, by the broker's clock (RFC 3339, UTC)
+ *   type        what kind of line it is:
+ *
+ *   chain       the first line of a chain and of each of its files
+ *     version     of this format: 1
+ *     chain       the chain's id, a UUID that its first line makes up
+ *
+ *   decision    what somebody asked for and what came of it; written before it takes effect
+ *     action      issue, wrap, redeem, check, inspect, revoke
+ *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
+ *                 shown, revoked, denied, failed
+ *     code        why, where the outcome is denied or failed; finer than the public code
+ *     tenant      whose principals and secrets it is about
+ *     principal   who asked: the issuer's prefix and the token's `sub`
+ *     uri         which secret, canonical; `redacted:` and a keyed hash where no rule allowed it, and for commands,
+ *                 because people paste values into URIs
+ *     jti         which handle
+ *     digest      keyed digest of the secret's value, as in the handle
+ *     rule        the name of the rule that decided
+ *     run         what the requester calls the run
+ *     subject     whose handles were revoked
+ *     request     one id for all records of one HTTP request
+ *     redemption  the redemption's id
+ *     masked      false where the executor said that it will not mask the output
+ *
+ *   recovered   what followed the last checkpoint after a crash was cut off; nobody was ever told that it was written
+ *     bytes       how many bytes that was
+ *     sha256      their SHA-256, base64url
+ *     aside       the name of the file beside the log that has them now
+ *
+ *   checkpoint  ends what one write brought to the disk
+ *     head        all lines before it, signed; see shared/audit-head.ts
+ */
+import { hash } from "node:crypto";
+import * as z from "zod/mini";
+
+const sha256 = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
+
+const place = {
+  seq: z.int().check(z.nonnegative()),
+  prev: z.union([sha256, z.literal("")]),
+  time: z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)),
+};
+
+const Chain = z.strictObject({
+  ...place,
+  type: z.literal("chain"),
+  version: z.literal(1),
+  chain: z.uuid(),
+});
+
+const Decision = z.strictObject({
+  ...place,
+  type: z.literal("decision"),
+  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke"]),
+  outcome: z.enum(["issued", "released", "repeat", "confirmed", "shown", "revoked", "denied", "failed"]),
+  code: z.optional(z.string()),
+  tenant: z.optional(z.string()),
+  principal: z.optional(z.string()),
+  uri: z.optional(z.string()),
+  jti: z.optional(z.string()),
+  digest: z.optional(z.string()),
+  rule: z.optional(z.string()),
+  run: z.optional(z.string()),
+  subject: z.optional(z.string()),
+  request: z.string(),
+  redemption: z.optional(z.string()),
+  masked: z.optional(z.boolean()),
+});
+
+const Recovered = z.strictObject({
+  ...place,
+  type: z.literal("recovered"),
+  bytes: z.int().check(z.positive()),
+  sha256,
+  aside: z.string(),
+});
+
+const Checkpoint = z.strictObject({ ...place, type: z.literal("checkpoint"), head: z.string() });
+
+const kinds = [Chain, Decision, Recovered, Checkpoint] as const;
+
+export const AuditLine = z.discriminatedUnion("type", kinds);
+
+export type AuditLine = z.infer<typeof AuditLine>;
+export type Decision = z.infer<typeof Decision>;
+export type Recovered = z.infer<typeof Recovered>;
+
+type Place = keyof typeof place;
+
+/** What a broker says of a decision; where it stands in the log is the log's to say. */
+export type AuditRecord = Readonly<Omit<Decision, Place | "type">>;
+
+/** A line before it has its place. */
+export type Unplaced = { [Kind in AuditLine as Kind["type"]]: Omit<Kind, Place> }[AuditLine["type"]];
+
+const order = [...new Set(kinds.flatMap((kind) => Object.keys(kind.shape)))];
+
+/** Its bytes as text, without the line feed. What the schema does not name is left out. */
+export const encodeLine = (line: AuditLine): string => JSON.stringify(line, order);
+
+export const hashLine = (line: string | Uint8Array): string => hash("sha256", line, "base64url");
+
+// Every byte counts: none is replaced, and a byte order mark is a character like any other.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** @returns undefined for what is not a line in exactly the form above. */
+export function decodeLine(bytes: Uint8Array): AuditLine | undefined {
+  try {
+    const line = utf8.decode(bytes);
+    const { data } = AuditLine.safeParse(JSON.parse(line));
+    return data && encodeLine(data) === line ? data : undefined;
+  } catch {
+    return undefined;
+  }
+}

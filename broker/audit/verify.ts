@@ -1,0 +1,99 @@
+/**
+ * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The files' own word is that
+ * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
+ */
+import { createReadStream } from "node:fs";
+import type { AuditHead } from "../../shared/audit-head.ts";
+import type { FindKey } from "../../shared/handle.ts";
+import { BrokenChain, createChainReader } from "./reader.ts";
+import type { ChainEnd } from "./sink.ts";
+
+export interface Verdict {
+  /** How many lines are whole, in all files. */
+  readonly lines: number;
+  /** The first that is not; none where the chain is whole. */
+  readonly broken?: {
+    readonly file: string;
+    /** From 1. */
+    readonly line: number;
+    /** Its number in the chain, where it has one. */
+    readonly seq: number | undefined;
+    readonly expected: string;
+  };
+}
+
+/**
+ * @param files in the order of the chain.
+ * @param heads what signed heads of this chain say that it had once.
+ * @throws what reading a file throws.
+ */
+export async function verifyChain(
+  files: readonly string[],
+  findKey: FindKey,
+  heads: readonly AuditHead[] = [],
+): Promise<Verdict> {
+  const reader = createChainReader(findKey);
+  let lines = 0;
+  let file = files[0] as string;
+  let line = 0;
+  try {
+    for (file of files) {
+      line = 0;
+      for await (const bytes of readLines(file)) {
+        line += 1;
+        if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
+        const { seq } = await reader.read(bytes);
+        expectBeginning(lines, seq);
+        expectHeads(heads, reader.end() as ChainEnd);
+        lines += 1;
+      }
+    }
+    line += 1;
+    expectEnd(heads, reader.end(), reader.sealed());
+  } catch (thrown) {
+    if (!(thrown instanceof BrokenChain)) throw thrown;
+    return { lines, broken: { file, line, seq: thrown.seq, expected: thrown.message } };
+  }
+  return { lines };
+}
+
+/** @throws {BrokenChain} */
+function expectBeginning(before: number, seq: number): void {
+  if (before === 0 && seq !== 0) throw new BrokenChain(seq, "seq 0, the beginning of the chain");
+}
+
+/** @throws {BrokenChain} */
+function expectHeads(heads: readonly AuditHead[], { chain, seq, hash }: ChainEnd): void {
+  for (const head of heads) {
+    if (head.chain !== chain) throw new BrokenChain(seq, `chain ${head.chain}, which the head is of`);
+    if (head.seq === seq && head.hash !== hash) {
+      throw new BrokenChain(seq, `a line with the hash ${head.hash}, which the head is of`);
+    }
+  }
+}
+
+/** @throws {BrokenChain} */
+function expectEnd(heads: readonly AuditHead[], end?: ChainEnd, sealed?: ChainEnd): void {
+  if (!end) throw new BrokenChain(0, "a chain line, as at the beginning of a file");
+  const last = Math.max(...heads.map(({ seq }) => seq));
+  if (last > end.seq) throw new BrokenChain(end.seq + 1, `lines up to seq ${last}, which the head is of`);
+  if (sealed?.seq !== end.seq)
+    throw new BrokenChain(end.seq + 1, "a checkpoint, as at the end of every write");
+}
+
+const lineFeed = 0x0a;
+
+/** The lines of a file without their line feeds; undefined for a last one that has none. */
+async function* readLines(path: string): AsyncGenerator<Uint8Array | undefined> {
+  let begun: Buffer[] = [];
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    let from = 0;
+    for (let at = chunk.indexOf(lineFeed); at >= 0; at = chunk.indexOf(lineFeed, from)) {
+      yield Buffer.concat([...begun, chunk.subarray(from, at)]);
+      begun = [];
+      from = at + 1;
+    }
+    if (from < chunk.length) begun.push(chunk.subarray(from));
+  }
+  if (begun.length > 0) yield undefined;
+}

@@ -1,0 +1,99 @@
+/** One request to the broker: what goes wrong with it is a coded failure, whoever asks and whatever for. */
+import { Problem } from "../shared/wire.ts";
+import { Failure } from "./failure.ts";
+
+/** The part of the Fetch standard that is needed here. */
+export type Fetch = (
+  url: string,
+  init: { method: string; headers?: Record<string, string>; body?: string; signal?: AbortSignal },
+) => Response | Promise<Response>;
+
+interface Way {
+  /** Where the broker is, as it says itself; no slash at the end. */
+  readonly url: string;
+  readonly fetch: Fetch;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
+}
+
+interface Contents {
+  readonly body?: string;
+  readonly accessToken?: string;
+  readonly proof?: string;
+}
+
+/** For one answer of the broker, in milliseconds. */
+const timeLimit = 30_000;
+
+export function createBrokerCall({ url, fetch, signal }: Way) {
+  /**
+   * @returns the JSON of the answer.
+   * @throws {Failure} `broker_unreachable`, or the broker's refusal.
+   */
+  return async (
+    method: string,
+    path: string,
+    { body, accessToken, proof }: Contents = {},
+  ): Promise<unknown> => {
+    let response: Response;
+    let text: string;
+    try {
+      response = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(body !== undefined && { "content-type": "application/json" }),
+          ...(accessToken !== undefined && { authorization: `DPoP ${accessToken}` }),
+          ...(proof && { dpop: proof }),
+        },
+        ...(body !== undefined && { body }),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeLimit)]),
+      });
+      text = await response.text();
+    } catch (cause) {
+      throw new Failure("broker_unreachable", { detail: `${url} (${reasonOf(cause)})`, cause });
+    }
+    const json = parseJson(text);
+    if (response.ok) return json;
+    throw refusal(json, response.status);
+  };
+}
+
+/** @throws {Failure} `broker_untrusted` when an answer is not what the contract says. */
+export function understand<T>(
+  schema: { safeParse(json: unknown): { success: boolean; data?: T } },
+  json: unknown,
+): T {
+  const parsed = schema.safeParse(json);
+  if (!parsed.success)
+    throw new Failure("broker_untrusted", { detail: "it does not have the documented form" });
+  return parsed.data as T;
+}
+
+function refusal(json: unknown, status: number): Failure {
+  const parsed = Problem.safeParse(json);
+  if (!parsed.success)
+    return new Failure("broker_untrusted", { detail: `HTTP status ${status}, no problem details` });
+  const { code, title, detail, failures = [] } = parsed.data;
+  const particulars = failures.map((failure) => failure.detail ?? failure.message);
+  const told = detail ?? [...new Set(particulars)].join("; ");
+  // A batch whose items all failed for one reason is told as that reason.
+  const [only, ...others] = new Set(failures.map((failure) => failure.code));
+  const problem =
+    only && others.length === 0 ? { code: only, title: failures[0]?.message ?? title } : { code, title };
+  return new Failure("broker_refused", { problem, ...(told && { detail: told }) });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The system's word for why a connection failed, such as ECONNREFUSED: never a message, which may quote more. */
+function reasonOf(error: unknown): string {
+  const code = (error as { cause?: { code?: unknown } }).cause?.code ?? (error as { code?: unknown }).code;
+  if (typeof code === "string") return code;
+  return error instanceof Error && error.name === "TimeoutError" ? "no answer in time" : "no connection";
+}

@@ -1,0 +1,64 @@
+/** One step's container: its configuration, its secrets, its streams, until its command has ended. */
+import type { Readable, Writable } from "node:stream";
+import { Secret } from "../shared/secret.ts";
+import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
+import { nameFiles } from "./host-names.ts";
+import type { ImageConfig } from "./image.ts";
+import type { Step } from "./plan.ts";
+import type { Supervisor } from "./runtime/runc.ts";
+import type { Secrets } from "./secrets.ts";
+import { createSpec } from "./spec.ts";
+import { findUser } from "./user.ts";
+
+/** Starts the command of a step whose secrets have been redeemed. */
+export async function startContainer(
+  step: Step,
+  {
+    config,
+    supervisor,
+    secrets,
+    order,
+  }: {
+    readonly config: ImageConfig;
+    readonly supervisor: Supervisor;
+    readonly secrets: Secrets;
+    /** Its place among the steps, from 1 on. */
+    readonly order: number;
+  },
+) {
+  const { id, bundle } = supervisor;
+  const rootfs = supervisor.rootfs();
+  const spec = createSpec(step, {
+    config,
+    user: findUser(step.user ?? config.User ?? "", rootfs),
+    hostname: id,
+    cgroup: `${id}-${order}`,
+  });
+  const names = nameFiles({ name: id, network: step.network }, bundle);
+  const files = step.secretFiles.map(
+    ({ path, source, mode, owner }): InjectedFile => ({
+      path,
+      value: secrets.valueOf(source),
+      mode,
+      owner: findUser(owner, rootfs),
+    }),
+  );
+  const injected = injectFiles({ ...spec, mounts: [...spec.mounts, ...names.mounts] }, files, bundle);
+  const variables = step.secretVariables.map(({ name, source }) => ({
+    name,
+    value: secrets.valueOf(source),
+  }));
+  return supervisor.run({
+    configuration: injectVariables(injected.configuration, variables),
+    files: [...names.files, ...injected.files],
+    hasInput: step.interactive || step.secretInput !== undefined,
+  });
+}
+
+/** Gives a command its input, as far as it wants it. What it leaves unread is lost, as in a pipe. */
+export function feed(stdin: Writable, source: Readable | Secret | undefined): void {
+  // It may close its input or end without having read it all.
+  stdin.on("error", () => {});
+  if (source instanceof Secret) stdin.end(source.expose());
+  else source?.pipe(stdin);
+}

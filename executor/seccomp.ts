@@ -1,0 +1,101 @@
+/**
+ * The system calls that a container may make: the profile that containers-common installs for podman and buildah,
+ * in the format that Docker made up, as what the OCI runtime specification calls `linux.seccomp`.
+ *
+ * A rule of it may say for which capabilities and machines it counts: `includes` has to hold, `excludes` must not.
+ */
+import { readFileSync } from "node:fs";
+import { Failure } from "./failure.ts";
+
+interface Condition {
+  readonly caps?: readonly string[];
+  readonly arches?: readonly string[];
+  readonly minKernel?: string;
+}
+
+interface ProfileRule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly args?: readonly unknown[] | null;
+  readonly errnoRet?: number;
+  readonly includes?: Condition;
+  readonly excludes?: Condition;
+}
+
+interface Profile {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet?: number;
+  readonly archMap?: readonly {
+    readonly architecture: string;
+    readonly subArchitectures?: readonly string[];
+  }[];
+  readonly syscalls: readonly ProfileRule[];
+}
+
+export type Seccomp = ReturnType<typeof translate>;
+
+/** An administrator's own comes first. */
+const profilePlaces: readonly string[] = [
+  "/etc/containers/seccomp.json",
+  "/usr/share/containers/seccomp.json",
+];
+
+/** What Node.js calls a machine, what Docker's profiles do, and what the kernel's interface does. */
+const machines: Record<string, readonly [name: string, architecture: string]> = {
+  x64: ["amd64", "SCMP_ARCH_X86_64"],
+  arm64: ["arm64", "SCMP_ARCH_AARCH64"],
+  s390x: ["s390x", "SCMP_ARCH_S390X"],
+  ppc64: ["ppc64le", "SCMP_ARCH_PPC64LE"],
+  riscv64: ["riscv64", "SCMP_ARCH_RISCV64"],
+};
+
+/** @throws {Failure} `unsupported_host` when there is no profile: a container without one would be less than shut in. */
+export function loadSeccomp(capabilities: readonly string[], places = profilePlaces): Seccomp {
+  for (const place of places) {
+    let text: string;
+    try {
+      text = readFileSync(place, "utf8");
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") continue;
+      throw new Failure("unsupported_host", { detail: `${place} cannot be read`, cause });
+    }
+    try {
+      return translate(JSON.parse(text), capabilities, process.arch);
+    } catch (cause) {
+      throw new Failure("unsupported_host", { detail: `${place} is no seccomp profile`, cause });
+    }
+  }
+  throw new Failure("unsupported_host", {
+    detail: `there is no seccomp profile at ${places.at(-1)}; install containers-common (Debian: golang-github-containers-common)`,
+  });
+}
+
+/** @throws when the profile says something that this does not know, or knows nothing of this machine. */
+export function translate(profile: Profile, capabilities: readonly string[], arch: string) {
+  const [machine, architecture] = machines[arch] ?? [];
+  const native = profile.archMap?.find((entry) => entry.architecture === architecture);
+  if (!machine || !architecture) throw new Error(`${arch} is not known`);
+
+  const holds = ({ caps = [], arches = [], minKernel }: Condition, all: boolean): boolean => {
+    if (minKernel !== undefined) throw new Error("minKernel is not known");
+    const granted = caps.map((cap) => capabilities.includes(cap));
+    // Included for all of the capabilities, excluded for any of them.
+    const byCapability = all ? granted.every(Boolean) : granted.some(Boolean);
+    const byMachine = arches.includes(machine);
+    return all ? byCapability && (arches.length === 0 || byMachine) : byCapability || byMachine;
+  };
+  const rules = profile.syscalls.filter(
+    ({ includes = {}, excludes = {} }) => holds(includes, true) && !holds(excludes, false),
+  );
+  return {
+    defaultAction: profile.defaultAction,
+    ...(profile.defaultErrnoRet !== undefined && { defaultErrnoRet: profile.defaultErrnoRet }),
+    architectures: [architecture, ...(native?.subArchitectures ?? [])],
+    syscalls: rules.map(({ names, action, args, errnoRet }) => ({
+      names,
+      action,
+      ...(errnoRet !== undefined && { errnoRet }),
+      ...(args && args.length > 0 && { args }),
+    })),
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * The secrets of a run. Handles for all of them are asked for when it starts, each good for as many steps as use it;
+ * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
+ */
+import type { Secret } from "../shared/secret.ts";
+import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
+import { Failure } from "./failure.ts";
+import { keyOf, type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
+
+export interface Secrets {
+  /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
+  credentials(): string[];
+
+  /** Trades the handles of a step for plaintext, all of them or none. */
+  redeem(step: Step): Promise<void>;
+
+  /** The plaintext, once a step that uses it was redeemed. */
+  valueOf(source: SecretSource): Secret;
+
+  /** Whatever was redeemed so far, and what people call it. */
+  known(): { readonly name: string; readonly value: Secret }[];
+
+  wipe(): void;
+}
+
+/** A handle that ends sooner than this, in seconds, is asked for again rather than redeemed. */
+const margin = 5;
+
+/** Of a handle's `name`, in characters. */
+const nameLimit = 256;
+
+interface Use {
+  readonly source: SecretSource;
+  readonly name: string;
+  readonly uses: number;
+}
+
+/** @param connect called only where there are secrets. */
+export async function requestSecrets(
+  { steps, masked }: Pick<Plan, "steps" | "masked">,
+  connect: () => Promise<BrokerClient>,
+): Promise<Secrets> {
+  const uses = usesOf(steps);
+  const handles = new Map<string, IssuedHandle>();
+  const values = new Map<string, Secret>();
+  const retired: string[] = [];
+  const broker = uses.size > 0 ? await connect() : undefined;
+
+  /** One request for all that have to be asked for; the others are only read. */
+  async function acquire(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
+    const entries = [...wanted];
+    const asked = entries.flatMap(([key, { source, name, uses: times }]) =>
+      "uri" in source ? [{ key, item: { ...source, name: name.slice(-nameLimit), uses: times } }] : [],
+    );
+    const given = entries.flatMap(([key, { source }]) =>
+      "handle" in source ? [{ key, handle: source.handle }] : [],
+    );
+    const [issued, accepted] = await Promise.all([
+      asked.length > 0 ? from.issue(asked.map(({ item }) => item)) : [],
+      Promise.all(given.map(({ handle }) => from.accept(handle))),
+    ]);
+    for (const [index, { key }] of asked.entries()) handles.set(key, issued[index] as IssuedHandle);
+    for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
+  }
+
+  /** A plan may take longer than its handles live. */
+  async function renew(step: Step, from: BrokerClient): Promise<void> {
+    const soon = Date.now() / 1000 + margin;
+    const expired = [...usesOf(steps.slice(steps.indexOf(step)))].filter(([key, { source }]) => {
+      const { claims, handle } = handles.get(key) as IssuedHandle;
+      if ("handle" in source || claims.exp > soon) return false;
+      retired.push(handle);
+      return true;
+    });
+    if (expired.length > 0) await acquire(new Map(expired), from);
+  }
+
+  if (broker) await acquire(uses, broker);
+  return {
+    credentials: () => [
+      ...(broker?.sentTokens() ?? []),
+      ...retired,
+      ...[...handles.values()].map(({ handle }) => handle),
+    ],
+
+    async redeem(step) {
+      const keys = [...usesOf([step]).keys()];
+      if (!broker || keys.length === 0) return;
+      await renew(step, broker);
+      const redeemed = await broker.redeem(
+        keys.map((key) => handles.get(key) as IssuedHandle),
+        { masked },
+      );
+      for (const [index, key] of keys.entries()) {
+        values.get(key)?.wipe();
+        values.set(key, (redeemed[index] as { value: Secret }).value);
+      }
+    },
+
+    valueOf(source) {
+      const value = values.get(keyOf(source));
+      if (!value) throw new Failure("internal");
+      return value;
+    },
+
+    known: () => [...values].map(([key, value]) => ({ name: uses.get(key)?.name ?? "", value })),
+
+    wipe() {
+      for (const value of values.values()) value.wipe();
+      values.clear();
+    },
+  };
+}
+
+/** Each secret once, with the number of steps that use it. */
+function usesOf(steps: readonly Step[]): Map<string, Use> {
+  const uses = new Map<string, Use>();
+  for (const step of steps) {
+    const ofStep = new Map(secretsOf(step).map((use) => [keyOf(use.source), use]));
+    for (const [key, use] of ofStep) uses.set(key, { ...use, uses: (uses.get(key)?.uses ?? 0) + 1 });
+  }
+  return uses;
+}

@@ -1,0 +1,39 @@
+/**
+ * The head of an audit log: everything up to one of its lines, signed. Whoever holds one can tell later whether the
+ * log still has what it had then. A compact JWS (RFC 7515) by the audit key of a broker, EdDSA:
+ *
+ *     {"alg":"EdDSA","typ":"claimcheck-audit-head","kid":…}.{"chain":…,"seq":…,"hash":…,"iat":…}.signature
+ *
+ * `chain` is the id of the chain, `seq` and `hash` the number and the hash of the last line that it is about, `iat`
+ * when it was signed, in seconds since 1970.
+ */
+import * as jose from "jose";
+import * as z from "zod/mini";
+import type { FindKey, SigningKey } from "./handle.ts";
+import type { Jwks } from "./wire.ts";
+
+const typ = "claimcheck-audit-head";
+
+const AuditHead = z.strictObject({ chain: z.string(), seq: z.int(), hash: z.string(), iat: z.int() });
+
+export type AuditHead = z.infer<typeof AuditHead>;
+
+/** The keys of a broker that sign heads. Those that sign handles cannot, nor can these sign handles. */
+export function findAuditKeys({ keys }: Jwks): FindKey {
+  // To jose, a key with another use than "sig" signs nothing.
+  const signing = keys.filter(({ use }) => use === "audit").map(({ use, ...key }) => key);
+  return jose.createLocalJWKSet({ keys: signing });
+}
+
+export async function signAuditHead(head: AuditHead, key: SigningKey): Promise<string> {
+  return new jose.CompactSign(Buffer.from(JSON.stringify(head)))
+    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
+    .sign(key.privateKey);
+}
+
+/** @throws when it is none, or signed by none of these keys. */
+export async function readAuditHead(head: string, findKey: FindKey): Promise<AuditHead> {
+  const { payload, protectedHeader } = await jose.compactVerify(head, findKey, { algorithms: ["EdDSA"] });
+  if (protectedHeader.typ !== typ) throw new Error("not the head of an audit log");
+  return AuditHead.parse(JSON.parse(Buffer.from(payload).toString()));
+}
