@@ -22,3 +22,17 @@ test("a change of any one byte is found, in its line or in the one after", async
     if (byte === 0x0a) line += 1;
   }
 });
+
+test("nor can the end of a signature, where some bits stand for nothing", async () => {
+  const path = newLog();
+  await writeLog(path, [["a"]]);
+  const bytes = readFileSync(path);
+  const last = bytes.length - '"}\n'.length - 1;
+  for (let other = 0; other < 256; other++) {
+    if (other === bytes[last]) continue;
+    const changed = Buffer.from(bytes);
+    changed[last] = other;
+    writeFileSync(path, changed);
+    expect(await verifyChain([path], keys.findAuditKey), `byte ${other}`).toHaveProperty("broken");
+  }
+});
