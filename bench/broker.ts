@@ -1,7 +1,7 @@
 /**
  * Issuing and redeeming over HTTP, 32 connections, beside a bare Hono route that echoes the same JSON and, where `bao`
  * is installed, beside OpenBao's wrapping. Handles are bound and proofs are made beforehand, because making them is
- * the client's work.
+ * the client's work. All servers take turns, and what is compared is compared within a round.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -15,13 +15,14 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createIdentity } from "../executor/identity.ts";
 import { makeProof } from "../shared/proof.ts";
-import { table } from "./report.ts";
+import { median, table } from "./report.ts";
 
 /** What brokers here are called in handles and proofs, wherever they listen. */
 export const brokerName = "http://claimcheck.bench";
 
 const connections = 32;
-const requests = 2000;
+const requests = 1000;
+const rounds = 7;
 
 interface Call {
   readonly path: string;
@@ -29,9 +30,7 @@ interface Call {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: connections });
-
-async function send(url: string, { path, body, headers }: Call): Promise<string> {
+async function send(url: string, { path, body, headers }: Call, agent: Agent): Promise<string> {
   const asking = request(`${url}${path}`, {
     agent,
     method: "POST",
@@ -46,15 +45,19 @@ async function send(url: string, { path, body, headers }: Call): Promise<string>
 
 /** Sends every call, so many at a time, and tells how many went through in a second. */
 async function measure(url: string, calls: readonly Call[]): Promise<{ rate: number; answers: string[] }> {
+  // Its own connections: those of the last round were closed for being idle.
+  const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const answers: string[] = [];
   let next = 0;
   const lane = async () => {
     for (let nth = next++; nth < calls.length; nth = next++)
-      answers.push(await send(url, calls[nth] as Call));
+      answers.push(await send(url, calls[nth] as Call, agent));
   };
   const start = performance.now();
   await Promise.all(Array.from({ length: connections }, lane));
-  return { rate: (calls.length / (performance.now() - start)) * 1000, answers };
+  const rate = (calls.length / (performance.now() - start)) * 1000;
+  agent.destroy();
+  return { rate, answers };
 }
 
 const identity = await createIdentity();
@@ -74,7 +77,7 @@ async function redemption(handles: readonly string[], accessToken: string): Prom
 }
 
 async function measureBroker(url: string, accessToken: string, batch: number) {
-  const calls = Math.ceil(requests / batch);
+  const calls = Math.ceil(requests / Math.sqrt(batch));
   const call = {
     path: "/v1/handles",
     body: issueBody(batch),
@@ -97,7 +100,10 @@ async function measureBroker(url: string, accessToken: string, batch: number) {
 }
 
 async function start(command: string, args: readonly string[], isReady: (line: string) => boolean) {
-  const server: ChildProcess = spawn(command, args, { stdio: ["ignore", "pipe", "ignore"] });
+  // Whatever ends the bench ends its servers.
+  const server: ChildProcess = spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   await Promise.race([once(server, "spawn"), once(server, "error").then(([error]) => Promise.reject(error))]);
   const stop = async () => {
     server.kill("SIGKILL");
@@ -117,77 +123,119 @@ async function startOurs(...args: string[]) {
   return { ...(JSON.parse(line) as { url: string; accessToken: string }), stop };
 }
 
+interface Rates {
+  readonly issue: number;
+  readonly redeem?: number;
+}
+
+interface Contender {
+  readonly name: string;
+  measure(): Promise<Rates>;
+  stop(): Promise<void>;
+}
+
+async function startHono(batch: number): Promise<Contender> {
+  const { url, stop } = await startOurs("hono");
+  const echo = { path: "/v1/handles", body: issueBody(batch), headers: {} };
+  const calls = Array.from({ length: requests }, () => echo);
+  return {
+    name: "bare Hono, echo",
+    stop,
+    measure: async () => ({ issue: (await measure(url, calls)).rate }),
+  };
+}
+
+async function startBroker(name: string, batch: number, ...audit: string[]): Promise<Contender> {
+  const { url, accessToken, stop } = await startOurs("broker", ...audit);
+  return { name, stop, measure: () => measureBroker(url, accessToken, batch) };
+}
+
 /** OpenBao's own way to hand on a value once: wrap it, unwrap it. */
-async function measureOpenBao(): Promise<{ issue: number; redeem: number } | undefined> {
+async function startOpenBao(): Promise<Contender | undefined> {
   const url = "http://127.0.0.1:18222";
   const args = ["server", "-dev", "-dev-root-token-id=root", `-dev-listen-address=${new URL(url).host}`];
   const server = await start("bao", args, (line) => line.includes("Development mode should NOT")).catch(
     () => undefined,
   );
-  if (!server) return undefined;
-  try {
-    const wrap = {
-      path: "/v1/sys/wrapping/wrap",
-      body: JSON.stringify({ value: "guessme" }),
-      headers: { "x-vault-token": "root", "x-vault-wrap-ttl": "900" },
-    };
-    const wrapped = await measure(
-      url,
-      Array.from({ length: requests }, () => wrap),
-    );
-    const unwraps = wrapped.answers.map((answer) => {
-      const { token } = (JSON.parse(answer) as { wrap_info: { token: string } }).wrap_info;
-      return { path: "/v1/sys/wrapping/unwrap", body: "{}", headers: { "x-vault-token": token } };
-    });
-    return { issue: wrapped.rate, redeem: (await measure(url, unwraps)).rate };
-  } finally {
-    await server.stop();
+  const wrap = {
+    path: "/v1/sys/wrapping/wrap",
+    body: JSON.stringify({ value: "guessme" }),
+    headers: { "x-vault-token": "root", "x-vault-wrap-ttl": "900" },
+  };
+  const wraps = Array.from({ length: requests }, () => wrap);
+  return (
+    server && {
+      name: "OpenBao, wrap and unwrap",
+      stop: server.stop,
+      async measure() {
+        const wrapped = await measure(url, wraps);
+        const unwraps = wrapped.answers.map((answer) => {
+          const { token } = (JSON.parse(answer) as { wrap_info: { token: string } }).wrap_info;
+          return { path: "/v1/sys/wrapping/unwrap", body: "{}", headers: { "x-vault-token": token } };
+        });
+        return { issue: wrapped.rate, redeem: (await measure(url, unwraps)).rate };
+      },
+    }
+  );
+}
+
+const noLog = "Claimcheck, no log";
+const onDisk = "Claimcheck, log on disk";
+
+async function compare(batch: number): Promise<string[][]> {
+  const folder = await mkdtemp(join(tmpdir(), "claimcheck-bench-"));
+  const bao = batch === 1 ? await startOpenBao() : undefined;
+  const hono = await startHono(batch);
+  const bare = await startBroker(noLog, batch);
+  const logged = await startBroker(onDisk, batch, join(folder, "audit.jsonl"));
+  const contenders = [hono, bare, logged, ...(bao ? [bao] : [])];
+  const measured = new Map(contenders.map(({ name }) => [name, [] as Rates[]]));
+  // The first round warms up.
+  for (let round = -1; round < rounds; round++) {
+    for (const { name, measure } of contenders) {
+      const rates = await measure();
+      if (round >= 0) measured.get(name)?.push(rates);
+    }
   }
+  for (const { stop } of contenders) await stop();
+  await rm(folder, { recursive: true });
+
+  const of = (name: string, what: keyof Rates) => (measured.get(name) ?? []).map((rates) => rates[what] ?? 0);
+  const beside = (name: string, other: string, what: keyof Rates) => {
+    const others = of(other, what);
+    return `${median(of(name, what).map((rate, round) => rate / (others[round] as number))).toFixed(2)} ×`;
+  };
+  return contenders.map(({ name }) => {
+    const [issue, redeem] = [median(of(name, "issue")), median(of(name, "redeem"))];
+    const isOurs = name === noLog || name === onDisk;
+    return [
+      name,
+      String(batch),
+      issue.toFixed(0),
+      redeem > 0 ? redeem.toFixed(0) : "",
+      (issue * batch).toFixed(0),
+      beside(name, hono.name, "issue"),
+      isOurs ? `${beside(name, noLog, "issue")}, ${beside(name, noLog, "redeem")}` : "",
+    ];
+  });
 }
 
 export async function run(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "claimcheck-bench-"));
-  const rows: string[][] = [];
-  const row = (
-    what: string,
-    batch: number,
-    { issue, redeem }: { issue: number; redeem?: number },
-    hono: number,
-  ) => {
-    const shown = (rate?: number) => (rate === undefined ? "" : String(Math.round(rate)));
-    rows.push([
-      what,
-      String(batch),
-      shown(issue),
-      shown(redeem),
-      shown(issue * batch),
-      `${(issue / hono).toFixed(2)}×`,
-    ]);
-  };
-  for (const batch of [1, 10]) {
-    const hono = await startOurs("hono");
-    const echo = { path: "/v1/handles", body: issueBody(batch), headers: {} };
-    const calls = Array.from({ length: requests }, () => echo);
-    await measure(hono.url, calls);
-    const { rate } = await measure(hono.url, calls);
-    await hono.stop();
-    row("bare Hono, echo", batch, { issue: rate }, rate);
-    for (const [what, ...audit] of [
-      ["Claimcheck, no log"],
-      ["Claimcheck, log on disk", join(folder, `audit-${batch}`)],
-    ] as [string, ...string[]][]) {
-      const broker = await startOurs("broker", ...audit);
-      await measureBroker(broker.url, broker.accessToken, batch);
-      row(what, batch, await measureBroker(broker.url, broker.accessToken, batch), rate);
-      await broker.stop();
-    }
-    const bao = batch === 1 ? await measureOpenBao() : undefined;
-    if (bao) row("OpenBao, wrap and unwrap", batch, bao, rate);
-  }
-  await rm(folder, { recursive: true });
-  agent.destroy();
-  const columns = ["", "batch", "issue/s", "redeem/s", "handles/s", "of bare Hono"];
-  table("Requests a second over HTTP, 32 connections", columns, rows);
+  const rows = [...(await compare(1)), ...(await compare(10))];
+  const columns = [
+    "",
+    "batch",
+    "issue/s",
+    "redeem/s",
+    "handles/s",
+    "of bare Hono",
+    "of no log: issue, redeem",
+  ];
+  table(
+    `Requests a second over HTTP, ${connections} connections, medians of ${rounds} rounds`,
+    columns,
+    rows,
+  );
 }
 
 if (import.meta.main) await run();

@@ -34,13 +34,13 @@ export function createReader(provider: Provider): Reader {
     const ending = new AbortController();
     const end = performance.now() + limit;
     const timer = setTimeout(() => ending.abort(), limit);
-    const results: ReadResult[] = references.map(() => new SourceFailure("provider_timeout"));
+    const results: ReadResult[] = [];
     try {
       if (await turns.take(ending.signal)) await readInto(results, references, ending.signal, end);
     } finally {
       clearTimeout(timer);
     }
-    return results;
+    return references.map((_, index) => results[index] ?? new SourceFailure("provider_timeout"));
   };
 
   async function readInto(

@@ -5,7 +5,7 @@
  *     {"alg":"EdDSA","typ":"claimcheck-audit-head","kid":…}.{"chain":…,"seq":…,"hash":…,"iat":…}.signature
  *
  * `chain` is the id of the chain, `seq` and `hash` the number and the hash of the last line that it is about, `iat`
- * when it was signed, in seconds since 1970.
+ * when it was signed, in seconds since 1970 with a fraction.
  */
 import * as jose from "jose";
 import * as z from "zod/mini";
@@ -14,7 +14,7 @@ import type { Jwks } from "./wire.ts";
 
 const typ = "claimcheck-audit-head";
 
-const AuditHead = z.strictObject({ chain: z.string(), seq: z.int(), hash: z.string(), iat: z.int() });
+const AuditHead = z.strictObject({ chain: z.string(), seq: z.int(), hash: z.string(), iat: z.number() });
 
 export type AuditHead = z.infer<typeof AuditHead>;
 
@@ -33,6 +33,9 @@ export async function signAuditHead(head: AuditHead, key: SigningKey): Promise<s
 
 /** @throws when it is none, or signed by none of these keys. */
 export async function readAuditHead(head: string, findKey: FindKey): Promise<AuditHead> {
+  // The last character of a part may hold bits that stand for nothing, and would be taken whatever they are.
+  const parts = head.split(".").map((part) => Buffer.from(part, "base64url").toString("base64url"));
+  if (parts.join(".") !== head) throw new Error("not the head of an audit log in its one form");
   const { payload, protectedHeader } = await jose.compactVerify(head, findKey, { algorithms: ["EdDSA"] });
   if (protectedHeader.typ !== typ) throw new Error("not the head of an audit log");
   return AuditHead.parse(JSON.parse(Buffer.from(payload).toString()));

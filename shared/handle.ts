@@ -51,7 +51,8 @@ export interface SigningKey {
 export type FindKey = jose.JWTVerifyGetKey;
 
 export async function signHandle(claims: HandleClaims, key: SigningKey): Promise<string> {
-  return new jose.SignJWT(claims)
+  // They are complete, and so need not pass through jose's builder of claims, which copies them.
+  return new jose.CompactSign(Buffer.from(JSON.stringify(claims)))
     .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
     .sign(key.privateKey);
 }

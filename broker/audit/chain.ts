@@ -35,7 +35,8 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
   async function commit(lines: readonly Unplaced[]): Promise<string> {
     const begins = end === undefined || sink.isFull();
     const chain = end?.chain ?? randomUUID();
-    const time = new Date().toISOString();
+    const now = Date.now();
+    const time = new Date(now).toISOString();
     let last: ChainEnd = end ?? { chain, seq: -1, hash: "" };
     let text = "";
     const add = (line: Unplaced) => {
@@ -45,7 +46,7 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
     };
     if (begins) add({ type: "chain", version: 1, chain });
     for (const line of lines) add(line);
-    const signed = await signAuditHead({ ...last, iat: Math.floor(Date.now() / 1000) }, key);
+    const signed = await signAuditHead({ ...last, iat: now / 1000 }, key);
     add({ type: "checkpoint", head: signed });
     try {
       await (begins ? sink.begin(text) : sink.append(text));

@@ -45,13 +45,14 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
     /** @throws {BrokenChain} when it is not what has to come next. */
     async read(bytes: Uint8Array): Promise<AuditLine> {
       const line = place(bytes);
-      const { seq, prev } = line;
+      const { seq, prev, time } = line;
       if (line.type === "checkpoint" && findKey) {
         const head = await readAuditHead(line.head, findKey).catch(() => undefined);
         if (!head) throw new BrokenChain(seq, "a head that is signed by one of the broker's audit keys");
         if (head.chain !== end?.chain || head.seq !== seq - 1 || head.hash !== prev) {
           throw new BrokenChain(seq, `the head of line ${seq - 1}`);
         }
+        if (head.iat !== Date.parse(time) / 1000) throw new BrokenChain(seq, "the time of its head");
       }
       const chain = line.type === "chain" ? line.chain : (end as ChainEnd).chain;
       end = { chain, seq, hash: hashLine(bytes) };

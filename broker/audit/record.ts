@@ -36,7 +36,7 @@
  *     aside       the name of the file beside the log that has them now
  *
  *   checkpoint  ends what one write brought to the disk
- *     head        all lines before it, signed; see shared/audit-head.ts
+ *     head        all lines before it, signed at its time; see shared/audit-head.ts
  */
 import { hash } from "node:crypto";
 import * as z from "zod/mini";

@@ -47,7 +47,12 @@ async function signAgain(lines: readonly string[], key: typeof keys.auditKey): P
     if (record.type !== "checkpoint") continue;
     made = chainAgain(made);
     const { chain } = JSON.parse(made[0] as string) as { chain: string };
-    const head = { chain, seq: index - 1, hash: hashLine(made[index - 1] as string), iat: 0 };
+    const head = {
+      chain,
+      seq: index - 1,
+      hash: hashLine(made[index - 1] as string),
+      iat: Date.parse(record.time) / 1000,
+    };
     made[index] = edit(made[index] as string, { head: await signAuditHead(head, key) });
   }
   return chainAgain(made);
