@@ -9,7 +9,7 @@ import { type FileHandle, link, open, readdir, realpath, rename, rm, stat, unlin
 import { basename, dirname, join } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/handle.ts";
-import { lock } from "./lock.ts";
+import { lock } from "../../shared/lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";
 import type { AuditSink, OpenedChain } from "./sink.ts";

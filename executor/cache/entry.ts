@@ -1,0 +1,71 @@
+/**
+ * A result as it lies in a file:
+ *
+ *     claimcheck-cache/1 MAC LF       base64url HMAC-SHA-256 over all that follows
+ *     {"key":…,"title":…,"layers":[…],"stdout":LENGTH,"stderr":LENGTH} LF
+ *     what the command printed, scrubbed: standard output, then standard error
+ *
+ * The MAC's key lies elsewhere. So what was cut, changed, or put in another result's place by somebody who can only
+ * write here is no result.
+ */
+import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
+import * as z from "zod/mini";
+
+const magic = "claimcheck-cache/1";
+const lineFeed = 0x0a;
+
+/** What a command that ended with 0 left behind. */
+export interface Result {
+  /** What people call the step; for lists. */
+  readonly title: string;
+  /** Digests of the layers on the image, the command's own last. */
+  readonly layers: readonly string[];
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+const Header = z.strictObject({
+  key: z.string(),
+  title: z.string(),
+  layers: z.array(z.string()),
+  stdout: z.int().check(z.nonnegative()),
+  stderr: z.int().check(z.nonnegative()),
+});
+
+export function encodeResult(
+  key: string,
+  { title, layers, stdout, stderr }: Result,
+  macKey: KeyObject,
+): Buffer {
+  const header: z.infer<typeof Header> = {
+    key,
+    title,
+    layers: [...layers],
+    stdout: stdout.length,
+    stderr: stderr.length,
+  };
+  const body = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), stdout, stderr]);
+  return Buffer.concat([Buffer.from(`${magic} ${macOf(body, macKey).toString("base64url")}\n`), body]);
+}
+
+/** @returns undefined for what is not the result that was encoded under this key. */
+export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Result | undefined {
+  const [first, body] = cutLine(bytes);
+  const [word, mac = ""] = first.split(" ");
+  const given = Buffer.from(mac, "base64url");
+  const expected = macOf(body, macKey);
+  if (word !== magic || given.length !== expected.length || !timingSafeEqual(given, expected))
+    return undefined;
+  const [second, output] = cutLine(body);
+  const header = Header.parse(JSON.parse(second));
+  if (header.key !== key) return undefined;
+  const { title, layers, stdout } = header;
+  return { title, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
+}
+
+const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();
+
+function cutLine(bytes: Buffer): [line: string, rest: Buffer] {
+  const at = bytes.indexOf(lineFeed);
+  return at < 0 ? ["", bytes] : [bytes.toString("utf8", 0, at), bytes.subarray(at + 1)];
+}
