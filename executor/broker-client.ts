@@ -39,6 +39,12 @@ export interface IssuedHandle {
   readonly claims: HandleClaims;
 }
 
+export interface Membership {
+  /** The broker's name for itself. */
+  readonly broker: string;
+  readonly tenant: string;
+}
+
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
 export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity, signal }: Connection) {
@@ -120,23 +126,18 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
     /**
      * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
      *
+     * @returns the broker's signed word for whose principal this executor is, also without any handle.
      * @throws {Failure} the broker's refusal, when any of them is not good.
      */
-    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<void> {
-      const first = handles[0];
-      if (!first) return;
+    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<Membership> {
       const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), run });
       const { answer, proof } = await callProven("/v1/handles/check", body);
       const { confirmation } = understand(CheckResponse, answer);
-      const expected = {
-        iss: url,
-        tenant: first.claims.tenant,
-        proof,
-        handles: handles.map(({ claims }) => claims.jti),
-      };
-      await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
+      const expected = { iss: url, proof, handles: handles.map(({ claims }) => claims.jti) };
+      const tenant = await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
         throw new Failure("broker_untrusted", { detail: "the confirmation is not the broker's", cause });
       });
+      return { broker: url, tenant };
     },
 
     /**

@@ -66,7 +66,8 @@ export const RedemptionRequest = z.strictObject({
 export const RedemptionResponse = z.strictObject({ id: z.string(), payload: z.string() });
 
 export const CheckRequest = z.strictObject({
-  handles: z.array(compact).check(z.minLength(1), z.maxLength(1000)),
+  /** None asks for the caller's tenant alone. */
+  handles: z.array(compact).check(z.maxLength(1000)),
   run: z.optional(label),
 });
 

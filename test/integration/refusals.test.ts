@@ -88,7 +88,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
   },
   "POST /v1/handles/check": {
     ...atTheDoor("POST", "/v1/handles/check"),
-    invalid_request: ({ broker, executor }) => broker.check(executor, []),
+    invalid_request: ({ broker, executor }) => broker.check(executor, [""]),
     invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
       broker.check({ ...executor, accessToken: "nobody" }, ["made.up"]),
