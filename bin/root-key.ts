@@ -1,17 +1,22 @@
-/** The root key of a user's embedded broker: made once, or nothing would ever be found in a cache twice. */
+/**
+ * Keys of this user: the root key of the embedded broker, and what cached results are authenticated with. Made once, or
+ * nothing would ever be found in a cache twice.
+ */
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { rootKeyLength } from "../broker/derivation.ts";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../shared/secret.ts";
 
 /** @throws {Failure} `state_unusable`, also for a key that others can read. */
-export async function loadRootKey(folder: string): Promise<Secret> {
-  const path = join(folder, "root-key");
+export const loadRootKey = (folder: string): Promise<Secret> => loadKey(join(folder, "root-key"));
+
+/** @throws {Failure} `state_unusable`, also for a key that others can read. */
+export async function loadKey(path: string): Promise<Secret> {
   try {
     if (!(await isThere(path))) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await make(path);
     }
     return await readRootKey(path);

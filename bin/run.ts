@@ -2,11 +2,13 @@
 import { constants } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
+import type { Run, StepCache } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import { type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
+import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
 import { toolEnvironment } from "./environment.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
@@ -24,6 +26,9 @@ interface Options {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  cache?: boolean;
+  cacheDir: string;
+  cacheSize: number;
 }
 
 export function runCommand(): Command {
@@ -44,6 +49,10 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .option("--cache", "take the result from the cache if it is there, and keep it otherwise")
+    .option("--no-cache", "do neither")
+    .addOption(cacheFolderOption())
+    .addOption(cacheSizeOption())
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -82,12 +91,25 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
+/** Loaded where it is wanted alone: start-up is most of what a run costs. */
+function openStepCache(options: Options, tell: (line: string) => void) {
+  return async (run: Run): Promise<StepCache> => {
+    const [{ openResults }, { openStepCache }] = await Promise.all([
+      import("./results.ts"),
+      import("../executor/cache/step-cache.ts"),
+    ]);
+    const store = await openResults(options.cacheDir, process.env, tell);
+    return openStepCache({ store, sizeLimit: options.cacheSize, explains: true }, run);
+  };
+}
+
 async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
+  const onProgress = (line: string) => void process.stderr.write(`claimcheck: ${line}\n`);
   const started = startRun(
     {
       image,
@@ -103,7 +125,8 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
       openInput: () => process.stdin,
       stdout: process.stdout,
       stderr: process.stderr,
-      onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
+      onProgress,
+      ...(options.cache && { openCache: openStepCache(options, onProgress) }),
     },
   );
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));

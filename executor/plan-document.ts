@@ -3,7 +3,7 @@ import * as z from "zod/mini";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
 import { networks, plainStep, type SecretSource, type Step, secretFileDefaults } from "./plan.ts";
-import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
+import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
 const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
@@ -120,7 +120,7 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: parseSize(memory) }),
+    ...(memory !== undefined && { memory: parseMemory(memory) }),
     ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
     ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
     ...(timeout !== undefined && { timeout: parseDuration(timeout) }),

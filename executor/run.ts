@@ -4,14 +4,17 @@
  */
 import type { Readable, Writable } from "node:stream";
 import type { BrokerClient } from "./broker-client.ts";
+import type { Result } from "./cache/entry.ts";
+import type { Run, StepCache } from "./cache/step-cache.ts";
 import { feed, startContainer } from "./container.ts";
 import { Failure } from "./failure.ts";
-import { prepareImage } from "./image.ts";
+import { type Image, prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
 import { checkStep, type Plan, type Step } from "./plan.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
+import { bytesSource } from "./source.ts";
 
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
@@ -25,6 +28,8 @@ interface Surroundings {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly onProgress: (line: string) => void;
+  /** Where results may be kept and taken from. */
+  readonly openCache?: (run: Run) => Promise<StepCache>;
 }
 
 const SIGKILL = 9;
@@ -35,17 +40,22 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   const { steps } = plan;
   let supervisor: Supervisor | undefined;
   let secrets: Secrets | undefined;
+  let cache: StepCache | undefined;
   let scrubber: Scrubber | undefined;
   /** Whether a command is running. */
   let started = false;
   let signals: number[] = [];
   let interrupted: number | undefined;
 
-  async function open() {
+  async function prepare(): Promise<Image> {
     const [image] = await Promise.all([
       prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
       forbidCores(surroundings.environment),
     ]);
+    return image;
+  }
+
+  async function open(image: Image) {
     abort.signal.throwIfAborted();
     const opened = startSupervisor({
       ...surroundings,
@@ -64,8 +74,19 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function perform(): Promise<number> {
     for (const step of steps) checkStep(step);
-    const [opened, requested] = await Promise.all([open(), request()]);
-    for (const [index, step] of steps.entries()) {
+    const preparing = prepare();
+    // With a cache it is not known yet whether a container is needed.
+    const opening = surroundings.openCache ? undefined : preparing.then(open);
+    const [image, requested, early] = await Promise.all([preparing, request(), opening]);
+    const { signal } = abort;
+    cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
+    let opened = early;
+    for (let index = 0; index < steps.length; index++) {
+      const taken = (await cache?.take(index)) ?? [];
+      for (const result of taken) await replay(result, index++);
+      const step = steps[index];
+      if (!step) return 0;
+      opened ??= await open(image);
       const isLast = index === steps.length - 1;
       const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
       if (isLast) return exitCode;
@@ -77,6 +98,16 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await opened.supervisor.proceed();
     }
     return 0;
+  }
+
+  /** What a step printed when it was run. */
+  async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
+    const step = steps[index] as Step;
+    if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
+    await Promise.all([
+      forward(bytesSource(stdout), unmasked, surroundings.stdout),
+      forward(bytesSource(stderr), unmasked, surroundings.stderr),
+    ]);
   }
 
   async function performStep(
@@ -112,12 +143,20 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       // Cleaning up takes as long as reading the rest of the output.
       if (place.isLast) place.supervisor.abandon();
     });
-    const [exitCode] = await Promise.all([
+    const recording = cache?.record();
+    const scrub = (stream: "stdout" | "stderr") => {
+      const masked = plan.masked ? masking.stream() : unmasked;
+      return recording?.of(masked, stream) ?? masked;
+    };
+    const [exitCode, ...passed] = await Promise.all([
       ended,
-      forward(stdout, plan.masked ? masking.stream() : unmasked, surroundings.stdout),
-      forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
+      forward(stdout, scrub("stdout"), surroundings.stdout),
+      forward(stderr, scrub("stderr"), surroundings.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    // What somebody cut short is no result, whatever the command made of it.
+    const output = exitCode === 0 && signals.length === 0 && passed.every(Boolean) && recording?.output();
+    if (output) await cache?.keep(place.order - 1, { ...output, layers: [] });
     return exitCode;
   }
 
@@ -129,6 +168,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       if (thrown instanceof Failure && thrown.detail) thrown.detail = scrubbed(thrown.detail);
       throw thrown;
     } finally {
+      await cache?.close();
       abort.abort();
       supervisor?.abandon();
       await supervisor?.gone;

@@ -3,7 +3,7 @@
  * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
  */
 import type { Secret } from "../shared/secret.ts";
-import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
+import type { BrokerClient, IssuedHandle, Membership } from "./broker-client.ts";
 import { Failure } from "./failure.ts";
 import { keyOf, type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
 
@@ -11,7 +11,23 @@ export interface Secrets {
   /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
   credentials(): string[];
 
-  /** Trades the handles of a step for plaintext, all of them or none. */
+  /** Whose cached results these handles are for: to be believed after `prove`. */
+  membership(): Promise<Membership>;
+
+  /** What stands for the secret in the cache, by its present handle. */
+  cacheIdOf(source: SecretSource): string;
+
+  /**
+   * Proves to the broker that the results of these steps may be had, in one call. Nothing is redeemed.
+   *
+   * @throws {Failure} the broker's refusal.
+   */
+  prove(steps: readonly Step[]): Promise<void>;
+
+  /**
+   * Trades the handles of a step for plaintext, all of them or none. Those of steps before it whose results came from
+   * the cache belong to it: their values can be in the files that it finds, and have to be known to be masked.
+   */
   redeem(step: Step): Promise<void>;
 
   /** The plaintext, once a step that uses it was redeemed. */
@@ -44,7 +60,8 @@ export async function requestSecrets(
   const handles = new Map<string, IssuedHandle>();
   const values = new Map<string, Secret>();
   const retired: string[] = [];
-  const broker = uses.size > 0 ? await connect() : undefined;
+  let broker = uses.size > 0 ? await connect() : undefined;
+  let confirmed: Membership | undefined;
 
   /** One request for all that have to be asked for; the others are only read. */
   async function acquire(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
@@ -63,16 +80,29 @@ export async function requestSecrets(
     for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
   }
 
-  /** A plan may take longer than its handles live. */
-  async function renew(step: Step, from: BrokerClient): Promise<void> {
+  /** A plan may take longer than its handles live, and so may waiting for somebody else's. */
+  async function renew(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
     const soon = Date.now() / 1000 + margin;
-    const expired = [...usesOf(steps.slice(steps.indexOf(step)))].filter(([key, { source }]) => {
+    const expired = [...wanted].filter(([key, { source }]) => {
       const { claims, handle } = handles.get(key) as IssuedHandle;
       if ("handle" in source || claims.exp > soon) return false;
       retired.push(handle);
       return true;
     });
     if (expired.length > 0) await acquire(new Map(expired), from);
+  }
+
+  async function check(wanted: ReadonlyMap<string, Use>): Promise<Membership> {
+    broker ??= await connect();
+    await renew(wanted, broker);
+    confirmed = await broker.check([...wanted.keys()].map((key) => handles.get(key) as IssuedHandle));
+    return confirmed;
+  }
+
+  async function membership(): Promise<Membership> {
+    const [first] = handles.values();
+    if (confirmed) return confirmed;
+    return first ? { broker: first.claims.iss, tenant: first.claims.tenant } : check(new Map());
   }
 
   if (broker) await acquire(uses, broker);
@@ -83,10 +113,30 @@ export async function requestSecrets(
       ...[...handles.values()].map(({ handle }) => handle),
     ],
 
+    membership,
+
+    cacheIdOf: (source) => (handles.get(keyOf(source)) as IssuedHandle).claims.cache_id,
+
+    async prove(proven) {
+      const claimed = await membership();
+      const presented = usesOf(proven);
+      if (confirmed && presented.size === 0) return;
+      const { tenant } = await check(new Map([...uses].filter(([key]) => presented.has(key))));
+      if (tenant !== claimed.tenant)
+        throw new Failure("invalid_handle", { detail: "it is another tenant's" });
+    },
+
     async redeem(step) {
-      const keys = [...usesOf([step]).keys()];
+      const index = steps.indexOf(step);
+      const own = usesOf([step]);
+      const keys = [...usesOf(steps.slice(0, index + 1)).keys()].filter(
+        (key) => own.has(key) || !values.has(key),
+      );
       if (!broker || keys.length === 0) return;
-      await renew(step, broker);
+      const unknown = steps
+        .slice(0, index)
+        .filter((each) => [...usesOf([each]).keys()].some((key) => keys.includes(key)));
+      await renew(usesOf([...unknown, ...steps.slice(index)]), broker);
       const redeemed = await broker.redeem(
         keys.map((key) => handles.get(key) as IssuedHandle),
         { masked },

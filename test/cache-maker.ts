@@ -13,7 +13,7 @@ const lease = await store.claim(key, new AbortController().signal);
 process.stdout.write("held\n");
 for await (const _ of createInterface({ input: process.stdin })) {
   const stdout = Buffer.alloc(Number(size), "x");
-  const outcome = await lease.put({ title: "made", layers: [], stdout, stderr: Buffer.of() }).then(
+  const outcome = await lease.put({ image: "made", layers: [], stdout, stderr: Buffer.of() }).then(
     () => "kept",
     ({ code }: NodeJS.ErrnoException) => code,
   );

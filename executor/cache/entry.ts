@@ -2,7 +2,7 @@
  * A result as it lies in a file:
  *
  *     claimcheck-cache/1 MAC LF       base64url HMAC-SHA-256 over all that follows
- *     {"key":…,"title":…,"layers":[…],"stdout":LENGTH,"stderr":LENGTH} LF
+ *     {"key":…,"image":…,"layers":[…],"stdout":LENGTH,"stderr":LENGTH} LF
  *     what the command printed, scrubbed: standard output, then standard error
  *
  * The MAC's key lies elsewhere. So what was cut, changed, or put in another result's place by somebody who can only
@@ -16,8 +16,8 @@ const lineFeed = 0x0a;
 
 /** What a command that ended with 0 left behind. */
 export interface Result {
-  /** What people call the step; for lists. */
-  readonly title: string;
+  /** What people call the image that it comes from; for lists. */
+  readonly image: string;
   /** Digests of the layers on the image, the command's own last. */
   readonly layers: readonly string[];
   readonly stdout: Uint8Array;
@@ -26,7 +26,7 @@ export interface Result {
 
 const Header = z.strictObject({
   key: z.string(),
-  title: z.string(),
+  image: z.string(),
   layers: z.array(z.string()),
   stdout: z.int().check(z.nonnegative()),
   stderr: z.int().check(z.nonnegative()),
@@ -34,12 +34,12 @@ const Header = z.strictObject({
 
 export function encodeResult(
   key: string,
-  { title, layers, stdout, stderr }: Result,
+  { image, layers, stdout, stderr }: Result,
   macKey: KeyObject,
 ): Buffer {
   const header: z.infer<typeof Header> = {
     key,
-    title,
+    image,
     layers: [...layers],
     stdout: stdout.length,
     stderr: stderr.length,
@@ -59,8 +59,8 @@ export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Res
   const [second, output] = cutLine(body);
   const header = Header.parse(JSON.parse(second));
   if (header.key !== key) return undefined;
-  const { title, layers, stdout } = header;
-  return { title, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
+  const { image, layers, stdout } = header;
+  return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
 }
 
 const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();

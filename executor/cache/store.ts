@@ -90,43 +90,54 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
     }
   }
 
+  /** What was changed meanwhile is said and removed. */
+  async function read(key: string): Promise<Result | undefined> {
+    const bytes = await readFile(resultOf(key)).catch(absent);
+    const result = bytes && decodeResult(key, bytes, macKey);
+    if (!bytes || result) return result;
+    onSpoilt(key);
+    await remove(resultOf(key));
+    return undefined;
+  }
+
+  /** The last used first. */
+  async function list(): Promise<Stored[]> {
+    const keys = (await readdir(`${folder}/results`).catch(absent)) ?? [];
+    const all = await Promise.all(
+      keys.map(async (key): Promise<Stored[]> => {
+        const found = await stat(resultOf(key)).catch(absent);
+        return found ? [{ key, size: found.size, used: found.mtime }] : [];
+      }),
+    );
+    return all.flat().sort((a, b) => b.used.getTime() - a.used.getTime());
+  }
+
   return {
+    list,
+
+    /** To look at it. */
+    read,
+
+    /** To use it. */
     async find(key: string): Promise<Result | undefined> {
-      const bytes = await readFile(resultOf(key)).catch(absent);
-      if (!bytes) return undefined;
-      const result = decodeResult(key, bytes, macKey);
-      if (!result) {
-        onSpoilt(key);
-        await remove(resultOf(key));
-        return undefined;
-      }
+      const result = await read(key);
       const now = new Date();
-      await utimes(resultOf(key), now, now).catch(absent);
+      if (result) await utimes(resultOf(key), now, now).catch(absent);
       return result;
     },
 
-    /** Waits for whoever is making the result of this key. */
-    async claim(key: string, until: AbortSignal): Promise<Lease> {
-      const file = (await hold(key, until)) as FileHandle;
-      return { put: (result) => put(key, result), release: () => letGo(key, file) };
-    },
-
-    /** The last used first. */
-    async list(): Promise<Stored[]> {
-      const keys = (await readdir(`${folder}/results`).catch(absent)) ?? [];
-      const all = await Promise.all(
-        keys.map(async (key): Promise<Stored[]> => {
-          const found = await stat(resultOf(key)).catch(absent);
-          return found ? [{ key, size: found.size, used: found.mtime }] : [];
-        }),
-      );
-      return all.flat().sort((a, b) => b.used.getTime() - a.used.getTime());
+    /** Waits for whoever is making the result of this key, and says that it waits. */
+    async claim(key: string, until: AbortSignal, onWait: () => void = () => {}): Promise<Lease> {
+      const free = await hold(key);
+      if (!free) onWait();
+      const held = free ?? ((await hold(key, until)) as FileHandle);
+      return { put: (result) => put(key, result), release: () => letGo(key, held) };
     },
 
     /** Takes away what was not used for the longest time, until no more than `limit` bytes are left. */
     async prune(limit: number): Promise<Stored[]> {
       let total = 0;
-      const removed = (await this.list()).filter(({ size }) => {
+      const removed = (await list()).filter(({ size }) => {
         total += size;
         return total > limit;
       });

@@ -27,7 +27,7 @@ const key = "a".repeat(64);
 const other = "b".repeat(64);
 
 const result: Result = {
-  title: "build",
+  image: "build",
   layers: [`sha256:${"1".repeat(64)}`],
   stdout: Buffer.from([0, 10, 255, 13, 10]),
   stderr: Buffer.from("warning\n\n"),
@@ -137,7 +137,7 @@ test("who comes second waits, and finds what the first has made", async () => {
   expect(await Promise.race([second, Promise.resolve("waiting")])).toBe("waiting");
   first.child.stdin!.end();
   const lease = await second;
-  expect(found?.title).toBe("made");
+  expect(found?.image).toBe("made");
   await lease.release();
 });
 
