@@ -49,7 +49,7 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
-    .option("--cache", "take the result from the cache if it is there, and keep it otherwise")
+    .option("--cache", "take results from the cache, and keep them there; usual for plans")
     .option("--no-cache", "do neither")
     .addOption(cacheFolderOption())
     .addOption(cacheSizeOption())
@@ -99,7 +99,7 @@ function openStepCache(options: Options, tell: (line: string) => void) {
       import("../executor/cache/step-cache.ts"),
     ]);
     const store = await openResults(options.cacheDir, process.env, tell);
-    return openStepCache({ store, sizeLimit: options.cacheSize, explains: true }, run);
+    return openStepCache({ store, sizeLimit: options.cacheSize, explains: options.cache === true }, run);
   };
 }
 
@@ -126,7 +126,7 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress,
-      ...(options.cache && { openCache: openStepCache(options, onProgress) }),
+      ...((options.cache ?? options.plan !== undefined) && { openCache: openStepCache(options, onProgress) }),
     },
   );
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));

@@ -28,7 +28,7 @@ interface Settings {
   readonly input?: boolean;
 }
 
-// A state folder of its own: tests neither use nor leave the root key of whoever runs them.
+// A state folder of its own: tests neither use nor leave the root key or the cache of whoever runs them.
 const stateHome = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
 
 export function start(args: readonly string[], settings: Settings = {}) {
@@ -37,6 +37,7 @@ export function start(args: readonly string[], settings: Settings = {}) {
       PATH: process.env.PATH ?? "",
       HOME: process.env.HOME ?? "/root",
       XDG_STATE_HOME: stateHome,
+      CLAIMCHECK_CACHE_DIR: join(stateHome, "cache"),
       ...settings.env,
     },
     stdio: [settings.input ? "pipe" : "ignore", "pipe", "pipe"],

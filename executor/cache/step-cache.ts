@@ -65,6 +65,13 @@ export function openStepCache({ store, sizeLimit, explains }: Settings, run: Run
     return results;
   }
 
+  /** Behind the last of them either nothing is run, or what is run finds the files that it left. */
+  function usable(results: readonly Result[], from: number): Result[] {
+    const isEnd = from + results.length === plan.steps.length;
+    const last = results.findLastIndex(({ layers }, index) => layers.length === from + index + 1);
+    return isEnd ? [...results] : results.slice(0, last + 1);
+  }
+
   async function release(): Promise<void> {
     const before = lease;
     lease = undefined;
@@ -75,13 +82,13 @@ export function openStepCache({ store, sizeLimit, explains }: Settings, run: Run
     const wanted = (await keys()).slice(from);
     const [next] = wanted;
     if (next === undefined) return [];
-    let results = await look(wanted);
+    let results = usable(await look(wanted), from);
     if (results.length === 0) {
       const onWait = () => tell("waiting for another run of the same step");
       const held = await store.claim(next, signal, onWait);
       await release();
       lease = { key: next, held };
-      results = await look(wanted);
+      results = usable(await look(wanted), from);
     }
     if (results.length === 0) return [];
     await release();

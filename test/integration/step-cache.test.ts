@@ -61,12 +61,12 @@ async function begin(
 }
 
 /** One run of one step, up to where the container would be and from there on. */
-async function run(store: Store, executor: Pick<Executor, "client">, what: Step, image?: string) {
+async function run(store: Store, executor: Pick<Executor, "client">, what: Step, { image = "image", layers = [] as readonly string[] } = {}) {
   const { cache, secrets, told } = await begin(store, executor, [what], image);
   const [result] = await cache.take(0);
   if (!result) {
     await secrets.redeem(what);
-    await cache.keep(0, { layers: [], stdout: Buffer.from("made\n"), stderr: Buffer.of() });
+    await cache.keep(0, { layers, stdout: Buffer.from("made\n"), stderr: Buffer.of() });
   }
   await cache.close();
   return { hit: result !== undefined, told };
@@ -154,7 +154,7 @@ describe("a result is not shared", () => {
   test("between images", async () => {
     const { executor, store } = await setUp();
     await run(store, executor, step(env("TOKEN")));
-    expect((await run(store, executor, step(env("TOKEN")), "other")).hit).toBe(false);
+    expect((await run(store, executor, step(env("TOKEN")), { image: "other" })).hit).toBe(false);
   });
 
   test("between commands", async () => {
@@ -270,10 +270,21 @@ test("several results cost one check", async () => {
   expect([requests(broker, "/v1/handles/check"), requests(broker, "/v1/redemptions")]).toEqual([1, 2]);
 });
 
+test("a result whose files were not kept is nothing to go on from", async () => {
+  const { executor, store } = await setUp();
+  const steps = [step(env("TOKEN")), step(env("OTHER"), { args: ["test"] })] as const;
+  await run(store, executor, steps[0]);
+  const { cache } = await begin(store, executor, steps);
+  expect(await cache.take(0)).toEqual([]);
+  expect(cache.record()).toBeDefined();
+  await cache.close();
+  expect((await run(store, executor, steps[0])).hit).toBe(true);
+});
+
 test("a step that runs on a result knows the values that may be in its files", async () => {
   const { executor, store } = await setUp();
   const first = step(env("TOKEN"));
-  await run(store, executor, first);
+  await run(store, executor, first, { layers: [`sha256:${"1".repeat(64)}`] });
   const steps = [first, step(env("OTHER"), { args: ["test"] })] as const;
   const { cache, secrets } = await begin(store, executor, steps);
   expect(await cache.take(0)).toHaveLength(1);

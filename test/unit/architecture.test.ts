@@ -41,6 +41,11 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
     /^broker\/providers\/vault-libraries\.ts$/,
   ],
+  [
+    "the cache, which a run without it does not load",
+    /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
+    /^bin\/(cache|results)\.ts$/,
+  ],
   ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
     `${scheme}://, in its own file`,
