@@ -61,7 +61,12 @@ async function begin(
 }
 
 /** One run of one step, up to where the container would be and from there on. */
-async function run(store: Store, executor: Pick<Executor, "client">, what: Step, { image = "image", layers = [] as readonly string[] } = {}) {
+async function run(
+  store: Store,
+  executor: Pick<Executor, "client">,
+  what: Step,
+  { image = "image", layers = [] as readonly string[] } = {},
+) {
   const { cache, secrets, told } = await begin(store, executor, [what], image);
   const [result] = await cache.take(0);
   if (!result) {
@@ -176,7 +181,7 @@ describe("a stolen handle gets no result", () => {
 
   test("of another tenant, be it of a step that has no secrets", async () => {
     const { broker, executor, store } = await setUp();
-    await run(store, executor, step());
+    await run(store, executor, step(), { layers: [`sha256:${"1".repeat(64)}`] });
     const handle = await issue(executor);
     const thief = await broker.executor({ tenant: "rival" });
     const { cache } = await begin(store, thief, [step(), step({ handle })]);
