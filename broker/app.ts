@@ -10,6 +10,7 @@ import {
   bodyLimit,
   CheckRequest,
   IssueRequest,
+  ReceiptRequest,
   RedemptionRequest,
   RevocationRequest,
   WrapRequest,
@@ -19,6 +20,7 @@ import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
+import { attest } from "./receipt.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
@@ -110,6 +112,12 @@ export function createApp(broker: Broker): BrokerApp {
     const message = await messageOf(c);
     const asked = parse(message.body, RedemptionRequest);
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
+  });
+
+  app.post("/v1/receipts", limited, authenticated, async (c) => {
+    const message = await messageOf(c);
+    const asked = parse(message.body, ReceiptRequest);
+    return c.json(await attest(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));

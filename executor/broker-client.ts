@@ -7,6 +7,7 @@ import * as jose from "jose";
 import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
+import { verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
 import { thumbprint } from "../shared/thumbprint.ts";
 import {
@@ -15,6 +16,7 @@ import {
   type IssueItem,
   IssueResponse,
   Jwks,
+  ReceiptResponse,
   RedemptionResponse,
 } from "../shared/wire.ts";
 import { createBrokerCall, type Fetch, understand } from "./broker-call.ts";
@@ -138,6 +140,35 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
         throw new Failure("broker_untrusted", { detail: "the confirmation is not the broker's", cause });
       });
       return { broker: url, tenant };
+    },
+
+    /**
+     * Asks for a receipt for a result that these handles, and no others, were redeemed for.
+     *
+     * @param result its key, and the digest of its manifest.
+     */
+    async attest(
+      handles: readonly IssuedHandle[],
+      result: { readonly key: string; readonly manifest: string },
+    ): Promise<string> {
+      const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), ...result });
+      const { answer } = await callProven("/v1/receipts", body);
+      return understand(ReceiptResponse, answer).receipt;
+    },
+
+    /**
+     * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
+     * under this key, of this tenant, made with these secrets.
+     */
+    async readReceipt(
+      receipt: string,
+      {
+        tenant,
+        ...result
+      }: { readonly key: string; readonly tenant: string; readonly secrets: readonly string[] },
+    ): Promise<string | undefined> {
+      const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
+      return verifyReceipt(receipt, await findKeys(), expected).catch(() => undefined);
     },
 
     /**

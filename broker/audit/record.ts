@@ -13,9 +13,9 @@
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
- *     action      issue, wrap, redeem, check, inspect, revoke
+ *     action      issue, wrap, redeem, check, inspect, revoke, attest (to a result, for a shared cache)
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
- *                 shown, revoked, denied, failed
+ *                 attested, shown, revoked, denied, failed
  *     code        why, where the outcome is denied or failed; finer than the public code
  *     tenant      whose principals and secrets it is about
  *     principal   who asked: the issuer's prefix and the token's `sub`
@@ -29,6 +29,7 @@
  *     request     one id for all records of one HTTP request
  *     redemption  the redemption's id
  *     masked      false where the executor said that it will not mask the output
+ *     manifest    digest of the manifest of the result that was attested to
  *
  *   recovered   what followed the last checkpoint after a crash was cut off; nobody was ever told that it was written
  *     bytes       how many bytes that was
@@ -59,8 +60,18 @@ const Chain = z.strictObject({
 const Decision = z.strictObject({
   ...place,
   type: z.literal("decision"),
-  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke"]),
-  outcome: z.enum(["issued", "released", "repeat", "confirmed", "shown", "revoked", "denied", "failed"]),
+  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "attest"]),
+  outcome: z.enum([
+    "issued",
+    "released",
+    "repeat",
+    "confirmed",
+    "attested",
+    "shown",
+    "revoked",
+    "denied",
+    "failed",
+  ]),
   code: z.optional(z.string()),
   tenant: z.optional(z.string()),
   principal: z.optional(z.string()),
@@ -73,6 +84,7 @@ const Decision = z.strictObject({
   request: z.string(),
   redemption: z.optional(z.string()),
   masked: z.optional(z.boolean()),
+  manifest: z.optional(z.string()),
 });
 
 const Recovered = z.strictObject({
