@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
+import { shareFairly } from "../broker/audit/fair.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
@@ -69,7 +70,7 @@ export async function createCentralBroker(
     resolver,
     keys,
     store,
-    audit,
+    audit: shareFairly(audit),
     complaints: () => [
       ...audit.complaints(),
       ...store.complaints(),

@@ -3,6 +3,7 @@
  * handles, because each of them costs a read, a record or a place in the store; a request counts as one at least.
  * Who is over a quota is refused before anything is read or recorded, and takes nothing from the tenant's.
  */
+import { setTimeout } from "node:timers/promises";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
 import type { Caller } from "./caller.ts";
 import type { RunScript } from "./store/connection.ts";
@@ -25,6 +26,9 @@ export const defaultQuotas: QuotaLimits = {
 
 /** In seconds. */
 const period = 60;
+
+/** A refusal takes this long, in milliseconds, so that who asks again as soon as it is answered asks seldom. */
+const refusalTime = 500;
 
 /** How one quota stands after a charge. */
 interface Standing {
@@ -49,9 +53,11 @@ interface Settings {
   readonly run?: RunScript;
   /** Told of every refusal, which leaves no record of its own. */
   readonly onRefused?: (name: QuotaName, caller: Caller) => void;
+  /** Of refusals, in milliseconds. */
+  readonly delay?: number;
 }
 
-export function createQuotas({ limits, run, onRefused }: Settings) {
+export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Settings) {
   const limiters = new Map(
     quotaNames.flatMap((name) =>
       scopes.map((scope) => {
@@ -89,7 +95,10 @@ export function createQuotas({ limits, run, onRefused }: Settings) {
       const own = await consume(name, "principal", [tenant, principal], amount);
       const all = own.fits ? await consume(name, "tenant", [tenant], amount) : undefined;
       const exceeded = all?.fits ? undefined : (all ?? own).standing;
-      if (exceeded) onRefused?.(name, caller);
+      if (exceeded) {
+        onRefused?.(name, caller);
+        await setTimeout(delay);
+      }
       return { standings: [own.standing, ...(all ? [all.standing] : [])], exceeded };
     },
   };

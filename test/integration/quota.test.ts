@@ -14,6 +14,7 @@ function startCounting(given: QuotaLimits = limits, run?: RunScript) {
   const refused: string[] = [];
   const quotas = createQuotas({
     limits: given,
+    delay: 0,
     ...(run && { run }),
     onRefused: (name, { tenant, principal }) => refused.push(`${name} ${tenant} ${principal}`),
   });
