@@ -65,7 +65,7 @@ list_missing() {
   missing=
   pairs="runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
-  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server openssl:openssl podman:podman"
+  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server docker-registry:docker-registry openssl:openssl podman:podman"
   for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
   done

@@ -1,6 +1,7 @@
 /** The cached results in a folder, as this user may believe them. */
 import { createSecretKey } from "node:crypto";
 import { join } from "node:path";
+import type { SharedResults } from "../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../executor/cache/store.ts";
 import { stateFolder } from "./environment.ts";
 import { loadKey } from "./root-key.ts";
@@ -21,4 +22,25 @@ export async function openResults(
   const onSpoilt = (spoilt: string) =>
     tell(`the cached result ${spoilt.slice(0, 12)} is not as it was kept; it is made again`);
   return openStore(folder, { macKey, onSpoilt });
+}
+
+interface Repositories {
+  readonly cacheFrom?: string;
+  readonly cacheTo?: string;
+}
+
+/** Loaded where it is wanted alone. @throws {Failure} `usage`. */
+export async function openShared(
+  { cacheFrom, cacheTo }: Repositories,
+  environment: NodeJS.ProcessEnv,
+  tell: (line: string) => void,
+): Promise<SharedResults | undefined> {
+  if (cacheFrom === undefined && cacheTo === undefined) return undefined;
+  const [{ openRepository }, { openSharedResults }] = await Promise.all([
+    import("./repository.ts"),
+    import("../executor/cache/shared-results.ts"),
+  ]);
+  const open = (reference: string | undefined) =>
+    reference === undefined ? undefined : openRepository(reference, environment);
+  return openSharedResults({ from: open(cacheFrom), to: open(cacheTo) }, tell);
 }

@@ -29,6 +29,8 @@ interface Options {
   cache?: boolean;
   cacheDir: string;
   cacheSize: number;
+  cacheFrom?: string;
+  cacheTo?: string;
 }
 
 export function runCommand(): Command {
@@ -53,6 +55,8 @@ export function runCommand(): Command {
     .option("--no-cache", "do neither")
     .addOption(cacheFolderOption())
     .addOption(cacheSizeOption())
+    .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
+    .option("--cache-to <REF>", "keep what is made there too")
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -91,15 +95,22 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
+const caches = ({ cache, plan, cacheFrom, cacheTo }: Options) =>
+  cache ?? [plan, cacheFrom, cacheTo].some((option) => option !== undefined);
+
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
 function openStepCache(options: Options, tell: (line: string) => void) {
   return async (run: Run): Promise<StepCache> => {
-    const [{ openResults }, { openStepCache }] = await Promise.all([
+    const [{ openResults, openShared }, { openStepCache }] = await Promise.all([
       import("./results.ts"),
       import("../executor/cache/step-cache.ts"),
     ]);
     const store = await openResults(options.cacheDir, process.env, tell);
-    return openStepCache({ store, sizeLimit: options.cacheSize, explains: options.cache === true }, run);
+    const shared = await openShared(options, process.env, tell);
+    return openStepCache(
+      { store, ...(shared && { shared }), sizeLimit: options.cacheSize, explains: options.cache === true },
+      run,
+    );
   };
 }
 
@@ -126,7 +137,7 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress,
-      ...((options.cache ?? options.plan !== undefined) && { openCache: openStepCache(options, onProgress) }),
+      ...(caches(options) && { openCache: openStepCache(options, onProgress) }),
     },
   );
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));

@@ -24,6 +24,12 @@ export interface Secrets {
    */
   prove(steps: readonly Step[]): Promise<void>;
 
+  /** A receipt for a result of these steps, whose handles were redeemed. */
+  attest(made: readonly Step[], result: { readonly key: string; readonly manifest: string }): Promise<string>;
+
+  /** The digest of the manifest that a receipt is about, if it is one for a result of these steps under this key. */
+  readReceipt(receipt: string, made: readonly Step[], key: string): Promise<string | undefined>;
+
   /**
    * Trades the handles of a step for plaintext, all of them or none. Those of steps before it whose results came from
    * the cache belong to it: their values can be in the files that it finds, and have to be known to be masked.
@@ -92,6 +98,9 @@ export async function requestSecrets(
     if (expired.length > 0) await acquire(new Map(expired), from);
   }
 
+  const presentedFor = (some: readonly Step[]) =>
+    [...usesOf(some).keys()].map((key) => handles.get(key) as IssuedHandle);
+
   async function check(wanted: ReadonlyMap<string, Use>): Promise<Membership> {
     broker ??= await connect();
     await renew(wanted, broker);
@@ -124,6 +133,18 @@ export async function requestSecrets(
       const { tenant } = await check(new Map([...uses].filter(([key]) => presented.has(key))));
       if (tenant !== claimed.tenant)
         throw new Failure("invalid_handle", { detail: "it is another tenant's" });
+    },
+
+    async attest(made, result) {
+      broker ??= await connect();
+      return broker.attest(presentedFor(made), result);
+    },
+
+    async readReceipt(receipt, made, key) {
+      const { tenant } = await membership();
+      broker ??= await connect();
+      const secrets = presentedFor(made).map(({ claims }) => claims.cache_id);
+      return broker.readReceipt(receipt, { key, tenant, secrets });
     },
 
     async redeem(step) {

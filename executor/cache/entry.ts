@@ -32,35 +32,39 @@ const Header = z.strictObject({
   stderr: z.int().check(z.nonnegative()),
 });
 
-export function encodeResult(
-  key: string,
-  { image, layers, stdout, stderr }: Result,
-  macKey: KeyObject,
-): Buffer {
-  const header: z.infer<typeof Header> = {
-    key,
-    image,
-    layers: [...layers],
-    stdout: stdout.length,
-    stderr: stderr.length,
-  };
-  const body = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), stdout, stderr]);
+/** Without the MAC. */
+export function encodeBody(key: string, { image, layers, stdout, stderr }: Result): Buffer {
+  const lengths = { stdout: stdout.length, stderr: stderr.length };
+  const header: z.infer<typeof Header> = { key, image, layers: [...layers], ...lengths };
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), stdout, stderr]);
+}
+
+/**
+ * @param body that somebody who may be believed has encoded.
+ * @returns undefined for another key's.
+ */
+export function decodeBody(key: string, body: Buffer): Result | undefined {
+  const [line, output] = cutLine(body);
+  const header = Header.parse(JSON.parse(line));
+  if (header.key !== key) return undefined;
+  const { image, layers, stdout } = header;
+  return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
+}
+
+export function encodeResult(key: string, result: Result, macKey: KeyObject): Buffer {
+  const body = encodeBody(key, result);
   return Buffer.concat([Buffer.from(`${magic} ${macOf(body, macKey).toString("base64url")}\n`), body]);
 }
 
 /** @returns undefined for what is not the result that was encoded under this key. */
 export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Result | undefined {
-  const [first, body] = cutLine(bytes);
-  const [word, mac = ""] = first.split(" ");
+  const [line, body] = cutLine(bytes);
+  const [word, mac = ""] = line.split(" ");
   const given = Buffer.from(mac, "base64url");
   const expected = macOf(body, macKey);
   if (word !== magic || given.length !== expected.length || !timingSafeEqual(given, expected))
     return undefined;
-  const [second, output] = cutLine(body);
-  const header = Header.parse(JSON.parse(second));
-  if (header.key !== key) return undefined;
-  const { image, layers, stdout } = header;
-  return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
+  return decodeBody(key, body);
 }
 
 const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();

@@ -2,7 +2,7 @@
 import type { ScrubStream } from "../scrub/scrubber.ts";
 
 /** In bytes, of both streams together. Longer outputs pass as ever, and are not kept. */
-const sizeLimit = 64 * 1024 * 1024;
+export const sizeLimit = 64 * 1024 * 1024;
 
 export type Recording = ReturnType<typeof createRecording>;
 

@@ -9,6 +9,7 @@ import type { Secrets } from "../secrets.ts";
 import type { Result } from "./entry.ts";
 import { keyOfStep, obstacleOf } from "./key.ts";
 import { createRecording } from "./recording.ts";
+import type { SharedResults } from "./shared-results.ts";
 import type { CacheStore, Lease } from "./store.ts";
 
 export interface Run {
@@ -25,13 +26,15 @@ interface Settings {
   readonly store: CacheStore;
   /** Of all results on this host, in bytes. */
   readonly sizeLimit: number;
+  /** Where executors share results. */
+  readonly shared?: SharedResults;
   /** Whether it was asked for, and not only usual. */
   readonly explains: boolean;
 }
 
 export type StepCache = ReturnType<typeof openStepCache>;
 
-export function openStepCache({ store, sizeLimit, explains }: Settings, run: Run) {
+export function openStepCache({ store, shared, sizeLimit, explains }: Settings, run: Run) {
   const { plan, image, secrets, signal, tell } = run;
   const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
   const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
@@ -89,12 +92,31 @@ export function openStepCache({ store, sizeLimit, explains }: Settings, run: Run
       await release();
       lease = { key: next, held };
       results = usable(await look(wanted), from);
+      if (results.length === 0 && (await receive(from, next))) results = usable(await look(wanted), from);
     }
     if (results.length === 0) return [];
     await release();
     await secrets.prove(plan.steps.slice(from, from + results.length));
     const proven = (await keys()).slice(from);
     return results.every((_, index) => proven[index] === wanted[index]) ? results : take(from);
+  }
+
+  /** Has the store have what another executor made. */
+  async function receive(index: number, key: string): Promise<boolean> {
+    const made = plan.steps.slice(0, index + 1);
+    const result = await shared?.fetch(key, (receipt) => secrets.readReceipt(receipt, made, key));
+    if (result) await lease?.held.put(result);
+    return result !== undefined;
+  }
+
+  async function share(index: number, key: string, result: Result): Promise<void> {
+    const made = plan.steps.slice(0, index + 1);
+    await shared?.push(key, result, (manifest) =>
+      secrets.attest(made, { key, manifest }).catch((failure: Failure) => {
+        tell(`the result is not shared (${failure.code})`);
+        return undefined;
+      }),
+    );
   }
 
   /** Without the cache a run goes on; without the broker's yes to its secrets it does not. */
@@ -120,7 +142,10 @@ export function openStepCache({ store, sizeLimit, explains }: Settings, run: Run
     /** Keeps the result of the step that could not be taken. */
     keep: (index: number, result: Omit<Result, "image">): Promise<void> =>
       survive(async () => {
-        if (lease?.key === (await keys())[index]) await lease?.held.put({ ...result, image: plan.image });
+        const key = (await keys())[index];
+        if (key === undefined || lease?.key !== key) return;
+        await lease.held.put({ ...result, image: plan.image });
+        await share(index, key, { ...result, image: plan.image });
       }, undefined),
 
     /** Lets others make what this run has not made, and makes room. */

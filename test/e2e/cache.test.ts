@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
 import { filesContaining, remains } from "../host.ts";
+import { startRegistry } from "../registry.ts";
 
 const secret = "the-value-of-the-token";
 const env = { TOKEN: secret };
@@ -89,6 +90,17 @@ test("what nobody read to the end runs again", async () => {
   first.child.stdout?.destroy();
   expect((await first.finished).code).toBe(0);
   expect((await claimcheck(["cache", "ls", "--cache-dir", cache])).stdout).toBe("");
+});
+
+test("executors share results through a registry", async () => {
+  const { host } = await startRegistry();
+  const repository = `${host}/acme/results`;
+  const first = await run(folder(), script, ["--cache-to", repository]);
+  expect(first).toMatchObject({ code: 0, stderr: "no line end" });
+  const elsewhere = folder();
+  const flags = ["--cache-from", repository, "--runtime", "/nonexistent"];
+  expect(await run(elsewhere, script, flags)).toEqual(first);
+  expect((await run(elsewhere, script, ["--cache-from", "no/../name"])).stderr).toContain("[usage]");
 });
 
 test("a result that was changed is said to be, and made again", async () => {

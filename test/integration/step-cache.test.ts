@@ -8,12 +8,11 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { openStepCache } from "../../executor/cache/step-cache.ts";
 import { openStore } from "../../executor/cache/store.ts";
 import { Failure } from "../../executor/failure.ts";
-import { plainStep, type SecretSource, type Step } from "../../executor/plan.ts";
-import { requestSecrets } from "../../executor/secrets.ts";
+import type { SecretSource } from "../../executor/plan.ts";
 import { type Executor, startBroker, type TestBroker } from "../broker.ts";
+import { begin, env, run, step } from "../cached.ts";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -28,53 +27,6 @@ async function setUp(
   const macKey = createSecretKey(Buffer.alloc(32));
   const store = openStore(folder, { macKey });
   return { environment, broker, executor: await broker.executor(), folder, store };
-}
-
-const step = (source?: SecretSource, more: Partial<Step> = {}): Step => ({
-  ...plainStep,
-  args: ["make"],
-  secretVariables: source ? [{ name: "TOKEN", source }] : [],
-  ...more,
-});
-
-const env = (name: string, cacheKey?: string): SecretSource => ({
-  uri: `env://${name}`,
-  ...(cacheKey !== undefined && { cacheKey }),
-});
-
-type Store = Awaited<ReturnType<typeof setUp>>["store"];
-
-async function begin(
-  store: Store,
-  { client }: Pick<Executor, "client">,
-  steps: readonly Step[],
-  image = "image",
-) {
-  const told: string[] = [];
-  const secrets = await requestSecrets({ steps, masked: true }, async () => client);
-  const plan = { image, steps, masked: true, shortSecrets: "refuse" } as const;
-  const cache = openStepCache(
-    { store, sizeLimit: 1e9, explains: true },
-    { plan, image, secrets, signal: new AbortController().signal, tell: (line) => told.push(line) },
-  );
-  return { cache, secrets, told };
-}
-
-/** One run of one step, up to where the container would be and from there on. */
-async function run(
-  store: Store,
-  executor: Pick<Executor, "client">,
-  what: Step,
-  { image = "image", layers = [] as readonly string[] } = {},
-) {
-  const { cache, secrets, told } = await begin(store, executor, [what], image);
-  const [result] = await cache.take(0);
-  if (!result) {
-    await secrets.redeem(what);
-    await cache.keep(0, { layers, stdout: Buffer.from("made\n"), stderr: Buffer.of() });
-  }
-  await cache.close();
-  return { hit: result !== undefined, told };
 }
 
 const issue = async ({ client }: Executor) => {
@@ -230,7 +182,7 @@ describe("a run goes on without the cache", () => {
     const file = join(folder, "file");
     writeFileSync(file, "");
     const store = openStore(file, { macKey: createSecretKey(Buffer.alloc(32)) });
-    expect(await run(store, executor, step(env("TOKEN")))).toEqual({
+    expect(await run(store, executor, step(env("TOKEN")))).toMatchObject({
       hit: false,
       told: ["going on without the cache (ENOTDIR)"],
     });

@@ -44,7 +44,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "the cache, which a run without it does not load",
     /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
-    /^bin\/(cache|results)\.ts$/,
+    /^bin\/(cache|repository|results)\.ts$/,
   ],
   ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
