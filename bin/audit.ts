@@ -23,7 +23,7 @@ export function auditCommand(): Command {
       .option("--keys <FILE>", "the broker's jwks.json; without it, the keys of this user's embedded broker")
       .option(
         "--head <HEAD>",
-        "a checkpoint's head that was kept elsewhere: the log has to have it still (repeatable)",
+        "a head that was kept elsewhere, or a file with heads: the log has to have them still (repeatable)",
         (head: string, before: readonly string[]) => [...before, head],
         [],
       )
@@ -34,7 +34,8 @@ export function auditCommand(): Command {
 async function verify(files: readonly string[], { keys, head }: Options): Promise<void> {
   const { verifyChain } = await import("../broker/audit/verify.ts");
   const findKey = keys === undefined ? await ownKeys() : await publishedKeys(keys);
-  const heads = await Promise.all(head.map((text) => readHead(text, findKey)));
+  const texts = (await Promise.all(head.map(readHeads))).flat();
+  const heads = await Promise.all(texts.map((text) => readHead(text, findKey)));
   const { lines, broken } = await verifyChain(files, findKey, heads).catch((cause) => {
     throw unreadable((cause as NodeJS.ErrnoException).path ?? files.join(" "), cause);
   });
@@ -45,6 +46,18 @@ async function verify(files: readonly string[], { keys, head }: Options): Promis
   const record = broken.seq === undefined ? "" : `seq ${broken.seq}: `;
   process.stderr.write(`${broken.file}:${broken.line}: ${record}expected ${broken.expected}\n`);
   process.exitCode = negative;
+}
+
+/** What a head looks like, and no path does. */
+const headForm = /^eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+
+/** The head itself, or those in a file, one a line. */
+async function readHeads(given: string): Promise<string[]> {
+  if (headForm.test(given)) return [given];
+  const text = await readFile(given, "utf8").catch((cause) => {
+    throw unreadable(given, cause);
+  });
+  return text.split("\n").filter(Boolean);
 }
 
 async function readHead(text: string, findKey: FindKey): Promise<AuditHead> {

@@ -14,6 +14,7 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../shared/wire.ts";
+import { AuditQuery, auditHeads, readAudit } from "./auditor.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
@@ -112,6 +113,19 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
+  app.get("/v1/audit", authenticated, async (c) =>
+    c.json(
+      await readAudit(
+        broker,
+        c.get("caller"),
+        validate(parametersOf(c), AuditQuery, "the query"),
+        c.get("request"),
+      ),
+    ),
+  );
+
+  app.get("/v1/audit/head", authenticated, async (c) => c.json(await auditHeads(broker)));
+
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
@@ -153,10 +167,24 @@ function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.in
   } catch {
     throw new ClaimcheckError("invalid_request", { detail: "the body is not JSON" });
   }
+  return validate(json, schema);
+}
+
+/** Those of the query; one that is there twice is a list, and no parameter is. */
+function parametersOf({ req }: Context<Env>): unknown {
+  const given = Object.entries(req.queries());
+  return Object.fromEntries(given.map(([name, values]) => [name, values.length === 1 ? values[0] : values]));
+}
+
+function validate<Schema extends z.ZodMiniType>(
+  json: unknown,
+  schema: Schema,
+  whole = "the body",
+): z.infer<Schema> {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   // The path names fields of ours and positions; what the client wrote there is not repeated.
-  const where = parsed.error.issues.map(({ path }) => path.join(".") || "the body").slice(0, 5);
+  const where = parsed.error.issues.map(({ path }) => path.join(".") || whole).slice(0, 5);
   throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
 }
 

@@ -90,6 +90,9 @@ export const RevocationRequest = z.union([
 
 export const Revoked = z.strictObject({ status: z.literal("revoked") });
 
+/** The signed heads of the broker's audit log, one for each place that it is kept in; shared/audit-head.ts says more. */
+export const AuditHeads = z.strictObject({ heads: z.array(compact) });
+
 const SignatureKey = z.strictObject({
   kty: z.literal("OKP"),
   crv: z.literal("Ed25519"),
@@ -150,6 +153,7 @@ export type CheckResponse = z.infer<typeof CheckResponse>;
 export type HandleStatus = z.infer<typeof HandleStatus>;
 export type RevocationRequest = z.infer<typeof RevocationRequest>;
 export type Revoked = z.infer<typeof Revoked>;
+export type AuditHeads = z.infer<typeof AuditHeads>;
 export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;

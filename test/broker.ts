@@ -5,6 +5,13 @@
 import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
 import { openAuditLog, secretNames } from "../broker/audit/log.ts";
+import {
+  type AuditFilter,
+  type AuditPage,
+  createPage,
+  fits,
+  type PageRequest,
+} from "../broker/audit/query.ts";
 import { type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
@@ -16,6 +23,7 @@ import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
+import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import { type BrokerClient, createBrokerClient } from "../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../executor/identity.ts";
@@ -105,6 +113,14 @@ export class RecordingSink implements AuditSink {
 
   isFull = () => false;
 
+  async query(filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
+    const page = createPage(asked);
+    const { records } = this;
+    let at = Number(asked.after ?? 0);
+    while (at < records.length && (!fits(filter, records[at]!) || page.add(records[at]!, 0))) at += 1;
+    return { decisions: page.decisions, next: String(at), isLast: at === records.length };
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -141,6 +157,8 @@ interface Token {
 
 interface Who extends Pick<Token, "principal" | "tenant"> {
   readonly identity?: Identity;
+  /** Where the heads that come with its redemptions go. */
+  readonly keepHeads?: KeepHeads;
   /** Stands between the client and the broker. */
   readonly proxy?: (forward: Fetch) => Fetch;
 }
@@ -253,7 +271,7 @@ export async function startBroker(seams: Seams = {}) {
       return wrapValue(new Secret(Buffer.from(value)), { iss: brokerUrl, accessToken, ...item }, key);
     },
 
-    async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
+    async executor({ identity, proxy, keepHeads = async () => {}, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
       const accessToken = await token(who);
       const client = createBrokerClient({
@@ -262,6 +280,7 @@ export async function startBroker(seams: Seams = {}) {
         findToken: () => accessToken,
         pinnedKeys: [keys.signingKey.kid],
         identity: own,
+        keepHeads,
         signal: new AbortController().signal,
       });
       return { identity: own, accessToken, client };

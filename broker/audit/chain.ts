@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import type { SigningKey } from "../../shared/handle.ts";
+import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";
 import type { AuditSink, ChainEnd } from "./sink.ts";
 
@@ -21,7 +22,6 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
   let waiting: Waiting[] = [];
   let working: Promise<void> | undefined;
   let end: ChainEnd | undefined;
-  let head: string | undefined;
   let isOpen = false;
 
   async function open(): Promise<void> {
@@ -55,7 +55,6 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
       throw cause;
     }
     end = last;
-    head = signed;
     return signed;
   }
 
@@ -87,8 +86,11 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
         working ??= work();
       }),
 
-    /** The head of what this process wrote; missing before its first line. */
-    head: () => head,
+    /** All of it, signed now; missing where there is none. */
+    head: async (): Promise<string | undefined> =>
+      end && signAuditHead({ ...end, iat: Date.now() / 1000 }, key),
+
+    query: (filter: AuditFilter, page: PageRequest): Promise<AuditPage> => sink.query(filter, page),
 
     async close(): Promise<void> {
       await working;

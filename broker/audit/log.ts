@@ -2,6 +2,7 @@
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { SigningKey } from "../../shared/handle.ts";
 import type { Complaint } from "../broker.ts";
+import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { AuditRecord, Unplaced } from "./record.ts";
 import type { AuditSink } from "./sink.ts";
 
@@ -52,6 +53,29 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
         return heads;
       } catch (cause) {
         broken = true;
+        throw new ClaimcheckError("audit_unavailable", { cause });
+      }
+    },
+
+    /** All that is durable, signed now: one head a sink. */
+    async heads(): Promise<string[]> {
+      const heads = await Promise.all(chains.map((chain) => chain.head()));
+      return heads.filter((head) => head !== undefined);
+    },
+
+    /**
+     * What the first sink has.
+     *
+     * @throws {ClaimcheckError} `not_found` where no log is kept, `invalid_request` for a page that there is none of,
+     * and `audit_unavailable`.
+     */
+    async query(filter: AuditFilter, page: PageRequest): Promise<AuditPage> {
+      const [chain] = chains;
+      if (!chain) throw new ClaimcheckError("not_found");
+      try {
+        return await chain.query(filter, page);
+      } catch (cause) {
+        if (cause instanceof ClaimcheckError) throw cause;
         throw new ClaimcheckError("audit_unavailable", { cause });
       }
     },

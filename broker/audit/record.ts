@@ -13,7 +13,7 @@
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
- *     action      issue, wrap, redeem, check, inspect, revoke
+ *     action      issue, wrap, redeem, check, inspect, revoke, audit.read
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
  *                 shown, revoked, denied, failed
  *     code        why, where the outcome is denied or failed; finer than the public code
@@ -56,10 +56,10 @@ const Chain = z.strictObject({
   chain: z.uuid(),
 });
 
-const Decision = z.strictObject({
+export const Decision = z.strictObject({
   ...place,
   type: z.literal("decision"),
-  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke"]),
+  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"]),
   outcome: z.enum(["issued", "released", "repeat", "confirmed", "shown", "revoked", "denied", "failed"]),
   code: z.optional(z.string()),
   tenant: z.optional(z.string()),

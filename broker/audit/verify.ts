@@ -2,9 +2,9 @@
  * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The files' own word is that
  * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
  */
-import { createReadStream } from "node:fs";
 import type { AuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/handle.ts";
+import { readLines } from "./lines.ts";
 import { BrokenChain, createChainReader } from "./reader.ts";
 import type { ChainEnd } from "./sink.ts";
 
@@ -79,21 +79,4 @@ function expectEnd(heads: readonly AuditHead[], end?: ChainEnd, sealed?: ChainEn
   if (last > end.seq) throw new BrokenChain(end.seq + 1, `lines up to seq ${last}, which the head is of`);
   if (sealed?.seq !== end.seq)
     throw new BrokenChain(end.seq + 1, "a checkpoint, as at the end of every write");
-}
-
-const lineFeed = 0x0a;
-
-/** The lines of a file without their line feeds; undefined for a last one that has none. */
-async function* readLines(path: string): AsyncGenerator<Uint8Array | undefined> {
-  let begun: Buffer[] = [];
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    let from = 0;
-    for (let at = chunk.indexOf(lineFeed); at >= 0; at = chunk.indexOf(lineFeed, from)) {
-      yield Buffer.concat([...begun, chunk.subarray(from, at)]);
-      begun = [];
-      from = at + 1;
-    }
-    if (from < chunk.length) begun.push(chunk.subarray(from));
-  }
-  if (begun.length > 0) yield undefined;
 }
