@@ -14,7 +14,6 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../shared/wire.ts";
-import { AuditQuery, auditHeads, readAudit } from "./auditor.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
@@ -113,18 +112,14 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
-  app.get("/v1/audit", authenticated, async (c) =>
-    c.json(
-      await readAudit(
-        broker,
-        c.get("caller"),
-        validate(parametersOf(c), AuditQuery, "the query"),
-        c.get("request"),
-      ),
-    ),
-  );
+  // An embedded broker, which is started for each run, has nobody who asks these.
+  app.get("/v1/audit", authenticated, async (c) => {
+    const { AuditQuery, readAudit } = await import("./auditor.ts");
+    const asked = validate(parametersOf(c), AuditQuery, "the query");
+    return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
+  });
 
-  app.get("/v1/audit/head", authenticated, async (c) => c.json(await auditHeads(broker)));
+  app.get("/v1/audit/head", authenticated, async (c) => c.json({ heads: await broker.audit.heads() }));
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));

@@ -1,7 +1,6 @@
 /** What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. */
 import * as z from "zod/mini";
 import { ClaimcheckError } from "../shared/errors.ts";
-import type { AuditHeads } from "../shared/wire.ts";
 import { Decision } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
@@ -53,11 +52,6 @@ export async function readAudit(
     { after, limit: limit === undefined ? defaultLimit : Number(limit) },
   );
   return { records: [...decisions], ...(!isLast && { next }) };
-}
-
-/** The head is in every redemption too, so it is no secret of auditors. */
-export async function auditHeads({ audit }: Broker): Promise<AuditHeads> {
-  return { heads: await audit.heads() };
 }
 
 /** Under all of these the log can have a secret: as it is, or by a keyed hash of what was asked for. */

@@ -153,7 +153,6 @@ export type CheckResponse = z.infer<typeof CheckResponse>;
 export type HandleStatus = z.infer<typeof HandleStatus>;
 export type RevocationRequest = z.infer<typeof RevocationRequest>;
 export type Revoked = z.infer<typeof Revoked>;
-export type AuditHeads = z.infer<typeof AuditHeads>;
 export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;

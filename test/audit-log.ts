@@ -10,7 +10,7 @@ import { makeFolder } from "./served.ts";
 
 export const keys = await createKeys(new Secret(new Uint8Array(32)));
 
-export const decision = (request: string): Unplaced => ({
+export const decision = (request: string): Extract<Unplaced, { type: "decision" }> => ({
   type: "decision",
   action: "redeem",
   outcome: "released",

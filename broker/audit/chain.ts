@@ -75,16 +75,23 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
 
   await open();
 
+  const append = (lines: readonly Unplaced[]): Promise<string> =>
+    new Promise((resolve, reject) => {
+      waiting.push({ lines, resolve, reject });
+      working ??= work();
+    });
+
   return {
     /**
      * @returns the head that the lines are part of, once it is durable.
      * @throws what the sink threw: whether the lines are there is not known then.
      */
-    append: (lines: readonly Unplaced[]): Promise<string> =>
-      new Promise((resolve, reject) => {
-        waiting.push({ lines, resolve, reject });
-        working ??= work();
-      }),
+    append,
+
+    /** After a failure: opens the sink again, and puts a checkpoint there. @throws as `append`. */
+    async recover(): Promise<void> {
+      if (!isOpen) await append([]);
+    },
 
     /** All of it, signed now; missing where there is none. */
     head: async (): Promise<string | undefined> =>

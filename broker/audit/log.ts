@@ -28,6 +28,7 @@ export function secretNames(
 export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey, nameSecret: NameSecret) {
   const chains = sinks.length > 0 ? await openChains(sinks, key) : [];
   let broken = false;
+  let retrying = false;
 
   const line = (record: AuditRecord): Unplaced => {
     const { tenant, uri } = record;
@@ -37,25 +38,44 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
     return { type: "decision", ...record, uri: nameSecret(tenant, uri) };
   };
 
+  /** Nobody sends requests to a broker that is not ready, so it finds out by itself that it is again. */
+  async function retry(): Promise<void> {
+    if (retrying) return;
+    retrying = true;
+    try {
+      await Promise.all(chains.map((chain) => chain.recover()));
+      broken = false;
+    } catch {
+      // It is as it was.
+    } finally {
+      retrying = false;
+    }
+  }
+
+  async function record(records: readonly AuditRecord[]): Promise<readonly string[]> {
+    try {
+      const lines = records.map(line);
+      const heads = await Promise.all(chains.map((chain) => chain.append(lines)));
+      broken = false;
+      return heads;
+    } catch (cause) {
+      broken = true;
+      throw new ClaimcheckError("audit_unavailable", { cause });
+    }
+  }
+
   return {
-    complaints: (): Complaint[] =>
-      broken ? [{ part: "audit log", message: "it cannot be written", serving: false }] : [],
+    complaints(): Complaint[] {
+      if (!broken) return [];
+      void retry();
+      return [{ part: "audit log", message: "it cannot be written", serving: false }];
+    },
 
     /**
      * @returns the heads that the records are part of, one a sink, once they are durable everywhere.
      * @throws {ClaimcheckError} `audit_unavailable`.
      */
-    async record(records: readonly AuditRecord[]): Promise<readonly string[]> {
-      try {
-        const lines = records.map(line);
-        const heads = await Promise.all(chains.map((chain) => chain.append(lines)));
-        broken = false;
-        return heads;
-      } catch (cause) {
-        broken = true;
-        throw new ClaimcheckError("audit_unavailable", { cause });
-      }
-    },
+    record,
 
     /** All that is durable, signed now: one head a sink. */
     async heads(): Promise<string[]> {
