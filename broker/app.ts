@@ -27,6 +27,9 @@ type Env = { Variables: { caller: Caller; request: string } };
 
 export type BrokerApp = Hono<Env>;
 
+/** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
+const counted: readonly string[] = ["unauthenticated", "quota_exceeded"];
+
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
@@ -64,6 +67,7 @@ export function createApp(broker: Broker): BrokerApp {
     await next();
     const { method, path } = c.req;
     const error = c.error && asClaimcheckError(c.error);
+    if (error && counted.includes(error.code)) countRefusal(broker, error, c.get("caller"));
     broker.log({
       request: c.get("request"),
       method,
@@ -153,6 +157,10 @@ export function createApp(broker: Broker): BrokerApp {
   });
   app.onError((thrown, c) => problem(c, asClaimcheckError(thrown)));
   return app;
+}
+
+function countRefusal({ audit }: Broker, { reason }: ClaimcheckError, caller: Caller | undefined): void {
+  audit.count({ code: reason, ...(caller && { tenant: caller.tenant }) });
 }
 
 function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.infer<Schema> {

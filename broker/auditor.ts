@@ -1,7 +1,7 @@
 /** What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. */
 import * as z from "zod/mini";
 import { ClaimcheckError } from "../shared/errors.ts";
-import { Decision } from "./audit/record.ts";
+import { AuditEntry } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
@@ -19,7 +19,7 @@ export const AuditQuery = z.strictObject({
   after: z.optional(z.string().check(z.maxLength(1024))),
 });
 
-export const AuditPage = z.strictObject({ records: z.array(Decision), next: z.optional(z.string()) });
+export const AuditPage = z.strictObject({ records: z.array(AuditEntry), next: z.optional(z.string()) });
 
 export type AuditQuery = z.infer<typeof AuditQuery>;
 export type AuditPage = z.infer<typeof AuditPage>;
@@ -41,7 +41,7 @@ export async function readAudit(
     throw refusal;
   }
   await broker.audit.record([{ ...about, outcome: "shown", rule: decision.rule }]);
-  const { decisions, next, isLast } = await broker.audit.query(
+  const { entries, next, isLast } = await broker.audit.query(
     {
       tenant,
       principal,
@@ -51,7 +51,7 @@ export async function readAudit(
     },
     { after, limit: limit === undefined ? defaultLimit : Number(limit) },
   );
-  return { records: [...decisions], ...(!isLast && { next }) };
+  return { records: [...entries], ...(!isLast && { next }) };
 }
 
 /** Under all of these the log can have a secret: as it is, or by a keyed hash of what was asked for. */

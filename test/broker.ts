@@ -12,7 +12,7 @@ import {
   fits,
   type PageRequest,
 } from "../broker/audit/query.ts";
-import { type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
+import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
@@ -115,10 +115,10 @@ export class RecordingSink implements AuditSink {
 
   async query(filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
     const page = createPage(asked);
-    const { records } = this;
+    const { lines } = this;
     let at = Number(asked.after ?? 0);
-    while (at < records.length && (!fits(filter, records[at]!) || page.add(records[at]!, 0))) at += 1;
-    return { decisions: page.decisions, next: String(at), isLast: at === records.length };
+    while (at < lines.length && !(fits(filter, lines[at]!) && !page.add(lines[at] as AuditEntry, 0))) at += 1;
+    return { entries: page.entries, next: String(at), isLast: at === lines.length };
   }
 
   async close(): Promise<void> {}
@@ -130,6 +130,8 @@ interface Seams {
   /** Besides `env://`. */
   readonly providers?: readonly Provider[];
   readonly rules?: readonly Rule[];
+  /** Whether it keeps a log at all. */
+  readonly logged?: boolean;
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
@@ -192,7 +194,7 @@ export async function startBroker(seams: Seams = {}) {
     })),
   };
   const resolver = createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]);
-  const sinks = [audit, ...(seams.sinks ?? [])];
+  const sinks = seams.logged === false ? [] : [audit, ...(seams.sinks ?? [])];
   const auditLog = await openAuditLog(sinks, keys.auditKey, secretNames(resolver, keys));
   const app = createApp({
     url: brokerUrl,

@@ -4,7 +4,7 @@ import { openChain } from "../broker/audit/chain.ts";
 import type { AuditSink } from "../broker/audit/sink.ts";
 import { type ChainPart, verifyChain } from "../broker/audit/verify.ts";
 import { readAuditHead } from "../shared/audit-head.ts";
-import { decision, keys } from "./audit-log.ts";
+import { decision, keys, requestsOf } from "./audit-log.ts";
 import { refusalOf } from "./refusal.ts";
 
 export interface SinkSubject {
@@ -103,9 +103,9 @@ export function describeSink({ create }: SinkSubject): void {
     const chain = await open(place);
     const record = { ...decision("a"), tenant: odd, principal: odd, uri: odd };
     await chain.append([record]);
-    const { decisions } = await chain.query({ tenant: odd, principal: odd, uris: [odd] }, everything);
-    expect(decisions).toHaveLength(1);
-    expect(decisions[0]).toMatchObject({ tenant: odd, principal: odd, uri: odd });
+    const { entries } = await chain.query({ tenant: odd, principal: odd, uris: [odd] }, everything);
+    expect(entries).toHaveLength(1);
+    expect(entries[0]).toMatchObject({ tenant: odd, principal: odd, uri: odd });
     await chain.close();
     await expectWhole(place);
   });
@@ -120,23 +120,23 @@ export function describeSink({ create }: SinkSubject): void {
       await at("rival", "ci", "env://0", `rival-${nth}`);
     }
     const all = await chain.query({}, everything);
-    expect(all.decisions).toHaveLength(12);
-    const time = all.decisions[5]?.time;
+    expect(all.entries).toHaveLength(12);
+    const time = all.entries[5]?.time;
     const filters: [object, string[]][] = [
       [{ tenant: "acme" }, ["acme-0", "acme-1", "acme-2", "acme-3", "acme-4", "acme-5"]],
       [{ tenant: "acme", principal: "ci" }, ["acme-1", "acme-3", "acme-5"]],
       [{ tenant: "acme", uris: ["env://0", "env://9"] }, ["acme-0", "acme-3"]],
       [{ tenant: "acme", principal: "ci", uris: ["env://0"] }, ["acme-3"]],
       [{ tenant: "acm" }, []],
-      [{ since: time }, all.decisions.filter((each) => each.time >= time!).map(({ request }) => request)],
-      [{ until: time }, all.decisions.filter((each) => each.time < time!).map(({ request }) => request)],
+      [{ since: time }, requestsOf(all.entries.filter((each) => each.time >= time!))],
+      [{ until: time }, requestsOf(all.entries.filter((each) => each.time < time!))],
     ];
     for (const [filter, expected] of filters) {
       for (const limit of [1, 2, 1000]) {
         const found: string[] = [];
         for (let after: string | undefined, more = true; more; ) {
           const page = await chain.query(filter, { limit, after });
-          found.push(...page.decisions.map(({ request }) => request));
+          found.push(...requestsOf(page.entries));
           [after, more] = [page.next, !page.isLast];
         }
         expect(found).toEqual(expected);
@@ -151,8 +151,8 @@ export function describeSink({ create }: SinkSubject): void {
     await chain.append([decision("a")]);
     const { next } = await chain.query({ tenant: "acme" }, everything);
     await chain.append([decision("b")]);
-    const { decisions } = await chain.query({ tenant: "acme" }, { ...everything, after: next });
-    expect(decisions.map(({ request }) => request)).toEqual(["b"]);
+    const { entries } = await chain.query({ tenant: "acme" }, { ...everything, after: next });
+    expect(requestsOf(entries)).toEqual(["b"]);
     await chain.close();
   });
 

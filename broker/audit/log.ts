@@ -5,6 +5,7 @@ import type { Complaint } from "../broker.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { AuditRecord, Unplaced } from "./record.ts";
 import type { AuditSink } from "./sink.ts";
+import { createTally } from "./tally.ts";
 
 export type AuditLog = Awaited<ReturnType<typeof openAuditLog>>;
 
@@ -64,6 +65,8 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
     }
   }
 
+  const tally = createTally((lines) => Promise.all(chains.map((chain) => chain.append(lines))));
+
   return {
     complaints(): Complaint[] {
       if (!broken) return [];
@@ -76,6 +79,9 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
      * @throws {ClaimcheckError} `audit_unavailable`.
      */
     record,
+
+    /** Counts a refusal that gets no record of its own; see broker/audit/tally.ts. */
+    count: tally.count,
 
     /** All that is durable, signed now: one head a sink. */
     async heads(): Promise<string[]> {
@@ -101,6 +107,7 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
     },
 
     async close(): Promise<void> {
+      await tally.close().catch(() => {});
       await Promise.all(chains.map((chain) => chain.close()));
     },
   };

@@ -67,7 +67,10 @@ export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageReq
   const beginning = [since ?? "0001-01-01T00:00:00.000Z", "", -1] as const;
   const after = asked.after === undefined ? beginning : readCursor(asked.after, Place);
   const values: unknown[] = [...after];
-  const conditions = ["(time, broker, seq) > ($1::timestamptz, $2, $3::bigint)", "type = 'decision'"];
+  const conditions = [
+    "(time, broker, seq) > ($1::timestamptz, $2, $3::bigint)",
+    "type IN ('decision', 'summary')",
+  ];
   const demand = (condition: string, value: unknown) => {
     values.push(value);
     conditions.push(condition.replace("?", `$${values.length}`));
@@ -86,15 +89,15 @@ export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageReq
   let place: readonly (string | number)[] = after;
   let isLast = true;
   for (const { broker, line } of rows) {
-    const decision = decodeLine(Buffer.from(line));
-    if (decision?.type !== "decision") continue;
-    if (fits(filter, decision) && !page.add(decision, line.length)) {
+    const entry = decodeLine(Buffer.from(line));
+    if (!entry) continue;
+    if (fits(filter, entry) && !page.add(entry, line.length)) {
       isLast = false;
       break;
     }
-    place = [decision.time, broker, decision.seq];
+    place = [entry.time, broker, entry.seq];
   }
-  return { decisions: page.decisions, next: writeCursor(place), isLast };
+  return { entries: page.entries, next: writeCursor(place), isLast };
 }
 
 /** The brokers that have a chain there. */

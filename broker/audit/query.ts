@@ -1,9 +1,9 @@
-/** Looking into a log: which of its decisions, in the order in which they were written, a page at a time. */
+/** Looking into a log: which of its entries, in the order in which they were written, a page at a time. */
 import * as z from "zod/mini";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { Decision } from "./record.ts";
+import type { AuditEntry, AuditLine } from "./record.ts";
 
-/** What has to be so of a decision. Times are written as in the log, where they sort as text. */
+/** What has to be so of an entry. Times are written as in the log, where they sort as text. */
 export interface AuditFilter {
   readonly tenant?: string | undefined;
   readonly principal?: string | undefined;
@@ -17,12 +17,12 @@ export interface AuditFilter {
 export interface PageRequest {
   /** The `next` of the page before. */
   readonly after?: string | undefined;
-  /** How many decisions at most. */
+  /** How many entries at most. */
   readonly limit: number;
 }
 
 export interface AuditPage {
-  readonly decisions: readonly Decision[];
+  readonly entries: readonly AuditEntry[];
   /** Where the next page begins. Only who made it can read it. */
   readonly next: string;
   /** Whether the log had nothing behind it. A page can be empty and not be the last. */
@@ -32,31 +32,32 @@ export interface AuditPage {
 /** Of a page as JSON, in bytes. */
 const pageSize = 1024 * 1024;
 
-export function fits(
-  { tenant, principal, uris, since, until }: AuditFilter,
-  { time, ...decision }: Decision,
-): boolean {
+/** Whether a line is an entry that fits. */
+export function fits(filter: AuditFilter, line: AuditLine): line is AuditEntry {
+  if (line.type !== "decision" && line.type !== "summary") return false;
+  const { tenant, principal, uris, since, until } = filter;
+  const { principal: by, uri } = { principal: undefined, uri: undefined, ...line };
   return (
-    (tenant === undefined || decision.tenant === tenant) &&
-    (principal === undefined || decision.principal === principal) &&
-    (uris === undefined || (decision.uri !== undefined && uris.includes(decision.uri))) &&
-    (since === undefined || time >= since) &&
-    (until === undefined || time < until)
+    (tenant === undefined || line.tenant === tenant) &&
+    (principal === undefined || by === principal) &&
+    (uris === undefined || (uri !== undefined && uris.includes(uri))) &&
+    (since === undefined || line.time >= since) &&
+    (until === undefined || line.time < until)
   );
 }
 
-/** The decisions of one page, as many as it has room for. */
+/** The entries of one page, as many as it has room for. */
 export function createPage({ limit }: PageRequest) {
-  const decisions: Decision[] = [];
+  const entries: AuditEntry[] = [];
   let size = 0;
   return {
-    decisions,
+    entries,
 
     /** @param length of its line, in bytes. @returns false when it is for the next page. */
-    add(decision: Decision, length: number): boolean {
-      if (decisions.length >= limit || (size + length > pageSize && decisions.length > 0)) return false;
+    add(entry: AuditEntry, length: number): boolean {
+      if (entries.length >= limit || (size + length > pageSize && entries.length > 0)) return false;
       size += length;
-      decisions.push(decision);
+      entries.push(entry);
       return true;
     },
   };

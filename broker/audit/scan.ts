@@ -1,5 +1,5 @@
 /**
- * Looking for decisions in the files of a log. They have no index: a page reads some megabytes and then says where the
+ * Looking for entries in the files of a log. They have no index: a page reads some megabytes and then says where the
  * next one goes on, so that no request holds the broker up. A place is the number of a line and where in its file it
  * begins, which stays so when the file is rotated.
  */
@@ -53,13 +53,12 @@ export async function queryFiles(
   let budget = scanSize;
   const page = createPage(asked);
   const stop = (isLast: boolean): AuditPage => ({
-    decisions: page.decisions,
+    entries: page.entries,
     next: writeCursor([seq, offset]),
     isLast,
   });
-  const mark = Buffer.from(
-    filter.tenant === undefined ? '"type":"decision"' : `"tenant":${JSON.stringify(filter.tenant)}`,
-  );
+  const { tenant } = filter;
+  const mark = Buffer.from(tenant === undefined ? "" : `"tenant":${JSON.stringify(tenant)}`);
 
   for (;;) {
     const file = await fileWith(path, seq);

@@ -7,7 +7,7 @@ import { openAuditLog } from "../../broker/audit/log.ts";
 import { postgresSink } from "../../broker/audit/postgres.ts";
 import { readChain } from "../../broker/audit/postgres-table.ts";
 import { verifyChain } from "../../broker/audit/verify.ts";
-import { decision, keys } from "../audit-log.ts";
+import { decision, keys, requestsOf } from "../audit-log.ts";
 import { type PostgresServer, startPostgres } from "../postgres.ts";
 import { refusalOf } from "../refusal.ts";
 import { describeSink } from "../sinks.ts";
@@ -60,8 +60,8 @@ describe("the table", () => {
     const chains = await Promise.all(brokers.map((broker) => openAt(url, broker)));
     await Promise.all(chains.map((chain, nth) => chain.append([decision(`${nth}`)])));
     const [chain] = chains;
-    const { decisions } = await chain!.query({ tenant: "acme" }, { limit: 10 });
-    expect(new Set(decisions.map(({ request }) => request))).toEqual(new Set(["0", "1", "2", "3"]));
+    const { entries } = await chain!.query({ tenant: "acme" }, { limit: 10 });
+    expect(new Set(requestsOf(entries))).toEqual(new Set(["0", "1", "2", "3"]));
     for (const each of chains) await each.close();
     for (const broker of brokers) expect(await verify(url, broker)).toEqual({ lines: 3 });
     expect(await server.query(name, "SELECT count(*)::int FROM claimcheck_audit")).toEqual([{ count: 12 }]);
@@ -185,7 +185,7 @@ describe("nothing is recorded, and everything is again afterwards,", () => {
     // Nobody sends it a request before it is ready again.
     await expect.poll(() => log.complaints()).toEqual([]);
     await log.record([record]);
-    expect((await log.query({}, { limit: 10 })).decisions).toHaveLength(2);
+    expect((await log.query({}, { limit: 10 })).entries).toHaveLength(2);
     await log.close();
     expect(await verify(url)).not.toHaveProperty("broken");
   });
@@ -200,7 +200,8 @@ describe("nothing is recorded, and everything is again afterwards,", () => {
       .rejects.toThrow()
       .finally(() => server.signal("CONT"));
     await expect.poll(() => chain.append([decision("c")]).catch(() => undefined)).toBeTypeOf("string");
-    const requests = (await chain.query({}, { limit: 10 })).decisions.map(({ request }) => request);
+    const { entries } = await chain.query({}, { limit: 10 });
+    const requests = requestsOf(entries);
     expect(requests.filter((request) => request !== "b")).toEqual(["a", "c"]);
     await chain.close();
     expect(await verify(url)).not.toHaveProperty("broken");

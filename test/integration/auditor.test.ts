@@ -9,7 +9,7 @@ import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
 import { AuditHeads } from "../../shared/wire.ts";
-import { keys, newLog } from "../audit-log.ts";
+import { decisionsOf, keys, newLog } from "../audit-log.ts";
 import { allow, rootKey, startBroker } from "../broker.ts";
 import { claimcheck } from "../command.ts";
 import { makeFolder } from "../served.ts";
@@ -36,8 +36,10 @@ async function setUp(seams: Parameters<typeof startBroker>[0] = {}) {
   return { broker, reading, read, issue };
 }
 
-const told = ({ records }: AuditPage) => records.map(({ action, outcome }) => `${action} ${outcome}`);
-const ofOthers = ({ records }: AuditPage) => records.filter(({ action }) => action !== "audit.read");
+const told = ({ records }: AuditPage) =>
+  decisionsOf(records).map(({ action, outcome }) => `${action} ${outcome}`);
+const ofOthers = ({ records }: AuditPage) =>
+  decisionsOf(records).filter(({ action }) => action !== "audit.read");
 
 describe("an auditor", () => {
   test("gets the records of its tenant, in the order of the log, and that it looked is one", async () => {

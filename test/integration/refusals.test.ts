@@ -135,6 +135,24 @@ const provocations: Record<string, Record<string, Provocation>> = {
     body_too_large: ({ broker }) => broker.send("POST", "/v1/revocations", tooLarge),
     ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
   },
+  "GET /v1/audit": {
+    ...atTheDoor("GET", "/v1/audit"),
+    invalid_request: ({ send }) => send("GET", "/v1/audit?limit=0"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/audit"),
+    forbidden: ({ send }) => send("GET", "/v1/audit"),
+    not_found: async () => {
+      const broker = await startBroker({ logged: false });
+      return broker.send("GET", "/v1/audit", undefined, { authorization: `Bearer ${await broker.token()}` });
+    },
+    audit_unavailable: ({ broker, send }) => {
+      broker.audit.broken = true;
+      return send("GET", "/v1/audit");
+    },
+  },
+  "GET /v1/audit/head": {
+    ...atTheDoor("GET", "/v1/audit/head"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/audit/head"),
+  },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},
   "GET /readyz": {

@@ -3,7 +3,7 @@ import { appendFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { queryFiles } from "../../broker/audit/scan.ts";
-import { decision, linesOf, newLog, openLog, writeLog } from "../audit-log.ts";
+import { decision, linesOf, newLog, openLog, requestsOf, writeLog } from "../audit-log.ts";
 import { refusalOf } from "../refusal.ts";
 
 const of = (tenant: string) => ({ tenant });
@@ -12,9 +12,9 @@ const of = (tenant: string) => ({ tenant });
 async function readAll(path: string, limit: number, from?: string) {
   const requests: string[] = [];
   for (let after = from; ; ) {
-    const { decisions, next, isLast } = await queryFiles(path, of("acme"), { limit, after });
-    requests.push(...decisions.map(({ request }) => request));
-    expect(decisions.length).toBeLessThanOrEqual(limit);
+    const { entries, next, isLast } = await queryFiles(path, of("acme"), { limit, after });
+    requests.push(...requestsOf(entries));
+    expect(entries.length).toBeLessThanOrEqual(limit);
     if (isLast) return { requests, next };
     after = next;
   }
@@ -64,14 +64,14 @@ describe("the pages of a log", () => {
     await chain.append([decision("a"), ...Array.from({ length: 20_000 }, () => foreign), decision("b")]);
     await chain.close();
     const first = await queryFiles(path, of("acme"), { limit: 10 });
-    expect(first).toMatchObject({ decisions: [{ request: "a" }], isLast: false });
+    expect(first).toMatchObject({ entries: [{ request: "a" }], isLast: false });
     expect((await readAll(path, 10)).requests).toEqual(["a", "b"]);
   });
 
   test("are bounded in bytes", async () => {
     const path = newLog();
     await writeLog(path, [Array.from({ length: 20 }, (_, nth) => `${nth}-${"x".repeat(100_000)}`)]);
-    expect((await queryFiles(path, of("acme"), { limit: 1000 })).decisions).toHaveLength(10);
+    expect((await queryFiles(path, of("acme"), { limit: 1000 })).entries).toHaveLength(10);
     expect((await readAll(path, 1000)).requests).toHaveLength(20);
   });
 
@@ -79,8 +79,8 @@ describe("the pages of a log", () => {
     const path = newLog();
     await writeLog(path, [["a"], ["b"]]);
     const size = linesOf(path).slice(0, 3).join("\n").length + 1;
-    const { decisions } = await queryFiles(path, of("acme"), { limit: 10 }, size);
-    expect(decisions.map(({ request }) => request)).toEqual(["a"]);
+    const { entries } = await queryFiles(path, of("acme"), { limit: 10 }, size);
+    expect(requestsOf(entries)).toEqual(["a"]);
     appendFileSync(path, linesOf(path)[1]!.slice(0, 50));
     expect((await readAll(path, 10)).requests).toEqual(["a", "b"]);
   });

@@ -1,7 +1,7 @@
 /** openapi.yaml and the code say the same, whichever of the two is read first. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { AuditLine } from "../../broker/audit/record.ts";
+import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
 import { AuditPage, AuditQuery } from "../../broker/auditor.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
 import { verifyHandle } from "../../shared/handle.ts";
@@ -26,7 +26,7 @@ function demands(schema: Json): Json {
 }
 
 const schemas = new Map<string, z.ZodMiniType>(
-  Object.entries({ ...wire, AuditLine, AuditPage }).flatMap(([name, value]) =>
+  Object.entries({ ...wire, AuditEntry, AuditLine, AuditPage }).flatMap(([name, value]) =>
     value instanceof z.ZodMiniType ? [[name, value]] : [],
   ),
 );
