@@ -1,5 +1,6 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
@@ -8,6 +9,7 @@ import { type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
+import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -86,6 +88,8 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
+  const atTerminal = steps.some(({ interactive, terminal }) => interactive && terminal);
+  if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
@@ -100,12 +104,18 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),
-      openInput: () => process.stdin,
+      openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
     },
   );
+  // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
+  const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
-  process.exitCode = await started.finished;
+  try {
+    process.exitCode = await started.finished;
+  } finally {
+    keyboard.close();
+  }
 }

@@ -126,6 +126,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/op-worker.js",
     "dist/scrubber.js",
     "dist/supervisor.pl",
+    "dist/terminal.pl",
     "dist/types/…",
     "dist/vault-libraries.js",
     "dist/….cjs",
