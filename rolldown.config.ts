@@ -6,6 +6,7 @@ import { defineConfig, type Plugin } from "rolldown";
 const beside = {
   "bin/claimcheck.js": "claimcheck.js",
   "executor/runtime/supervisor.pl": "supervisor.pl",
+  "executor/runtime/bridge.pl": "bridge.pl",
 };
 
 const copyBeside: Plugin = {

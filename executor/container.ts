@@ -26,13 +26,14 @@ export async function startContainer(
     readonly order: number;
   },
 ) {
-  const { id, bundle } = supervisor;
+  const { id, bundle, network } = supervisor;
   const rootfs = supervisor.rootfs();
   const spec = createSpec(step, {
     config,
     user: findUser(step.user ?? config.User ?? "", rootfs),
     hostname: id,
     cgroup: `${id}-${order}`,
+    network,
   });
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
@@ -52,6 +53,7 @@ export async function startContainer(
     configuration: injectVariables(injected.configuration, variables),
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
+    isBridged: step.network === "bridge",
   });
 }
 

@@ -37,6 +37,8 @@ export interface Bundle {
   readonly files: readonly BundleFile[];
   /** Whether something will be written to the container's standard input. */
   readonly hasInput: boolean;
+  /** Whether to make the network namespace that the configuration names. */
+  readonly isBridged: boolean;
 }
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
@@ -153,6 +155,8 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     id,
     /** Where the files of a bundle are, as the runtime sees it. */
     bundle: `${runs}/${id}/bundle`,
+    /** Where the network namespace of a bridged container is, as the runtime sees it. */
+    network: `${runs}/${id}/bundle/network`,
     gone,
 
     /** When everything is there for a container but its bundle. */
@@ -167,8 +171,9 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
      * @returns once the container's streams are its own; `exited` tells the exit code of its first process, which is
      * 128 + n after signal n.
      */
-    async run({ configuration, files, hasInput }: Bundle) {
+    async run({ configuration, files, hasInput, isBridged }: Bundle) {
       await ready;
+      if (isBridged) orders.write("network\n");
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
       const stdin = hasInput ? await openInput() : undefined;
@@ -214,6 +219,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  network: "network_unavailable",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */

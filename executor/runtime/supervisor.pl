@@ -19,6 +19,7 @@
 #   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
+#   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
 #   run                     create, unlink, start; answer "created" and "started"
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
@@ -93,9 +94,11 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
+# Their network goes with them.
 sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    end_network() if defined &end_network;
 }
 
 sub finish {
@@ -233,6 +236,13 @@ sub open_input {
     answer('input', fileno $input_end);
 }
 
+sub open_network {
+    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    my $path = "$dir/bundle/network";
+    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
+    make_network($path);
+}
+
 # The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
@@ -297,6 +307,7 @@ $SIG{CHLD} = sub { syswrite $wake, '.' };
 sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         next unless $init && $pid == $init;
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
@@ -316,6 +327,7 @@ while (1) {
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'input')   { open_input() }
+    elsif ($verb eq 'network') { open_network() }
     elsif ($verb eq 'run')     { run() }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }

@@ -125,6 +125,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/claimcheck.js",
     "dist/op-worker.js",
     "dist/scrubber.js",
+    "dist/bridge.pl",
     "dist/supervisor.pl",
     "dist/types/…",
     "dist/vault-libraries.js",
