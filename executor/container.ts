@@ -29,13 +29,14 @@ export async function createContainer(
     readonly screen: () => TerminalSize;
   },
 ) {
-  const { id, bundle } = supervisor;
+  const { id, bundle, network } = supervisor;
   const rootfs = supervisor.rootfs();
   const spec = createSpec(step, {
     config,
     user: findUser(step.user ?? config.User ?? "", rootfs),
     hostname: id,
     cgroup: `${id}-${order}`,
+    network,
   });
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
@@ -56,6 +57,7 @@ export async function createContainer(
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
     screen: step.terminal ? screen : undefined,
+    isBridged: step.network === "bridge",
   });
 }
 

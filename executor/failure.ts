@@ -13,6 +13,7 @@ const table = {
   broker_untrusted: [125, "The broker's answer cannot be trusted."],
   invalid_handle: [125, "The handle is not good."],
   image_unavailable: [125, "The image cannot be had."],
+  network_unavailable: [125, "The network cannot be had."],
   invalid_user: [125, "The image has no such user."],
   secret_not_text: [125, "The secret cannot be an environment variable; use a file."],
   secret_too_short: [125, "The secret is too short to be masked."],

@@ -28,7 +28,7 @@ export interface BindMount {
   readonly readOnly: boolean;
 }
 
-export const networks = ["none", "host"] as const;
+export const networks = ["none", "host", "bridge"] as const;
 export type Network = (typeof networks)[number];
 
 export interface Step {

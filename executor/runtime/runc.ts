@@ -45,6 +45,8 @@ export interface Bundle {
   readonly hasInput: boolean;
   /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
   readonly screen?: (() => TerminalSize) | undefined;
+  /** Whether to make the network namespace that the configuration names. */
+  readonly isBridged: boolean;
 }
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
@@ -165,6 +167,8 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     id,
     /** Where the files of a bundle are, as the runtime sees it. */
     bundle: `${runs}/${id}/bundle`,
+    /** Where the network namespace of a bridged container is, as the runtime sees it. */
+    network: `${runs}/${id}/bundle/network`,
     gone,
 
     /** When everything is there for a container but its bundle. */
@@ -180,8 +184,9 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
      * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
      * first process, which is 128 + n after signal n.
      */
-    async create({ configuration, files, hasInput, screen }: Bundle) {
+    async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
       await ready;
+      if (isBridged) orders.write("network\n");
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
       const stdin = hasInput ? await openInput() : undefined;
@@ -237,6 +242,7 @@ const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
   terminal: "runtime_failed",
+  network: "network_unavailable",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */

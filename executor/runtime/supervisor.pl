@@ -21,6 +21,7 @@
 #                           "input FD", the descriptor of this process where the executor finds the writing end
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
 #                           the input is typed
+#   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
 #   create                  create the container and unlink what is in the bundle; answer "created"
 #   start                   after "created": start its command
 #   resize COLUMNS ROWS     give its terminal this size
@@ -98,9 +99,11 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
+# Their network goes with them.
 sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    end_network() if defined &end_network;
 }
 
 sub finish {
@@ -253,6 +256,13 @@ sub take_terminal {
     undef $console;
 }
 
+sub open_network {
+    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    my $path = "$dir/bundle/network";
+    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
+    make_network($path);
+}
+
 # The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
@@ -325,6 +335,7 @@ $SIG{CHLD} = sub { syswrite $wake, '.' };
 sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         next unless $init && $pid == $init;
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
@@ -350,6 +361,7 @@ while (1) {
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'input')   { open_input() }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
+    elsif ($verb eq 'network') { open_network() }
     elsif ($verb eq 'create')  { create() }
     elsif ($verb eq 'start')   { start() }
     elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }

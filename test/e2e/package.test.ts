@@ -125,6 +125,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/claimcheck.cjs",
     "dist/op-worker.js",
     "dist/scrubber.js",
+    "dist/bridge.pl",
     "dist/supervisor.pl",
     "dist/terminal.pl",
     "dist/types/…",
