@@ -74,6 +74,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
         return exitCode;
       }
       if (signals[0] !== undefined) return 128 + signals[0];
+      await opened.supervisor.keep();
       await opened.supervisor.proceed();
     }
     return 0;
