@@ -2,14 +2,6 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
-import { auditCommand } from "./audit.ts";
-import { brokerCommand } from "./broker.ts";
-import { inspectCommand } from "./inspect.ts";
-import { issueCommand } from "./issue.ts";
-import { policyCommand } from "./policy.ts";
-import { revokeCommand } from "./revoke.ts";
-import { runCommand } from "./run.ts";
-import { scrubCommand } from "./scrub.ts";
 
 function report(thrown: unknown): void {
   // Help and version were printed already; asked for, they are an answer, and otherwise help is a hint.
@@ -40,22 +32,32 @@ process.on("uncaughtException", (thrown) => {
   process.exit();
 });
 
-const program = new Command("claimcheck")
-  .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
-  .version(manifest.version)
-  .enablePositionalOptions()
-  .addCommand(runCommand())
-  .addCommand(scrubCommand())
-  .addCommand(brokerCommand())
-  .addCommand(issueCommand())
-  .addCommand(inspectCommand())
-  .addCommand(revokeCommand())
-  .addCommand(policyCommand())
-  .addCommand(auditCommand());
+/** A run loads no other command: start-up is most of what it costs. */
+const commands = {
+  run: async () => (await import("./run.ts")).runCommand(),
+  plan: async () => (await import("./plan.ts")).planCommand(),
+  scrub: async () => (await import("./scrub.ts")).scrubCommand(),
+  broker: async () => (await import("./broker.ts")).brokerCommand(),
+  issue: async () => (await import("./issue.ts")).issueCommand(),
+  inspect: async () => (await import("./inspect.ts")).inspectCommand(),
+  revoke: async () => (await import("./revoke.ts")).revokeCommand(),
+  policy: async () => (await import("./policy.ts")).policyCommand(),
+  audit: async () => (await import("./audit.ts")).auditCommand(),
+};
 
-const nested = program.commands.flatMap(({ commands }) => commands);
-for (const command of [program, ...program.commands, ...nested]) {
-  command.exitOverride().configureOutput({ outputError: () => {} });
+async function main(): Promise<void> {
+  const program = new Command("claimcheck")
+    .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
+    .version(manifest.version)
+    .enablePositionalOptions();
+  const called = Object.entries(commands).filter(([name]) => name === process.argv[2]);
+  const needed = called.length > 0 ? called : Object.entries(commands);
+  for (const [, load] of needed) program.addCommand(await load());
+  const nested = program.commands.flatMap(({ commands }) => commands);
+  for (const command of [program, ...program.commands, ...nested]) {
+    command.exitOverride().configureOutput({ outputError: () => {} });
+  }
+  await program.parseAsync();
 }
 
-void program.parseAsync().catch(report);
+void main().catch(report);

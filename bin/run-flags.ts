@@ -16,8 +16,8 @@ import {
   type Step,
   secretFileDefaults,
 } from "../executor/plan.ts";
+import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "../executor/quantities.ts";
 import { takeCacheKey } from "../shared/uri.ts";
-import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 type Variable = { readonly value: string | null } | { readonly source: SecretSource };
 

@@ -102,8 +102,8 @@ sub end_all {
 
 sub finish {
     end_all();
-    system('umount', '--lazy', '--', "$dir/rootfs") if -d "$dir/rootfs";
-    system('umount', '--lazy', '--', "$dir/bundle") if -d "$dir/bundle";
+    my @mounts = grep { -d } "$dir/rootfs", "$dir/bundle";
+    system('umount', '--lazy', '--', @mounts) if @mounts;
     discard($id) if $lock;
     exit 0;
 }

@@ -1,0 +1,36 @@
+/** claimcheck plan: what a plan file says, without running it. */
+import { Command } from "commander";
+
+export function planCommand(): Command {
+  return new Command("plan")
+    .description("Look at a plan file without running it.")
+    .addCommand(
+      new Command("check")
+        .description("Say everything that is wrong with it; exit code 1 if something is.")
+        .argument("<file>")
+        .action(check),
+    )
+    .addCommand(
+      new Command("schema").description("Print the file's JSON Schema, for editors.").action(printSchema),
+    );
+}
+
+async function check(path: string): Promise<void> {
+  const [{ readPlanFile }, { checkStep }] = await Promise.all([
+    import("./plan-file.ts"),
+    import("../executor/plan.ts"),
+  ]);
+  const read = await readPlanFile(path);
+  if ("faults" in read) {
+    for (const { line, message } of read.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+    process.exitCode = 1;
+    return;
+  }
+  for (const step of read.steps) checkStep(step);
+  process.stdout.write(`${path} is in order: ${read.steps.length} steps\n`);
+}
+
+async function printSchema(): Promise<void> {
+  const { planSchema } = await import("../executor/plan-document.ts");
+  process.stdout.write(`${JSON.stringify(planSchema(), undefined, 2)}\n`);
+}
