@@ -1,10 +1,10 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
 import { isDeepStrictEqual } from "node:util";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -24,7 +24,11 @@ interface Options {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  onLeak?: LeakAction;
 }
+
+/** What a plan file says. */
+type Described = Pick<Plan, "image" | "steps" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -44,6 +48,12 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .addOption(
+      new Option(
+        "--on-leak <ACTION>",
+        "search the files that are left for values; on a find, do this",
+      ).choices(leakActions),
+    )
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -59,7 +69,7 @@ async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Pick<Plan, "image" | "steps">> {
+): Promise<Described> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [step] };
@@ -82,7 +92,7 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
+async function run(described: Described, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
@@ -90,8 +100,8 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      image,
-      steps,
+      ...described,
+      ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },

@@ -123,7 +123,8 @@ function encodeHeader({ name, mode, uid, gid, size, mtime, type, target, device 
   octal(device.minor, 337, 7);
   // The sum counts its own field as spaces.
   text(" ".repeat(8), 148, 8);
-  const sum = block.reduce((total, byte) => total + byte, 0);
+  let sum = 0;
+  for (const byte of block) sum += byte;
   text(`${sum.toString(8).padStart(6, "0")}\0 `, 148, 8);
   return block;
 }

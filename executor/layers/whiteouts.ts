@@ -10,8 +10,8 @@ const prefix = ".wh.";
 const opaqueMarker = ".wh..wh..opq";
 const opaqueAttribute = "trusted.overlay.opaque";
 
-/** What overlayfs notes for itself, and a label that only means something on the host that gave it. */
-const isOfHost = (attribute: string) =>
+/** What overlayfs notes for itself, and a label that only means something on the host that gave it. In no layer. */
+export const isOfHost = (attribute: string) =>
   attribute.startsWith("trusted.overlay.") || attribute === "security.selinux";
 
 const isWhiteout = ({ kind, device }: Entry) =>
