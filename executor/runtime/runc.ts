@@ -163,8 +163,18 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     orders.write(`${verb} ${columns} ${rows}\n`);
   }
 
+  async function stack(order: string): Promise<void> {
+    ready = answer("ready");
+    orders.write(`${order}\n`);
+    await ready;
+    count += 1;
+  }
+
   return {
     id,
+    /** For drafts: a folder that goes with the run. */
+    folder: `${runs}/${id}`,
+
     /** Where the files of a bundle are, as the runtime sees it. */
     bundle: `${runs}/${id}/bundle`,
     /** Where the network namespace of a bridged container is, as the runtime sees it. */
@@ -207,16 +217,23 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
       };
     },
 
-    /** After a container's end: what it wrote becomes a layer, and the next container finds it. */
-    async proceed(): Promise<void> {
+    /**
+     * After a container's end.
+     *
+     * @returns the folder with what it wrote, which nothing changes any more (overlayfs' upper layer).
+     */
+    async keep(): Promise<string> {
       const kept = answer("kept");
       orders.write("keep\n");
       await kept;
-      ready = answer("ready");
-      orders.write("next\n");
-      await ready;
-      count += 1;
+      return `${runs}/${id}/${count}/upper`;
     },
+
+    /** After `keep`: the next container finds what the ones before it wrote. */
+    proceed: () => stack("next"),
+
+    /** Instead of a container: the next one finds the files of this folder, which has to stay as it is. */
+    put: (layer: string) => stack(`layer ${layer}`),
 
     signal(number: number): void {
       orders.write(`signal ${number}\n`);

@@ -28,6 +28,8 @@
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
+#   layer PATH              after "ready": put the files of this folder below the empty layer; answer "ready". A shared
+#                           lock on it is held until the end
 #   (end of file)           the executor is gone
 #
 # Descriptor 4 takes the answers: "ready", "created", then "exited CODE" (128 + n after signal n).
@@ -48,7 +50,7 @@ use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made);
+my (@files, @made, @held);
 my ($init, $input, $input_end);
 my ($console, @size, $terminal);
 
@@ -174,9 +176,19 @@ sub add_layer {
     chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
-    my $options = "volatile,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    # A layer is complete in itself: nothing in it points to what is below.
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
+}
+
+# A cached step's files take the place of its container.
+sub put_below {
+    my ($path) = @_;
+    push @held, claim($path, LOCK_SH | LOCK_NB) || fail('layer', $!);
+    system('umount', '--', "$dir/rootfs") == 0 or fail('layer');
+    unshift @lower, $path;
+    add_layer();
 }
 
 sub prepare {
@@ -368,4 +380,5 @@ while (1) {
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }
+    elsif ($verb eq 'layer')   { put_below(@words) }
 }
