@@ -1,15 +1,18 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
+import { existsSync } from "node:fs";
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { Run, StepCache } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
 import { toolEnvironment } from "./environment.ts";
+import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -31,7 +34,11 @@ interface Options {
   cacheSize: number;
   cacheFrom?: string;
   cacheTo?: string;
+  onLeak?: LeakAction;
 }
+
+/** What a plan file says. */
+type Described = Pick<Plan, "image" | "steps" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -57,6 +64,12 @@ export function runCommand(): Command {
     .addOption(cacheSizeOption())
     .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
     .option("--cache-to <REF>", "keep what is made there too")
+    .addOption(
+      new Option(
+        "--on-leak <ACTION>",
+        "search the files that are left for values; on a find, do this",
+      ).choices(leakActions),
+    )
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -72,7 +85,7 @@ async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Pick<Plan, "image" | "steps">> {
+): Promise<Described> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [step] };
@@ -101,30 +114,41 @@ const caches = ({ cache, plan, cacheFrom, cacheTo }: Options) =>
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
 function openStepCache(options: Options, tell: (line: string) => void) {
   return async (run: Run): Promise<StepCache> => {
-    const [{ openResults, openShared }, { openStepCache }] = await Promise.all([
+    const [{ openResults, openShared }, { openStepCache }, { openLayerStore }] = await Promise.all([
       import("./results.ts"),
       import("../executor/cache/step-cache.ts"),
+      import("../executor/layers/layer-store.ts"),
     ]);
+    const layers = openLayerStore(`${state}/layers`, { environment: toolEnvironment(process.env) });
+    const hasLayer = (digest: string) => existsSync(layers.archiveOf(digest));
     const store = await openResults(options.cacheDir, process.env, tell);
     const shared = await openShared(options, process.env, tell);
     return openStepCache(
-      { store, ...(shared && { shared }), sizeLimit: options.cacheSize, explains: options.cache === true },
+      {
+        store,
+        hasLayer,
+        ...(shared && { shared }),
+        sizeLimit: options.cacheSize,
+        explains: options.cache === true,
+      },
       run,
     );
   };
 }
 
-async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
+async function run(described: Described, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
+  const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
+  if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const onProgress = (line: string) => void process.stderr.write(`claimcheck: ${line}\n`);
   const started = startRun(
     {
-      image,
-      steps,
+      ...described,
+      ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -133,13 +157,19 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),
-      openInput: () => process.stdin,
+      openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress,
       ...(caches(options) && { openCache: openStepCache(options, onProgress) }),
     },
   );
+  // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
+  const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
-  process.exitCode = await started.finished;
+  try {
+    process.exitCode = await started.finished;
+  } finally {
+    keyboard.close();
+  }
 }

@@ -12,6 +12,7 @@ import { type Image, prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
 import { checkStep, type Plan, type Step } from "./plan.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
+import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
@@ -46,6 +47,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let started = false;
   let signals: number[] = [];
   let interrupted: number | undefined;
+  /** What people call the values that the scrubber knows. */
+  let names: readonly string[] = [];
+  /** Whether anybody looks at what a step left. */
+  const isLookedAt = plan.onLeak !== undefined;
 
   async function prepare(): Promise<Image> {
     const [image] = await Promise.all([
@@ -81,20 +86,31 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const { signal } = abort;
     cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
     let opened = early;
+    /** What lies on the image, where all of it is kept. */
+    let layers: readonly string[] | undefined = [];
     for (let index = 0; index < steps.length; index++) {
-      const taken = (await cache?.take(index)) ?? [];
+      const taken: readonly Result[] = (await cache?.take({ index, layers })) ?? [];
       for (const result of taken) await replay(result, index++);
       const step = steps[index];
       if (!step) return 0;
       opened ??= await open(image);
+      const below = taken.at(-1)?.layers ?? [];
+      for (const layer of below.slice(layers?.length)) await putLayer(layer, opened.supervisor);
+      if (taken.length > 0) layers = below;
       const isLast = index === steps.length - 1;
-      const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
-      if (isLast) return exitCode;
+      const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
+      const { exitCode, output } = await performStep(step, place);
+      if (isLast && !(output || (isLookedAt && exitCode === 0))) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
         return exitCode;
       }
-      if (signals[0] !== undefined) return 128 + signals[0];
+      if (signals[0] !== undefined && !isLast) return 128 + signals[0];
+      const upper = await opened.supervisor.keep();
+      const layer = output || isLookedAt ? await lookAt(upper, step, index, output !== undefined) : undefined;
+      layers = layer && layers ? [...layers, layer] : undefined;
+      if (output && layer) await cache?.keep(index, { ...output, layers: layers ?? [] });
+      if (isLast) return exitCode;
       await opened.supervisor.proceed();
     }
     return 0;
@@ -110,11 +126,54 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     ]);
   }
 
+  /** What a step left when it was run. */
+  async function putLayer(layer: string, into: Supervisor): Promise<void> {
+    const { openLayerStore } = await import("./layers/layer-store.ts");
+    const store = openLayerStore(`${surroundings.state}/layers`, surroundings);
+    await into.put(await store.unpacked(layer, into.folder));
+  }
+
+  /**
+   * Loaded only where it is needed.
+   *
+   * @returns the digest of the layer, if one is kept; of what leaked none is, whatever else is done about it.
+   */
+  async function lookAt(upper: string, step: Step, index: number, isKept: boolean) {
+    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
+      import("./layers/layer-store.ts"),
+      import("./leak-guard.ts"),
+      import("./changes.ts"),
+    ]);
+    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
+    let leaked = false;
+    const draft = await takeChanges(upper, {
+      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
+      scratch: (supervisor as Supervisor).folder,
+      guard: createLeakGuard(
+        scrubber as Scrubber,
+        (value) => names[value] ?? "a token or handle of this run",
+      ),
+      onLeak: plan.onLeak ?? "fail",
+      isKept,
+      warn: (line) => {
+        leaked = true;
+        tell(`${title}${line}`);
+      },
+    }).catch((thrown) => {
+      if (thrown instanceof Failure || isLookedAt) throw thrown;
+      tell(`${title}not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      return undefined;
+    });
+    return leaked ? undefined : (await draft?.keep())?.digest;
+  }
+
   async function performStep(
     step: Step,
     place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
-  ): Promise<number> {
+  ) {
     await place.secrets.redeem(step);
+    const resize = () => place.supervisor.resize(screen());
+    if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = buildScrubber(
       place.secrets.known(),
@@ -123,11 +182,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     );
     scrubber?.wipe();
     scrubber = masking;
+    names = place.secrets.known().map(({ name }) => name);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 
+    const recording = cache?.record();
     let late = false;
     const expire = () => {
       late = true;
@@ -140,11 +201,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const ended = exited.finally(() => {
       started = false;
       clearTimeout(timer);
+      surroundings.stdout.off("resize", resize);
       input?.destroy();
       // Cleaning up takes as long as reading the rest of the output.
-      if (place.isLast) place.supervisor.abandon();
+      if (place.isLast && !isLookedAt && !recording) place.supervisor.abandon();
     });
-    const recording = cache?.record();
     const scrub = (stream: "stdout" | "stderr") => {
       const masked = plan.masked ? masking.stream() : unmasked;
       return recording?.of(masked, stream) ?? masked;
@@ -156,9 +217,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     // What somebody cut short is no result, whatever the command made of it.
-    const output = exitCode === 0 && signals.length === 0 && passed.every(Boolean) && recording?.output();
-    if (output) await cache?.keep(place.order - 1, { ...output, layers: [] });
-    return exitCode;
+    const isWhole = exitCode === 0 && signals.length === 0 && passed.every(Boolean);
+    return { exitCode, output: isWhole ? recording?.output() : undefined };
   }
 
   async function finish(): Promise<number> {
@@ -182,6 +242,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;
 
   const tell = (line: string) => surroundings.onProgress(scrubbed(line));
+
+  const screen = () => sizeOf(surroundings.stdout);
 
   /** A runtime's words may quote what it was given. */
   function scrubbed(text: string): string {

@@ -20,6 +20,7 @@ export const env = (name: string, cacheKey?: string): SecretSource => ({
 
 interface Settings {
   readonly image?: string;
+  readonly hasLayer?: (digest: string) => boolean;
   /** The registries, if results are shared. */
   readonly sharing?: Parameters<typeof openSharedResults>[0];
 }
@@ -28,7 +29,7 @@ export async function begin(
   store: CacheStore,
   { client }: Pick<Executor, "client">,
   steps: readonly Step[],
-  { image = "image", sharing }: Settings = {},
+  { image = "image", sharing, hasLayer = () => true }: Settings = {},
 ) {
   const told: string[] = [];
   const tell = (line: string) => told.push(line);
@@ -36,7 +37,7 @@ export async function begin(
   const plan = { image, steps, masked: true, shortSecrets: "refuse" } as const;
   const shared = sharing && openSharedResults(sharing, tell);
   const cache = openStepCache(
-    { store, sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
+    { store, hasLayer, sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
     { plan, image, secrets, signal: new AbortController().signal, tell },
   );
   return { cache, secrets, told };
@@ -54,7 +55,7 @@ export async function run(
   }: Settings & { layers?: readonly string[]; print?: string } = {},
 ) {
   const { cache, secrets, told } = await begin(store, executor, [what], settings);
-  const [result] = await cache.take(0);
+  const [result] = await cache.take({ index: 0, layers: [] });
   if (!result) {
     await secrets.redeem(what);
     await cache.keep(0, { layers, stdout: Buffer.from(print), stderr: Buffer.of() });

@@ -52,6 +52,7 @@ const meanings: { readonly [Field in keyof Required<Step>]: Meaning<Step[Field]>
   secretInput: { counts: (source, cacheIdOf) => source && cacheIdOf(source) },
   binds: { ...nothing, forbids: ({ length }) => length > 0 && "it shares files of this host" },
   interactive: { ...nothing, forbids: (is) => is && "it reads standard input" },
+  terminal: { ...nothing, forbids: (is) => is && "it runs in a terminal" },
 };
 
 /** The same for what a plan says of all its steps. */
@@ -60,6 +61,7 @@ const planMeanings: { readonly [Field in keyof Required<Plan>]: Meaning<Plan[Fie
   steps: nothing,
   masked: { ...nothing, forbids: (is) => !is && "its output is not masked" },
   shortSecrets: { ...nothing, forbids: (what) => what === "show" && "it may show short secrets" },
+  onLeak: nothing, // What leaked is not kept, whatever else is done about it.
 };
 
 const fields = Object.keys(meanings) as (keyof Step)[];

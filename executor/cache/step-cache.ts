@@ -26,15 +26,24 @@ interface Settings {
   readonly store: CacheStore;
   /** Of all results on this host, in bytes. */
   readonly sizeLimit: number;
+  /** Whether a layer is still on this host. */
+  readonly hasLayer: (digest: string) => boolean;
   /** Where executors share results. */
   readonly shared?: SharedResults;
   /** Whether it was asked for, and not only usual. */
   readonly explains: boolean;
 }
 
+/** Of a step among the others. */
+export interface Place {
+  readonly index: number;
+  /** The layers that it would find on the image; undefined where they are not known. */
+  readonly layers: readonly string[] | undefined;
+}
+
 export type StepCache = ReturnType<typeof openStepCache>;
 
-export function openStepCache({ store, shared, sizeLimit, explains }: Settings, run: Run) {
+export function openStepCache({ store, hasLayer, shared, sizeLimit, explains }: Settings, run: Run) {
   const { plan, image, secrets, signal, tell } = run;
   const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
   const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
@@ -68,11 +77,16 @@ export function openStepCache({ store, shared, sizeLimit, explains }: Settings, 
     return results;
   }
 
-  /** Behind the last of them either nothing is run, or what is run finds the files that it left. */
-  function usable(results: readonly Result[], from: number): Result[] {
-    const isEnd = from + results.length === plan.steps.length;
-    const last = results.findLastIndex(({ layers }, index) => layers.length === from + index + 1);
-    return isEnd ? [...results] : results.slice(0, last + 1);
+  /** Behind the last of them either nothing is run, or what is run finds the files that it and those before it left. */
+  function usable(results: readonly Result[], { index, layers: below }: Place): Result[] {
+    if (index + results.length === plan.steps.length) return [...results];
+    const last = results.findLastIndex(
+      ({ layers }, at) =>
+        layers.length === index + at + 1 &&
+        below?.every((digest, depth) => digest === layers[depth]) &&
+        layers.every(hasLayer),
+    );
+    return results.slice(0, last + 1);
   }
 
   async function release(): Promise<void> {
@@ -81,24 +95,25 @@ export function openStepCache({ store, shared, sizeLimit, explains }: Settings, 
     await before?.held.release();
   }
 
-  async function take(from: number): Promise<Result[]> {
+  async function take(place: Place): Promise<Result[]> {
+    const from = place.index;
     const wanted = (await keys()).slice(from);
     const [next] = wanted;
     if (next === undefined) return [];
-    let results = usable(await look(wanted), from);
+    let results = usable(await look(wanted), place);
     if (results.length === 0) {
       const onWait = () => tell("waiting for another run of the same step");
       const held = await store.claim(next, signal, onWait);
       await release();
       lease = { key: next, held };
-      results = usable(await look(wanted), from);
-      if (results.length === 0 && (await receive(from, next))) results = usable(await look(wanted), from);
+      results = usable(await look(wanted), place);
+      if (results.length === 0 && (await receive(from, next))) results = usable(await look(wanted), place);
     }
     if (results.length === 0) return [];
     await release();
     await secrets.prove(plan.steps.slice(from, from + results.length));
     const proven = (await keys()).slice(from);
-    return results.every((_, index) => proven[index] === wanted[index]) ? results : take(from);
+    return results.every((_, index) => proven[index] === wanted[index]) ? results : take(place);
   }
 
   /** Has the store have what another executor made. */
@@ -133,8 +148,8 @@ export function openStepCache({ store, shared, sizeLimit, explains }: Settings, 
   }
 
   return {
-    /** The results of this step and the ones after it, as many as are there: they need not be run. */
-    take: (from: number): Promise<Result[]> => survive(() => take(from), []),
+    /** The results of the next step and the ones after it, as many as are there: they need not be run. */
+    take: (next: Place): Promise<Result[]> => survive(() => take(next), []),
 
     /** For the output of a step that could not be taken; undefined when its result cannot be kept. */
     record: () => (lease && !broken ? createRecording() : undefined),

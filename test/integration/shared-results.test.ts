@@ -189,7 +189,7 @@ test("what took longer than its handles live is kept, and not shared", async () 
   const what = step(env("TOKEN"));
   const to = openRegistry(repository, { findLogin: () => undefined });
   const { cache, secrets, told } = await begin(store, executor, [what], { sharing: { from: undefined, to } });
-  await cache.take(0);
+  await cache.take({ index: 0, layers: [] });
   await secrets.redeem(what);
   vi.setSystemTime(Date.now() + 20 * 60 * 1000);
   await cache.keep(0, { layers: [], stdout: Buffer.from("made\n"), stderr: Buffer.of() });

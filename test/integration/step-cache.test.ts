@@ -137,7 +137,7 @@ describe("a stolen handle gets no result", () => {
     const handle = await issue(executor);
     const thief = await broker.executor({ tenant: "rival" });
     const { cache } = await begin(store, thief, [step(), step({ handle })]);
-    await expect(cache.take(0)).rejects.toMatchObject({ code: "invalid_handle" });
+    await expect(cache.take({ index: 0, layers: [] })).rejects.toMatchObject({ code: "invalid_handle" });
   });
 
   test("that was revoked", async () => {
@@ -159,7 +159,7 @@ test("what cannot be recorded is not given out", async () => {
   await run(store, executor, step(env("TOKEN")));
   const { cache } = await begin(store, executor, [step(env("TOKEN"))]);
   broker.audit.broken = true;
-  await expect(cache.take(0)).rejects.toMatchObject({ code: "audit_unavailable" });
+  await expect(cache.take({ index: 0, layers: [] })).rejects.toMatchObject({ code: "audit_unavailable" });
 });
 
 test("a value that came while the step ran is not stored as the one that was asked for", async () => {
@@ -167,7 +167,7 @@ test("a value that came while the step ran is not stored as the one that was ask
   const { executor, store, environment } = await setUp();
   const slow = step(env("TOKEN"));
   const { cache, secrets } = await begin(store, executor, [slow]);
-  expect(await cache.take(0)).toEqual([]);
+  expect(await cache.take({ index: 0, layers: [] })).toEqual([]);
   vi.setSystemTime(Date.now() + 20 * 60 * 1000);
   environment.TOKEN = "the value of tomorrow";
   await secrets.redeem(slow);
@@ -211,19 +211,28 @@ test("a step that cannot be cached is not, and why is said", async () => {
   expect(await store.list()).toEqual([]);
 });
 
+const layersOf = (count: number) =>
+  Array.from({ length: count }, (_, at) => `sha256:${String(at).repeat(64)}`);
+
 test("several results cost one check", async () => {
   const { broker, executor, store } = await setUp();
   const steps = [step(env("TOKEN")), step(env("OTHER"), { args: ["test"] })];
   const first = await begin(store, executor, steps);
   for (const [index, each] of steps.entries()) {
-    expect(await first.cache.take(index)).toEqual([]);
+    expect(await first.cache.take({ index, layers: layersOf(index) })).toEqual([]);
     await first.secrets.redeem(each);
-    const layers = Array.from({ length: index + 1 }, (_, at) => `sha256:${String(at).repeat(64)}`);
-    await first.cache.keep(index, { layers, stdout: Buffer.from(`${index}`), stderr: Buffer.of() });
+    await first.cache.keep(index, {
+      layers: layersOf(index + 1),
+      stdout: Buffer.from(`${index}`),
+      stderr: Buffer.of(),
+    });
   }
   await first.cache.close();
   const second = await begin(store, executor, steps);
-  expect((await second.cache.take(0)).map(({ stdout }) => stdout.toString())).toEqual(["0", "1"]);
+  expect((await second.cache.take({ index: 0, layers: [] })).map(({ stdout }) => stdout.toString())).toEqual([
+    "0",
+    "1",
+  ]);
   expect([requests(broker, "/v1/handles/check"), requests(broker, "/v1/redemptions")]).toEqual([1, 2]);
 });
 
@@ -232,10 +241,32 @@ test("a result whose files were not kept is nothing to go on from", async () => 
   const steps = [step(env("TOKEN")), step(env("OTHER"), { args: ["test"] })] as const;
   await run(store, executor, steps[0]);
   const { cache } = await begin(store, executor, steps);
-  expect(await cache.take(0)).toEqual([]);
+  expect(await cache.take({ index: 0, layers: [] })).toEqual([]);
   expect(cache.record()).toBeDefined();
   await cache.close();
   expect((await run(store, executor, steps[0])).hit).toBe(true);
+});
+
+test("a result whose layer is gone, or that lies on other layers than ours, is nothing to go on from", async () => {
+  const { executor, store } = await setUp();
+  const steps = [step(env("TOKEN")), step(env("OTHER"), { args: ["test"] }), step(env("SAME"))] as const;
+  const first = await begin(store, executor, steps);
+  for (const index of [0, 1]) {
+    await first.cache.take({ index, layers: layersOf(index) });
+    await first.cache.keep(index, { layers: layersOf(index + 1), stdout: Buffer.of(), stderr: Buffer.of() });
+  }
+  await first.cache.close();
+  const gone = layersOf(2).at(-1);
+  const { cache } = await begin(store, executor, steps, { hasLayer: (digest) => digest !== gone });
+  expect(await cache.take({ index: 0, layers: [] })).toHaveLength(1);
+  await cache.close();
+  for (const layers of [[`sha256:${"f".repeat(64)}`], undefined]) {
+    const other = await begin(store, executor, steps);
+    expect(await other.cache.take({ index: 1, layers })).toEqual([]);
+    await other.cache.close();
+  }
+  const again = await begin(store, executor, steps);
+  expect(await again.cache.take({ index: 1, layers: layersOf(1) })).toHaveLength(1);
 });
 
 test("a step that runs on a result knows the values that may be in its files", async () => {
@@ -244,7 +275,7 @@ test("a step that runs on a result knows the values that may be in its files", a
   await run(store, executor, first, { layers: [`sha256:${"1".repeat(64)}`] });
   const steps = [first, step(env("OTHER"), { args: ["test"] })] as const;
   const { cache, secrets } = await begin(store, executor, steps);
-  expect(await cache.take(0)).toHaveLength(1);
+  expect(await cache.take({ index: 0, layers: [] })).toHaveLength(1);
   await secrets.redeem(steps[1]);
   const values = secrets.known().map(({ value }) => Buffer.from(value.expose()).toString());
   expect(values.sort()).toEqual(["another", "the value"]);

@@ -87,10 +87,11 @@ const changes: { readonly [Field in keyof Required<Step>]: readonly Step[Field][
   secretInput: [token],
   binds: [[{ source: "/srv", target: "/srv", readOnly: true }]],
   interactive: [true],
+  terminal: [true],
 };
 
 const withoutEffect = ["name"];
-const forbidding = ["binds", "interactive"];
+const forbidding = ["binds", "interactive", "terminal"];
 
 const everyChange = Object.entries(changes).flatMap(([field, values]) =>
   values.map((value): [string, unknown] => [field, value]),
