@@ -1,8 +1,9 @@
 /** claimcheck cache: what is kept of former runs. */
 import { Command, Option } from "commander";
+import { prune as pruneResults } from "../executor/cache/pruning.ts";
 import { parseSize } from "../executor/quantities.ts";
 import { cacheFolderOption } from "./cache-options.ts";
-import { openResults } from "./results.ts";
+import { openLayers, openResults } from "./results.ts";
 
 interface Options {
   readonly cacheDir: string;
@@ -43,7 +44,7 @@ async function list(options: Options): Promise<void> {
 
 async function prune({ keep, ...options }: Options & { readonly keep: number }): Promise<void> {
   const store = await open(options);
-  const removed = await store.prune(keep);
+  const removed = await pruneResults({ store, layers: openLayers() }, keep);
   await store.sweep();
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   process.stdout.write(`removed ${removed.length} results, ${bytes} bytes\n`);

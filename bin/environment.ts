@@ -17,6 +17,9 @@ export function toolEnvironment(environment: NodeJS.ProcessEnv): Record<string, 
   };
 }
 
+/** Root's, because containers are. */
+export const state = "/var/lib/claimcheck";
+
 /** Where this user's root key lies. */
 export function stateFolder(environment: NodeJS.ProcessEnv): string {
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local", "state"), "claimcheck");

@@ -1,9 +1,10 @@
 /** The cached results in a folder, as this user may believe them. */
 import { createSecretKey } from "node:crypto";
 import { join } from "node:path";
+import { openKeptLayers } from "../executor/cache/kept-layers.ts";
 import type { SharedResults } from "../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../executor/cache/store.ts";
-import { stateFolder } from "./environment.ts";
+import { state, stateFolder } from "./environment.ts";
 import { loadKey } from "./root-key.ts";
 
 /**
@@ -23,6 +24,8 @@ export async function openResults(
     tell(`the cached result ${spoilt.slice(0, 12)} is not as it was kept; it is made again`);
   return openStore(folder, { macKey, onSpoilt });
 }
+
+export const openLayers = () => openKeptLayers(`${state}/layers`);
 
 interface Repositories {
   readonly cacheFrom?: string;

@@ -1,5 +1,4 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
@@ -11,13 +10,10 @@ import { type LeakAction, leakActions, type Plan, plainStep, type Step } from ".
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
-import { toolEnvironment } from "./environment.ts";
+import { state, toolEnvironment } from "./environment.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -114,19 +110,17 @@ const caches = ({ cache, plan, cacheFrom, cacheTo }: Options) =>
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
 function openStepCache(options: Options, tell: (line: string) => void) {
   return async (run: Run): Promise<StepCache> => {
-    const [{ openResults, openShared }, { openStepCache }, { openLayerStore }] = await Promise.all([
+    const [{ openLayers, openResults, openShared }, { openStepCache }] = await Promise.all([
       import("./results.ts"),
       import("../executor/cache/step-cache.ts"),
-      import("../executor/layers/layer-store.ts"),
     ]);
-    const layers = openLayerStore(`${state}/layers`, { environment: toolEnvironment(process.env) });
-    const hasLayer = (digest: string) => existsSync(layers.archiveOf(digest));
+    const layers = openLayers();
     const store = await openResults(options.cacheDir, process.env, tell);
     const shared = await openShared(options, process.env, tell);
     return openStepCache(
       {
         store,
-        hasLayer,
+        layers,
         ...(shared && { shared }),
         sizeLimit: options.cacheSize,
         explains: options.cache === true,

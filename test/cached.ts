@@ -1,4 +1,8 @@
 /** Runs with a cache, as far as where the container would be: what it would print is said by the test. */
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openKeptLayers } from "../executor/cache/kept-layers.ts";
 import { openSharedResults } from "../executor/cache/shared-results.ts";
 import { openStepCache } from "../executor/cache/step-cache.ts";
 import type { CacheStore } from "../executor/cache/store.ts";
@@ -20,16 +24,27 @@ export const env = (name: string, cacheKey?: string): SecretSource => ({
 
 interface Settings {
   readonly image?: string;
-  readonly hasLayer?: (digest: string) => boolean;
+  /** Layers that are not on this host any more; all others are. */
+  readonly gone?: readonly string[];
   /** The registries, if results are shared. */
   readonly sharing?: Parameters<typeof openSharedResults>[0];
+}
+
+/** Those that results of these tests name, as far as a folder shows them. */
+function keptLayers(gone: readonly string[]) {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-layers-"));
+  for (const digit of "0123456789abcdef") {
+    const hex = digit.repeat(64);
+    if (!gone.includes(`sha256:${hex}`)) writeFileSync(join(folder, `${hex}.tar`), "");
+  }
+  return openKeptLayers(folder);
 }
 
 export async function begin(
   store: CacheStore,
   { client }: Pick<Executor, "client">,
   steps: readonly Step[],
-  { image = "image", sharing, hasLayer = () => true }: Settings = {},
+  { image = "image", sharing, gone = [] }: Settings = {},
 ) {
   const told: string[] = [];
   const tell = (line: string) => told.push(line);
@@ -37,7 +52,7 @@ export async function begin(
   const plan = { image, steps, masked: true, shortSecrets: "refuse" } as const;
   const shared = sharing && openSharedResults(sharing, tell);
   const cache = openStepCache(
-    { store, hasLayer, sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
+    { store, layers: keptLayers(gone), sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
     { plan, image, secrets, signal: new AbortController().signal, tell },
   );
   return { cache, secrets, told };

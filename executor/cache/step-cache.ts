@@ -7,7 +7,9 @@ import { Failure } from "../failure.ts";
 import { type Plan, secretsOf } from "../plan.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Result } from "./entry.ts";
+import type { KeptLayers } from "./kept-layers.ts";
 import { keyOfStep, obstacleOf } from "./key.ts";
+import { prune } from "./pruning.ts";
 import { createRecording } from "./recording.ts";
 import type { SharedResults } from "./shared-results.ts";
 import type { CacheStore, Lease } from "./store.ts";
@@ -26,8 +28,7 @@ interface Settings {
   readonly store: CacheStore;
   /** Of all results on this host, in bytes. */
   readonly sizeLimit: number;
-  /** Whether a layer is still on this host. */
-  readonly hasLayer: (digest: string) => boolean;
+  readonly layers: KeptLayers;
   /** Where executors share results. */
   readonly shared?: SharedResults;
   /** Whether it was asked for, and not only usual. */
@@ -43,7 +44,10 @@ export interface Place {
 
 export type StepCache = ReturnType<typeof openStepCache>;
 
-export function openStepCache({ store, hasLayer, shared, sizeLimit, explains }: Settings, run: Run) {
+export function openStepCache(
+  { store, layers: keptLayers, shared, sizeLimit, explains }: Settings,
+  run: Run,
+) {
   const { plan, image, secrets, signal, tell } = run;
   const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
   const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
@@ -84,7 +88,7 @@ export function openStepCache({ store, hasLayer, shared, sizeLimit, explains }: 
       ({ layers }, at) =>
         layers.length === index + at + 1 &&
         below?.every((digest, depth) => digest === layers[depth]) &&
-        layers.every(hasLayer),
+        layers.every((digest) => keptLayers.use(digest)),
     );
     return results.slice(0, last + 1);
   }
@@ -168,7 +172,7 @@ export function openStepCache({ store, hasLayer, shared, sizeLimit, explains }: 
       const made = lease !== undefined;
       // Whatever goes wrong here, the run is over.
       await release().catch(() => {});
-      if (made) await store.prune(sizeLimit).catch(() => {});
+      if (made) await prune({ store, layers: keptLayers }, sizeLimit).catch(() => {});
     },
   };
 }

@@ -23,6 +23,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { lock } from "../../shared/lock.ts";
+import { absent } from "./absent.ts";
 import { decodeResult, encodeResult, type Result } from "./entry.ts";
 
 export interface Stored {
@@ -134,16 +135,7 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
       return { put: (result) => put(key, result), release: () => letGo(key, held) };
     },
 
-    /** Takes away what was not used for the longest time, until no more than `limit` bytes are left. */
-    async prune(limit: number): Promise<Stored[]> {
-      let total = 0;
-      const removed = (await list()).filter(({ size }) => {
-        total += size;
-        return total > limit;
-      });
-      for (const { key } of removed) await remove(resultOf(key));
-      return removed;
-    },
+    remove: (key: string): Promise<void> => remove(resultOf(key)),
 
     /** Takes away what a process that was killed has left of a result. */
     async sweep(): Promise<void> {
@@ -164,9 +156,4 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
 async function isNamed(file: FileHandle, path: string): Promise<boolean> {
   const [held, named] = await Promise.all([file.stat(), stat(path).catch(absent)]);
   return held.ino === named?.ino;
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
-  return undefined;
 }

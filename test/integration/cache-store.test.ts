@@ -5,6 +5,7 @@ import { once } from "node:events";
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -19,6 +20,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import type { Result } from "../../executor/cache/entry.ts";
+import { openKeptLayers } from "../../executor/cache/kept-layers.ts";
+import { prune } from "../../executor/cache/pruning.ts";
 import { openStore } from "../../executor/cache/store.ts";
 
 const macKey = createSecretKey(Buffer.alloc(32));
@@ -199,7 +202,7 @@ test("a process that is killed at any moment leaves a whole result or none", asy
     await writer.kill();
     const found = await store.find(key);
     if (found) expect(found.stdout.length).toBe(size);
-    await store.prune(0);
+    await store.remove(key);
   }
   expect(spoilt).toEqual([]);
   await store.sweep();
@@ -235,9 +238,36 @@ test("what was not used for the longest time goes first", async () => {
   await store.find(keys[0]!);
   expect((await store.list()).map((stored) => stored.key)).toEqual([keys[0], keys[2], keys[1]]);
   const { size } = (await store.list())[0]!;
-  expect((await store.prune(2 * size)).map((stored) => stored.key)).toEqual([keys[1]]);
-  expect((await store.prune(0)).map((stored) => stored.key)).toEqual([keys[0], keys[2]]);
+  const layers = openKeptLayers(join(folder, "layers"));
+  const pruned = async (limit: number) => (await prune({ store, layers }, limit)).map((stored) => stored.key);
+  expect(await pruned(2 * size)).toEqual([keys[1]]);
+  expect(await pruned(0)).toEqual([keys[0], keys[2]]);
   expect(await store.list()).toEqual([]);
+});
+
+test("layers count, and go with the last result that has them, if no run uses them", async () => {
+  const { folder, store, put } = setUp();
+  const layers = openKeptLayers(join(folder, "layers"));
+  const [shared, own, held, fresh] = ["1", "2", "3", "4"].map((digit) => digit.repeat(64)) as string[];
+  const digests = (...names: (string | undefined)[]) => names.map((name) => `sha256:${name}`);
+  const yesterday = Date.now() / 1000 - 24 * 60 * 60;
+  for (const name of [shared, own, held, fresh]) {
+    mkdirSync(join(folder, "layers", name!), { recursive: true });
+    writeFileSync(join(folder, "layers", `${name}.tar`), Buffer.alloc(5000));
+    if (name !== fresh) utimesSync(join(folder, "layers", `${name}.tar`), yesterday, yesterday);
+  }
+  await put(other, { ...result, layers: digests(shared, own, held, fresh) });
+  utimesSync(join(folder, "results", other), yesterday, yesterday);
+  await put(key, { ...result, layers: digests(shared) });
+  const overlay = spawn("flock", ["--shared", join(folder, "layers", held!), "sh", "-c", "echo held; cat"]);
+  onTestFinished(() => void overlay.kill());
+  await once(overlay.stdout, "data");
+  expect(await prune({ store, layers }, 1e6)).toEqual([]);
+  expect((await prune({ store, layers }, 15_000)).map((stored) => stored.key)).toEqual([other]);
+  expect(readdirSync(join(folder, "layers")).sort()).toEqual(
+    [shared, held, fresh].flatMap((name) => [name, `${name}.tar`]),
+  );
+  expect(layers.use(digests(own)[0]!)).toBe(false);
 });
 
 test("a sweep leaves alone what somebody is making", async () => {
