@@ -4,8 +4,9 @@ import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type Plan, plainStep, type RegistryLogin, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import { addStepFlags } from "./run-flags.ts";
@@ -21,6 +22,7 @@ interface Options {
   broker?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
@@ -44,7 +46,18 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
+    )
     .addHelpText("after", help)
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
@@ -54,15 +67,13 @@ export function runCommand(): Command {
     );
 }
 
+type What = Pick<Plan, "image" | "registries" | "steps">;
+
 /** A step on the command line, or the steps of a file. */
-async function whatToRun(
-  image: string | undefined,
-  step: Step,
-  plan: string | undefined,
-): Promise<Pick<Plan, "image" | "steps">> {
+async function whatToRun(image: string | undefined, step: Step, plan: string | undefined): Promise<What> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [step] };
+    return { image, registries: [], steps: [step] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
@@ -74,6 +85,18 @@ async function whatToRun(
   throw new Failure("usage", { detail: `${plan} cannot be used` });
 }
 
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
+}
+
 const help = `
 Example:
   API_TOKEN=guessme claimcheck run --secret-env MY_SECRET=env://API_TOKEN \\
@@ -82,7 +105,7 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
+async function run({ image, registries, steps }: What, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
@@ -91,6 +114,7 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
   const started = startRun(
     {
       image,
+      registries: [...registries, ...options.registryAuth],
       steps,
       masked,
       shortSecrets: options.shortSecrets,

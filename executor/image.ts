@@ -11,6 +11,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } 
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { Failure } from "./failure.ts";
+import { type Login, pull } from "./pull.ts";
 
 const exec = promisify(execFile);
 
@@ -37,6 +38,8 @@ interface Surroundings {
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly onProgress: (line: string) => void;
+  /** Called when the image has to be pulled. */
+  readonly logins: () => Promise<readonly Login[]>;
 }
 
 /** @throws {Failure} `image_unavailable`. */
@@ -52,7 +55,8 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
   return image;
 }
 
-async function askBuildah(name: string, { environment, signal, onProgress }: Surroundings): Promise<Image> {
+async function askBuildah(name: string, surroundings: Surroundings): Promise<Image> {
+  const { environment, signal, onProgress, state } = surroundings;
   const buildah = async (...args: string[]): Promise<string> => {
     const { stdout } = await exec("buildah", args, { env: environment, signal, maxBuffer: 64 * 1024 * 1024 });
     return stdout.trim();
@@ -62,9 +66,10 @@ async function askBuildah(name: string, { environment, signal, onProgress }: Sur
   const inspected = await inspect().catch(async (error) => {
     if (isMissing(error))
       throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    const logins = await surroundings.logins();
     onProgress(`pulling ${name}`);
     try {
-      await buildah("pull", "--quiet", name);
+      await pull(name, logins, { folder: `${state}/registries`, environment, signal });
       return await inspect();
     } catch (cause) {
       throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });

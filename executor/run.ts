@@ -8,7 +8,8 @@ import { feed, startContainer } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkStep, type Plan, type Step } from "./plan.ts";
+import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import type { Login } from "./pull.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
@@ -41,9 +42,9 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let signals: number[] = [];
   let interrupted: number | undefined;
 
-  async function open() {
+  async function open(requested: Promise<Secrets>) {
     const [image] = await Promise.all([
-      prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
+      prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
     abort.signal.throwIfAborted();
@@ -62,9 +63,30 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     return secrets;
   }
 
+  /** Only where an image has to be pulled is anything redeemed for it. */
+  async function logIn(requested: Promise<Secrets>): Promise<Login[]> {
+    const redeemed = await requested;
+    await redeemed.redeemLogins();
+    learn(redeemed);
+    return plan.registries.map(({ password, ...rest }) => ({
+      ...rest,
+      password: redeemed.valueOf(password),
+    }));
+  }
+
+  /** From here on nothing of what was redeemed is printed. */
+  function learn(from: Secrets): Scrubber {
+    const learned = buildScrubber(from.known(), from.credentials(), plan.masked ? plan.shortSecrets : "show");
+    scrubber?.wipe();
+    scrubber = learned;
+    return learned;
+  }
+
   async function perform(): Promise<number> {
     for (const step of steps) checkStep(step);
-    const [opened, requested] = await Promise.all([open(), request()]);
+    checkLogins(plan.registries);
+    const requesting = request();
+    const [opened, requested] = await Promise.all([open(requesting), requesting]);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
       const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
@@ -84,13 +106,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     place: Parameters<typeof startContainer>[1] & { readonly isLast: boolean },
   ): Promise<number> {
     await place.secrets.redeem(step);
-    const masking = buildScrubber(
-      place.secrets.known(),
-      place.secrets.credentials(),
-      plan.masked ? plan.shortSecrets : "show",
-    );
-    scrubber?.wipe();
-    scrubber = masking;
+    const masking = learn(place.secrets);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await startContainer(step, place);
     started = true;
