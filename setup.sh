@@ -66,7 +66,7 @@ list_missing() {
   pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
   [ "$level" = tests ] && pairs="$pairs redis-server:redis-server openssl:openssl podman:podman"
-  [ "$level" = tests ] && pairs="$pairs docker-registry:docker-registry"
+  [ "$level" = tests ] && pairs="$pairs docker-registry:docker-registry uidmap:newuidmap"
   for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
   done

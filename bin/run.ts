@@ -8,12 +8,9 @@ import { type Plan, plainStep, type RegistryLogin, type Step } from "../executor
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -106,9 +103,8 @@ Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
 async function run({ image, registries, steps }: What, options: Options): Promise<void> {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
-  }
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
@@ -122,7 +118,7 @@ async function run({ image, registries, steps }: What, options: Options): Promis
     {
       connect: (signal) => connect(options, process.env, signal),
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => process.stdin,
       stdout: process.stdout,

@@ -6,6 +6,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { promisify } from "node:util";
 import type { Secret } from "../shared/secret.ts";
+import { isRootless } from "./rootless.ts";
 
 const exec = promisify(execFile);
 
@@ -28,7 +29,10 @@ const script = `
 { mount -t tmpfs -o mode=0700,noswap tmpfs "$1" 2>/dev/null || mount -t ramfs -o mode=0700 ramfs "$1"; } &&
   cat > "$1/auth.json" && exec buildah pull --quiet --authfile "$1/auth.json" -- "$2" < /dev/null`;
 
-const alone = ["--pdeathsig", "KILL", "unshare", "--mount", "--", "sh", "-c", script, "sh"];
+const namespaces = isRootless ? ["buildah", "unshare"] : ["unshare", "--mount"];
+/** Said twice, because `buildah unshare` would leave its child behind. */
+const mortal = ["--pdeathsig", "KILL"];
+const alone = [...mortal, ...namespaces, "--", "setpriv", ...mortal, "sh", "-c", script, "sh"];
 
 /** @throws what execFile throws, with buildah's words in `stderr`. */
 export async function pull(

@@ -10,6 +10,7 @@ import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
 import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
 import type { Login } from "./pull.ts";
+import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
@@ -18,7 +19,7 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
-  /** Root's folder for what runs and images need. */
+  /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   /** What an interactive step reads. */
@@ -51,7 +52,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const opened = startSupervisor({
       ...surroundings,
       runs: `${surroundings.state}/runs`,
-      image: image.path,
+      layers: image.layers,
     });
     supervisor = opened;
     await opened.ready();
@@ -83,7 +84,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function perform(): Promise<number> {
-    for (const step of steps) checkStep(step);
+    for (const step of steps) {
+      checkStep(step);
+      if (isRootless) checkRootless(step);
+    }
     checkLogins(plan.registries);
     const requesting = request();
     const [opened, requested] = await Promise.all([open(requesting), requesting]);

@@ -44,7 +44,9 @@ export async function startRegistry(password: string) {
     request({ port, method, path, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(outgoing);
-    }).end();
+    })
+      .on("error", () => outgoing.destroy())
+      .end();
   }).listen(0, "127.0.0.1");
   await once(proxy, "listening");
   const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;

@@ -48,6 +48,10 @@ my $count = 0;
 my (@files, @made);
 my ($init, $input, $input_end);
 
+# In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
+open(my $uids, '<', '/proc/self/uid_map') or die "uid_map: $!\n";
+my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
+
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
 
@@ -170,7 +174,7 @@ sub add_layer {
     chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
-    my $options = "volatile,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    my $options = "volatile,${ours}lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
 }
