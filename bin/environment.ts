@@ -27,3 +27,7 @@ export function containerFolder(environment: NodeJS.ProcessEnv): string {
   if (process.getuid?.() === 0) return "/var/lib/claimcheck";
   return join(environment.XDG_DATA_HOME || join(homedir(), ".local", "share"), "claimcheck");
 }
+
+/** Where the heads of brokers' audit logs are kept that this user has seen. */
+export const headsFolder = (environment: NodeJS.ProcessEnv): string =>
+  join(stateFolder(environment), "audit-heads");

@@ -9,7 +9,7 @@ import { PlanDocument, toLogins, toStep } from "../executor/plan-document.ts";
 /** All faults at once, with their lines. */
 export async function readPlanFile(
   path: string,
-): Promise<Pick<Plan, "image" | "registries" | "steps"> | { readonly faults: readonly Fault[] }> {
+): Promise<Pick<Plan, "image" | "registries" | "steps" | "onLeak"> | { readonly faults: readonly Fault[] }> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
   });
@@ -26,5 +26,6 @@ export async function readPlanFile(
     }
   });
   if (faults.length > 0) return { faults };
-  return { image: document.value.image, registries: toLogins(document.value), steps };
+  const { image, onLeak } = document.value;
+  return { image, registries: toLogins(document.value), steps, ...(onLeak && { onLeak }) };
 }

@@ -1,14 +1,23 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type RegistryLogin, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { containerFolder, toolEnvironment } from "./environment.ts";
+import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -23,7 +32,11 @@ interface Options {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  onLeak?: LeakAction;
 }
+
+/** What a plan file says. */
+type Described = Pick<Plan, "image" | "registries" | "steps" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -43,6 +56,12 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .addOption(
+      new Option(
+        "--on-leak <ACTION>",
+        "search the files that are left for values; on a find, do this",
+      ).choices(leakActions),
+    )
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
       "log in there to pull the image; the URI is the password's (repeatable)",
@@ -64,10 +83,12 @@ export function runCommand(): Command {
     );
 }
 
-type What = Pick<Plan, "image" | "registries" | "steps">;
-
 /** A step on the command line, or the steps of a file. */
-async function whatToRun(image: string | undefined, step: Step, plan: string | undefined): Promise<What> {
+async function whatToRun(
+  image: string | undefined,
+  step: Step,
+  plan: string | undefined,
+): Promise<Described> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, registries: [], steps: [step] };
@@ -102,16 +123,18 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run({ image, registries, steps }: What, options: Options): Promise<void> {
+async function run(described: Described, options: Options): Promise<void> {
   if (process.platform !== "linux")
     throw new Failure("unsupported_host", { detail: "containers need Linux" });
+  const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
+  if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      image,
-      registries: [...registries, ...options.registryAuth],
-      steps,
+      ...described,
+      registries: [...described.registries, ...options.registryAuth],
+      ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -120,12 +143,18 @@ async function run({ image, registries, steps }: What, options: Options): Promis
       runtime: options.runtime,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
-      openInput: () => process.stdin,
+      openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
     },
   );
+  // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
+  const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
-  process.exitCode = await started.finished;
+  try {
+    process.exitCode = await started.finished;
+  } finally {
+    keyboard.close();
+  }
 }

@@ -17,6 +17,8 @@ const table = {
   invalid_user: [125, "The image has no such user."],
   secret_not_text: [125, "The secret cannot be an environment variable; use a file."],
   secret_too_short: [125, "The secret is too short to be masked."],
+  invalid_layer: [125, "What the command left cannot be a layer."],
+  secret_leaked: [125, "A secret is in what the command left."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed."],
   timed_out: [124, "The command took longer than it may."],

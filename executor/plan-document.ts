@@ -3,6 +3,7 @@ import * as z from "zod/mini";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
 import {
+  leakActions,
   networks,
   plainStep,
   type RegistryLogin,
@@ -94,6 +95,12 @@ export const PlanDocument = described(
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
+    ),
+    onLeak: z.optional(
+      described(
+        z.enum(leakActions),
+        "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
+      ),
     ),
   }),
   "What Claimcheck runs: steps on one image.",

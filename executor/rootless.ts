@@ -3,7 +3,7 @@
  * root and the subordinate ones of /etc/subuid for all others, as with podman and buildah.
  */
 import { Failure } from "./failure.ts";
-import type { Step } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 
 export const isRootless = process.getuid?.() !== 0;
 
@@ -11,13 +11,18 @@ export const isRootless = process.getuid?.() !== 0;
 export const userNamespace = isRootless ? ["--user", "--map-root-user", "--map-auto"] : [];
 
 /**
- * Only root can divide up the host's network and resources.
+ * Only root can divide up the host's network and resources, and read what other users of a container wrote.
  *
- * @throws {Failure} `unsupported_host` rather than run without a limit that was asked for.
+ * @throws {Failure} `unsupported_host` rather than run without what was asked for.
  */
-export function checkRootless(step: Step): void {
-  const flags = { "--memory": step.memory, "--cpus": step.cpus, "--pids-limit": step.pidsLimit };
-  const limit = Object.entries(flags).find(([, value]) => value !== undefined)?.[0];
-  const wanted = limit ?? (step.network === "bridge" ? "--network bridge" : undefined);
-  if (wanted) throw new Failure("unsupported_host", { detail: `${wanted} needs root` });
+export function checkRootless({ steps, onLeak }: Plan): void {
+  const wanted = {
+    "--memory": steps.some(({ memory }) => memory !== undefined),
+    "--cpus": steps.some(({ cpus }) => cpus !== undefined),
+    "--pids-limit": steps.some(({ pidsLimit }) => pidsLimit !== undefined),
+    "--network bridge": steps.some(({ network }) => network === "bridge"),
+    "--on-leak": onLeak !== undefined,
+  };
+  const flag = Object.entries(wanted).find(([, isWanted]) => isWanted)?.[0];
+  if (flag) throw new Failure("unsupported_host", { detail: `${flag} needs root` });
 }

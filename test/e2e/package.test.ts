@@ -127,6 +127,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/scrubber.js",
     "dist/bridge.pl",
     "dist/supervisor.pl",
+    "dist/terminal.pl",
     "dist/types/…",
     "dist/vault-libraries.js",
     "dist/….cjs",

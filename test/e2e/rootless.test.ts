@@ -130,6 +130,7 @@ test.each([
   ["--cpus", "1"],
   ["--pids-limit", "100"],
   ["--network", "bridge"],
+  ["--on-leak", "fail"],
 ])("%s %s is refused rather than not kept", async (...flags) => {
   const finished = await run(flags, "echo ran");
   expect(finished).toMatchObject({ code: 125, stdout: "" });
