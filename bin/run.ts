@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -20,6 +21,7 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 interface Options {
   plan?: string;
   broker?: string;
+  executor?: string;
   tokenFile?: string;
   audit?: string;
   runtime: string;
@@ -43,6 +45,7 @@ export function runCommand(): Command {
       "--token-file <FILE>",
       "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
+    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
@@ -56,13 +59,15 @@ export function runCommand(): Command {
     );
 }
 
+type ToRun = Pick<Plan, "image" | "steps" | "hash"> & { readonly document?: PlanDocument };
+
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
   given: Given,
-): Promise<Pick<Plan, "image" | "steps" | "hash">> {
+): Promise<ToRun> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
@@ -82,11 +87,20 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(
-  { image, steps, hash }: Pick<Plan, "image" | "steps" | "hash">,
-  { handles, values }: Given,
-  options: Options,
-): Promise<void> {
+async function run(plan: ToRun, given: Given, options: Options): Promise<void> {
+  const { image, steps, hash } = plan;
+  const { handles, values } = given;
+  const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
+  if (executor) {
+    if (options.audit !== undefined || options.runtime !== "runc" || !options.masking) {
+      throw new Failure("usage", {
+        detail: "--audit, --runtime and --no-masking are not for an executor's jobs to say",
+      });
+    }
+    const { runRemotely } = await import("./remote-run.ts");
+    process.exitCode = await runRemotely(plan, given, { ...options, executor }, process.env);
+    return;
+  }
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }

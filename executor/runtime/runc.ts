@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import { relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -87,6 +88,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
   let count = 1;
+  let binds = 0;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -162,6 +164,19 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
 
     /**
+     * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
+     * to it. Where it cannot be had, that container does not start.
+     *
+     * @returns where the runtime finds it.
+     */
+    bind(within: string, source: string): string {
+      binds += 1;
+      const [root, path] = [within, `/${relative(within, source)}`].map(encodeURIComponent);
+      orders.write(`bind bind-${binds} ${root} ${path}\n`);
+      return `${runs}/${id}/bundle/bind-${binds}`;
+    },
+
+    /**
      * Creates the container, unlinks its bundle, and starts it.
      *
      * @returns once the container's streams are its own; `exited` tells the exit code of its first process, which is
@@ -214,6 +229,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  bind: "invalid_plan",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
