@@ -35,6 +35,8 @@ interface Particulars {
   problem?: { code: string; title: string };
   /** Of a run that another process made. */
   exitCode?: number;
+  /** After how many seconds the broker would be asked again. */
+  retryAfter?: number;
   cause?: unknown;
 }
 
@@ -43,12 +45,14 @@ export class Failure extends Error {
   readonly code: string;
   readonly exitCode: number;
   detail: string | undefined;
+  readonly retryAfter: number | undefined;
 
-  constructor(code: FailureCode, { detail, problem, exitCode, cause }: Particulars = {}) {
+  constructor(code: FailureCode, { detail, problem, exitCode, retryAfter, cause }: Particulars = {}) {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
     this.exitCode = exitCode ?? table[code][0];
     this.detail = detail;
+    this.retryAfter = retryAfter;
   }
 
   /** One line: what happened, what it was about, the code to look up. */
