@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, chownSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { connect as connectSocket } from "node:net";
+import { join } from "node:path";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ServedRequest } from "../executor/server/server.ts";
@@ -72,17 +73,24 @@ async function serve({ config: path, checkConfig }: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
-  const [{ createExecutorServer }, { createPlaces }, { createBrokerClient }, { createIdentity }] =
-    await Promise.all([
-      import("../executor/server/server.ts"),
-      import("../executor/server/places.ts"),
-      import("../executor/broker-client.ts"),
-      import("../executor/identity.ts"),
-    ]);
+  const [
+    { createExecutorServer },
+    { createPlaces },
+    { createBrokerClient },
+    { createIdentity },
+    { headsIn },
+  ] = await Promise.all([
+    import("../executor/server/server.ts"),
+    import("../executor/server/places.ts"),
+    import("../executor/broker-client.ts"),
+    import("../executor/identity.ts"),
+    import("../executor/audit-heads.ts"),
+  ]);
   const { broker, limits, listen } = config;
   const url = brokerUrl(broker.url);
   const identity = await createIdentity(await loadProofKey(config.state));
   const findToken = tokenSource(broker.tokenFile, process.env, url);
+  const keepHeads = headsIn(join(config.state, "audit-heads"));
   const token = "address" in listen ? makeToken(listen.tokenFile) : undefined;
   const executor = createExecutorServer({
     ...config,
@@ -97,6 +105,7 @@ async function serve({ config: path, checkConfig }: Options): Promise<void> {
         requester: { findToken: () => jobToken ?? missingToken(), audience: broker.principal },
         pinnedKeys: broker.keys,
         identity,
+        keepHeads,
         signal,
       }),
     log,

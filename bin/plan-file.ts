@@ -38,7 +38,8 @@ export async function readPlanFile(
     }
   });
   if (faults.length > 0) return { faults };
-  return { image: document.image, steps, hash: hashPlan(document), document };
+  const { image, onLeak } = document;
+  return { image, steps, ...(onLeak && { onLeak }), hash: hashPlan(document), document };
 }
 
 /** @throws {Failure} `usage`, once everything that is wrong has been printed. */

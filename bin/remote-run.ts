@@ -22,7 +22,7 @@ type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "steps"> & { readonly document?: PlanDocument },
+  plan: Pick<Plan, "image" | "steps"> & { readonly document?: PlanDocument | undefined },
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,

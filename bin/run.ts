@@ -1,15 +1,17 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
 import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
+import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -27,7 +29,10 @@ interface Options {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  onLeak?: LeakAction;
 }
+
+/** What a plan file says. */
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -49,6 +54,12 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .addOption(
+      new Option(
+        "--on-leak <ACTION>",
+        "search the files that are left for values; on a find, do this",
+      ).choices(leakActions),
+    )
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -59,7 +70,9 @@ export function runCommand(): Command {
     );
 }
 
-type ToRun = Pick<Plan, "image" | "steps" | "hash"> & { readonly document?: PlanDocument };
+type ToRun = Pick<Plan, "image" | "steps" | "onLeak" | "hash"> & {
+  readonly document?: PlanDocument | undefined;
+};
 
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
@@ -87,30 +100,36 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(plan: ToRun, given: Given, options: Options): Promise<void> {
-  const { image, steps, hash } = plan;
+async function run({ document, ...described }: ToRun, given: Given, options: Options): Promise<void> {
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    if (options.audit !== undefined || options.runtime !== "runc" || !options.masking) {
+    const { audit, onLeak, runtime, masking } = options;
+    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
-        detail: "--audit, --runtime and --no-masking are not for an executor's jobs to say",
+        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
-    process.exitCode = await runRemotely(plan, given, { ...options, executor }, process.env);
+    process.exitCode = await runRemotely(
+      { ...described, document },
+      given,
+      { ...options, executor },
+      process.env,
+    );
     return;
   }
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
+  const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
+  if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      image,
-      steps,
-      ...(hash !== undefined && { hash }),
+      ...described,
+      ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -121,12 +140,18 @@ async function run(plan: ToRun, given: Given, options: Options): Promise<void> {
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),
-      openInput: () => process.stdin,
+      openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
       onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
     },
   );
+  // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
+  const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
-  process.exitCode = await started.finished;
+  try {
+    process.exitCode = await started.finished;
+  } finally {
+    keyboard.close();
+  }
 }

@@ -105,6 +105,7 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
       image: document.image,
       steps: permit({ image: document.image, steps }, permissions),
       hash: hashPlan(document),
+      ...(document.onLeak && { onLeak: document.onLeak }),
       masked: true,
       shortSecrets: "refuse",
     };
