@@ -44,7 +44,7 @@ async function list(options: Options): Promise<void> {
 
 async function prune({ keep, ...options }: Options & { readonly keep: number }): Promise<void> {
   const store = await open(options);
-  const removed = await pruneResults({ store, layers: openLayers() }, keep);
+  const removed = await pruneResults({ store, layers: openLayers(process.env) }, keep);
   await store.sweep();
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   process.stdout.write(`removed ${removed.length} results, ${bytes} bytes\n`);

@@ -1,11 +1,10 @@
 /** The cached results in a folder, as this user may believe them. */
 import { createSecretKey } from "node:crypto";
-import { join } from "node:path";
 import { openKeptLayers } from "../executor/cache/kept-layers.ts";
 import type { SharedResults } from "../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../executor/cache/store.ts";
-import { state, stateFolder } from "./environment.ts";
-import { loadKey } from "./root-key.ts";
+import { containerFolder, stateFolder } from "./environment.ts";
+import { loadCacheKey } from "./root-key.ts";
 
 /**
  * The key lies with the root key, and not in the folder: what somebody else put there, or changed, is noticed.
@@ -17,7 +16,7 @@ export async function openResults(
   environment: NodeJS.ProcessEnv,
   tell: (line: string) => void,
 ): Promise<CacheStore> {
-  const key = await loadKey(join(stateFolder(environment), "cache-key"));
+  const key = await loadCacheKey(stateFolder(environment));
   const macKey = createSecretKey(key.expose());
   key.wipe();
   const onSpoilt = (spoilt: string) =>
@@ -25,7 +24,8 @@ export async function openResults(
   return openStore(folder, { macKey, onSpoilt });
 }
 
-export const openLayers = () => openKeptLayers(`${state}/layers`);
+export const openLayers = (environment: NodeJS.ProcessEnv) =>
+  openKeptLayers(`${containerFolder(environment)}/layers`);
 
 interface Repositories {
   readonly cacheFrom?: string;

@@ -3,6 +3,7 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import type { Result } from "./cache/entry.ts";
 import type { Run, StepCache } from "./cache/step-cache.ts";
@@ -10,7 +11,9 @@ import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { type Image, prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkStep, type Plan, type Step } from "./plan.ts";
+import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import type { Login } from "./pull.ts";
+import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
@@ -21,7 +24,7 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
-  /** Root's folder for what runs and images need. */
+  /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   /** What an interactive step reads. */
@@ -31,6 +34,12 @@ interface Surroundings {
   readonly onProgress: (line: string) => void;
   /** Where results may be kept and taken from. */
   readonly openCache?: (run: Run) => Promise<StepCache>;
+  /** A step's command is about to be run; steps are counted from 0. */
+  readonly onStep?: (step: number, name: string | undefined) => void;
+  /** It has ended, and all its output has been written. */
+  readonly onExit?: (step: number, exitCode: number) => void;
+  /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
+  readonly values?: ReadonlyMap<string, Secret>;
 }
 
 const SIGKILL = 9;
@@ -52,9 +61,9 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** Whether anybody looks at what a step left. */
   const isLookedAt = plan.onLeak !== undefined;
 
-  async function prepare(): Promise<Image> {
+  async function prepare(requested: Promise<Secrets>): Promise<Image> {
     const [image] = await Promise.all([
-      prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
+      prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
     return image;
@@ -65,7 +74,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const opened = startSupervisor({
       ...surroundings,
       runs: `${surroundings.state}/runs`,
-      image: image.path,
+      layers: image.layers,
     });
     supervisor = opened;
     await opened.ready();
@@ -73,16 +82,40 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function request() {
-    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    const connect = () => surroundings.connect(abort.signal);
+    secrets = await requestSecrets(plan, connect, surroundings.values).finally(wipeValues);
     return secrets;
+  }
+
+  /** Only where an image has to be pulled is anything redeemed for it. */
+  async function logIn(requested: Promise<Secrets>): Promise<Login[]> {
+    const redeemed = await requested;
+    await redeemed.redeemLogins();
+    learn(redeemed);
+    return plan.registries.map(({ password, ...rest }) => ({
+      ...rest,
+      password: redeemed.valueOf(password),
+    }));
+  }
+
+  /** From here on nothing of what was redeemed is printed. */
+  function learn(from: Secrets): Scrubber {
+    const learned = buildScrubber(from.known(), from.credentials(), plan.masked ? plan.shortSecrets : "show");
+    scrubber?.wipe();
+    scrubber = learned;
+    names = from.known().map(({ name }) => name);
+    return learned;
   }
 
   async function perform(): Promise<number> {
     for (const step of steps) checkStep(step);
-    const preparing = prepare();
+    if (isRootless) checkRootless(plan);
+    checkLogins(plan.registries);
+    const requesting = request();
+    const preparing = prepare(requesting);
     // With a cache it is not known yet whether a container is needed.
     const opening = surroundings.openCache ? undefined : preparing.then(open);
-    const [image, requested, early] = await Promise.all([preparing, request(), opening]);
+    const [image, requested, early] = await Promise.all([preparing, requesting, opening]);
     const { signal } = abort;
     cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
     let opened = early;
@@ -119,11 +152,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** What a step printed when it was run. */
   async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
     const step = steps[index] as Step;
+    surroundings.onStep?.(index, step.name);
     if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
     await Promise.all([
       forward(bytesSource(stdout), unmasked, surroundings.stdout),
       forward(bytesSource(stderr), unmasked, surroundings.stderr),
     ]);
+    surroundings.onExit?.(index, 0);
   }
 
   /** What a step left when it was run. */
@@ -175,14 +210,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
-    const masking = buildScrubber(
-      place.secrets.known(),
-      place.secrets.credentials(),
-      plan.masked ? plan.shortSecrets : "show",
-    );
-    scrubber?.wipe();
-    scrubber = masking;
-    names = place.secrets.known().map(({ name }) => name);
+    const masking = learn(place.secrets);
+    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
@@ -216,6 +245,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       forward(stderr, scrub("stderr"), surroundings.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    surroundings.onExit?.(place.order - 1, exitCode);
     // What somebody cut short is no result, whatever the command made of it.
     const isWhole = exitCode === 0 && signals.length === 0 && passed.every(Boolean);
     return { exitCode, output: isWhole ? recording?.output() : undefined };
@@ -235,7 +265,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await supervisor?.gone;
       secrets?.wipe();
       scrubber?.wipe();
+      wipeValues();
     }
+  }
+
+  function wipeValues(): void {
+    for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
   const titleOf = ({ name }: Step, index: number) =>
@@ -255,6 +290,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   return {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
+
+    /** Ends the run, whatever it is doing. */
+    cancel(): void {
+      interrupted = SIGKILL;
+      abort.abort();
+      supervisor?.abandon();
+    },
 
     /**
      * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A

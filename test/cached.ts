@@ -48,8 +48,8 @@ export async function begin(
 ) {
   const told: string[] = [];
   const tell = (line: string) => told.push(line);
-  const secrets = await requestSecrets({ steps, masked: true }, async () => client);
-  const plan = { image, steps, masked: true, shortSecrets: "refuse" } as const;
+  const secrets = await requestSecrets({ registries: [], steps, masked: true }, async () => client);
+  const plan = { image, registries: [], steps, masked: true, shortSecrets: "refuse" } as const;
   const shared = sharing && openSharedResults(sharing, tell);
   const cache = openStepCache(
     { store, layers: keptLayers(gone), sizeLimit: 1e9, explains: true, ...(shared && { shared }) },

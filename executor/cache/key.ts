@@ -58,7 +58,9 @@ const meanings: { readonly [Field in keyof Required<Step>]: Meaning<Step[Field]>
 /** The same for what a plan says of all its steps. */
 const planMeanings: { readonly [Field in keyof Required<Plan>]: Meaning<Plan[Field]> } = {
   image: nothing, // By its id, as the parent.
+  registries: nothing, // Where the image came from.
   steps: nothing,
+  hash: nothing, // Handles for one plan are refused in another, cached or not.
   masked: { ...nothing, forbids: (is) => !is && "its output is not masked" },
   shortSecrets: { ...nothing, forbids: (what) => what === "show" && "it may show short secrets" },
   onLeak: nothing, // What leaked is not kept, whatever else is done about it.

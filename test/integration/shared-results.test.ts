@@ -10,7 +10,7 @@ import { Secret } from "../../shared/secret.ts";
 import { type Executor, startBroker } from "../broker.ts";
 import { begin, env, run, step } from "../cached.ts";
 import { filesContaining } from "../host.ts";
-import { startRegistry } from "../registry.ts";
+import { startRegistry } from "../open-registry.ts";
 
 afterEach(() => {
   vi.useRealTimers();

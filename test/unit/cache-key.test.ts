@@ -38,7 +38,7 @@ const step: Step = {
   secretFiles: [file],
 };
 
-const plan: Plan = { image: "alpine", steps: [step], masked: true, shortSecrets: "refuse" };
+const plan: Plan = { image: "alpine", registries: [], steps: [step], masked: true, shortSecrets: "refuse" };
 
 const keyOf = (changed: Partial<Step> = {}, from: Partial<Origin> = {}) =>
   keyOfStep({ ...step, ...changed }, { ...origin, ...from });
