@@ -119,17 +119,21 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const { signal } = abort;
     cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
     let opened = early;
-    /** What lies on the image, where all of it is kept. */
+    /** What lies on the image, where all of it is kept; and how much of it the next container would find. */
     let layers: readonly string[] | undefined = [];
+    let stacked = 0;
     for (let index = 0; index < steps.length; index++) {
-      const taken: readonly Result[] = (await cache?.take({ index, layers })) ?? [];
-      for (const result of taken) await replay(result, index++);
+      let taken: readonly Result[] = [];
+      do {
+        taken = (await cache?.take({ index, layers })) ?? [];
+        for (const result of taken) await replay(result, index++);
+        layers = taken.length > 0 ? taken.at(-1)?.layers : layers;
+      } while (taken.length > 0 && index < steps.length);
       const step = steps[index];
       if (!step) return 0;
       opened ??= await open(image);
-      const below = taken.at(-1)?.layers ?? [];
-      for (const layer of below.slice(layers?.length)) await putLayer(layer, opened.supervisor);
-      if (taken.length > 0) layers = below;
+      for (const layer of layers?.slice(stacked) ?? []) await putLayer(layer, opened.supervisor);
+      stacked = index;
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
       const { exitCode, output } = await performStep(step, place);
@@ -145,6 +149,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       if (output && layer) await cache?.keep(index, { ...output, layers: layers ?? [] });
       if (isLast) return exitCode;
       await opened.supervisor.proceed();
+      stacked = index + 1;
     }
     return 0;
   }
@@ -152,7 +157,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** What a step printed when it was run. */
   async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
     const step = steps[index] as Step;
-    surroundings.onStep?.(index, step.name);
+    surroundings.onStep?.(index, nameOf(step));
     if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
     await Promise.all([
       forward(bytesSource(stdout), unmasked, surroundings.stdout),
@@ -211,7 +216,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = learn(place.secrets);
-    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
+    surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
@@ -272,6 +277,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   function wipeValues(): void {
     for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
+
+  const nameOf = ({ name }: Step) => (name === undefined ? undefined : scrubbed(name));
 
   const titleOf = ({ name }: Step, index: number) =>
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;

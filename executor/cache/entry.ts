@@ -67,6 +67,20 @@ export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Res
   return decodeBody(key, body);
 }
 
+/**
+ * Only for reckoning what takes room: anybody who can write there may have written it.
+ *
+ * @param start of a result's file.
+ */
+export function layersIn(start: Buffer): readonly string[] {
+  try {
+    const [, body] = cutLine(start);
+    return Header.parse(JSON.parse(cutLine(body)[0])).layers;
+  } catch {
+    return [];
+  }
+}
+
 const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();
 
 function cutLine(bytes: Buffer): [line: string, rest: Buffer] {

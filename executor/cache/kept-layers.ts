@@ -18,6 +18,18 @@ export function openKeptLayers(folder: string) {
   const nameOf = (digest: string) => `${folder}/${digest.replace("sha256:", "")}`;
   const archiveOf = (digest: string) => `${nameOf(digest)}.tar`;
 
+  async function digests(): Promise<string[]> {
+    const names = (await readdir(folder).catch(absent)) ?? [];
+    const archives = names.filter((name) => /^[0-9a-f]{64}\.tar$/.test(name));
+    return archives.map((name) => `sha256:${name.slice(0, -".tar".length)}`);
+  }
+
+  /** In bytes; its files take about as much as its archive, where they are unpacked. */
+  async function sizeOf(digest: string): Promise<number> {
+    const { size = 0 } = (await stat(archiveOf(digest)).catch(absent)) ?? {};
+    return existsSync(nameOf(digest)) ? 2 * size : size;
+  }
+
   return {
     /** @returns false when it is gone. */
     use(digest: string): boolean {
@@ -27,17 +39,17 @@ export function openKeptLayers(folder: string) {
       return true;
     },
 
-    /** In bytes; its files take about as much as its archive, where they are unpacked. */
-    async size(digest: string): Promise<number> {
-      const { size = 0 } = (await stat(archiveOf(digest)).catch(absent)) ?? {};
-      return existsSync(nameOf(digest)) ? 2 * size : size;
+    sizeOf,
+
+    /** Of all of them, in bytes. */
+    async total(): Promise<number> {
+      const sizes = await Promise.all((await digests()).map((digest) => sizeOf(digest)));
+      return sizes.reduce((sum, size) => sum + size, 0);
     },
 
     /** Takes away all but these, and but what is in use. */
     async removeExcept(wanted: ReadonlySet<string>): Promise<void> {
-      const names = (await readdir(folder).catch(absent)) ?? [];
-      for (const name of names.filter((each) => /^[0-9a-f]{64}\.tar$/.test(each))) {
-        const digest = `sha256:${name.slice(0, -".tar".length)}`;
+      for (const digest of await digests()) {
         const used = await stat(archiveOf(digest)).catch(absent);
         if (!used || wanted.has(digest) || Date.now() - used.mtimeMs < lately) continue;
         if (await removeFiles(nameOf(digest))) await rm(archiveOf(digest), { force: true });

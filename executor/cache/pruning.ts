@@ -12,12 +12,15 @@ interface Kept {
  * @returns the results that are gone.
  */
 export async function prune({ store, layers }: Kept, limit: number): Promise<Stored[]> {
+  const all = await store.list();
+  const occupied = all.reduce((sum, { size }) => sum + size, await layers.total());
+  if (limit > 0 && occupied <= limit) return [];
   const kept = new Set<string>();
   const removed: Stored[] = [];
   let total = 0;
-  for (const stored of await store.list()) {
-    const own = (await store.read(stored.key))?.layers.filter((digest) => !kept.has(digest)) ?? [];
-    const sizes = await Promise.all(own.map((digest) => layers.size(digest)));
+  for (const stored of all) {
+    const own = (await store.layersOf(stored.key)).filter((digest) => !kept.has(digest));
+    const sizes = await Promise.all(own.map((digest) => layers.sizeOf(digest)));
     total += sizes.reduce((sum, size) => sum + size, stored.size);
     if (total <= limit) for (const digest of own) kept.add(digest);
     else removed.push(stored);

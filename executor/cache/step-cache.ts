@@ -103,7 +103,10 @@ export function openStepCache(
     const from = place.index;
     const wanted = (await keys()).slice(from);
     const [next] = wanted;
-    if (next === undefined) return [];
+    if (next === undefined) {
+      await release();
+      return [];
+    }
     let results = usable(await look(wanted), place);
     if (results.length === 0) {
       const onWait = () => tell("waiting for another run of the same step");

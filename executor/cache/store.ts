@@ -24,7 +24,10 @@ import {
 } from "node:fs/promises";
 import { lock } from "../../shared/lock.ts";
 import { absent } from "./absent.ts";
-import { decodeResult, encodeResult, type Result } from "./entry.ts";
+import { decodeResult, encodeResult, layersIn, type Result } from "./entry.ts";
+
+/** What comes before a result's output is shorter, in bytes: a plan of a thousand steps has a thousand digests. */
+const headerLimit = 256 * 1024;
 
 export interface Stored {
   readonly key: string;
@@ -133,6 +136,18 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
       if (!free) onWait();
       const held = free ?? ((await hold(key, until)) as FileHandle);
       return { put: (result) => put(key, result), release: () => letGo(key, held) };
+    },
+
+    /** The layers that a result names, without a look at the rest of it. */
+    async layersOf(key: string): Promise<readonly string[]> {
+      const file = await open(resultOf(key)).catch(absent);
+      if (!file) return [];
+      try {
+        const { buffer, bytesRead } = await file.read(Buffer.alloc(headerLimit), 0, headerLimit, 0);
+        return layersIn(buffer.subarray(0, bytesRead));
+      } finally {
+        await file.close();
+      }
     },
 
     remove: (key: string): Promise<void> => remove(resultOf(key)),

@@ -214,6 +214,18 @@ test("a step that cannot be cached is not, and why is said", async () => {
 const layersOf = (count: number) =>
   Array.from({ length: count }, (_, at) => `sha256:${String(at).repeat(64)}`);
 
+test("behind a step that cannot be cached nothing is recorded either", async () => {
+  const { executor, store } = await setUp();
+  const steps = [step(env("TOKEN")), step(env("TOKEN"), { interactive: true }), step()];
+  const { cache } = await begin(store, executor, steps);
+  expect(await cache.take({ index: 0, layers: [] })).toEqual([]);
+  expect(cache.record()).toBeDefined();
+  for (const index of [1, 2]) {
+    expect(await cache.take({ index, layers: layersOf(index) })).toEqual([]);
+    expect(cache.record()).toBeUndefined();
+  }
+});
+
 test("several results cost one check", async () => {
   const { broker, executor, store } = await setUp();
   const steps = [step(env("TOKEN")), step(env("OTHER"), { args: ["test"] })];
