@@ -60,7 +60,7 @@ async function connectEmbedded(
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
       providers: userProviders(environment),
-      auditFile,
+      audit: { file: auditFile },
       rule: "embedded: this user's own secrets",
       tokenLifetime: 60 * 60,
       log: () => {},
