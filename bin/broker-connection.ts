@@ -107,7 +107,13 @@ async function connectRemote(
     identity: await createIdentity(),
     keepHeads: headsIn(headsFolder(environment)),
     signal,
+    onWait: sayThatWeWait,
   });
+}
+
+export function sayThatWeWait(seconds: number): void {
+  process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
+`);
 }
 
 /** A redirect would carry the token to wherever an answer says. */

@@ -18,11 +18,11 @@ import {
   RedemptionResponse,
 } from "../shared/wire.ts";
 import type { KeepHeads } from "./audit-heads.ts";
-import { createBrokerCall, type Fetch, understand } from "./broker-call.ts";
+import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
-interface Connection {
+interface Connection extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
   readonly url: string;
   readonly fetch: Fetch;
@@ -33,8 +33,6 @@ interface Connection {
   readonly identity: Identity;
   /** Gets the heads of the broker's audit log that come with each redemption. */
   readonly keepHeads: KeepHeads;
-  /** Ends what is under way. */
-  readonly signal: AbortSignal;
 }
 
 export interface IssuedHandle {
@@ -44,15 +42,8 @@ export interface IssuedHandle {
 
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
-export function createBrokerClient({
-  url,
-  fetch,
-  findToken,
-  pinnedKeys,
-  identity,
-  keepHeads,
-  signal,
-}: Connection) {
+export function createBrokerClient(connection: Connection) {
+  const { url, fetch, findToken, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
   let keys: Promise<FindKey> | undefined;
   const sentTokens = new Set<string>();
@@ -81,11 +72,16 @@ export function createBrokerClient({
   }
 
   /** Posts a body with a proof that covers it. */
-  async function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
-    const accessToken = await authorise();
-    const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
-    const proof = await makeProof({ ...covered, ...(encryptionKey && { encryptionKey }) }, identity.proofKey);
-    return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
+  function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
+    return askPatiently(async () => {
+      const accessToken = await authorise();
+      const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
+      const proof = await makeProof(
+        { ...covered, ...(encryptionKey && { encryptionKey }) },
+        identity.proofKey,
+      );
+      return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
+    }, connection);
   }
 
   return {
@@ -102,7 +98,10 @@ export function createBrokerClient({
       const body = JSON.stringify({ secrets: bound });
       const [findKey, answer] = await Promise.all([
         findKeys(),
-        authorise().then((accessToken) => call("POST", "/v1/handles", { body, accessToken })),
+        askPatiently(
+          async () => call("POST", "/v1/handles", { body, accessToken: await authorise() }),
+          connection,
+        ),
       ]);
       const { handles } = understand(IssueResponse, answer);
       if (handles.length !== secrets.length)

@@ -13,9 +13,12 @@ const table = {
   broker_untrusted: [125, "The broker's answer cannot be trusted."],
   invalid_handle: [125, "The handle is not good."],
   image_unavailable: [125, "The image cannot be had."],
+  network_unavailable: [125, "The network cannot be had."],
   invalid_user: [125, "The image has no such user."],
   secret_not_text: [125, "The secret cannot be an environment variable; use a file."],
   secret_too_short: [125, "The secret is too short to be masked."],
+  invalid_layer: [125, "What the command left cannot be a layer."],
+  secret_leaked: [125, "A secret is in what the command left."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed."],
   timed_out: [124, "The command took longer than it may."],
@@ -30,6 +33,8 @@ interface Particulars {
   detail?: string;
   /** The broker's own code and sentence, where the broker said no. */
   problem?: { code: string; title: string };
+  /** After how many seconds the broker would be asked again. */
+  retryAfter?: number;
   cause?: unknown;
 }
 
@@ -38,12 +43,14 @@ export class Failure extends Error {
   readonly code: string;
   readonly exitCode: number;
   detail: string | undefined;
+  readonly retryAfter: number | undefined;
 
-  constructor(code: FailureCode, { detail, problem, cause }: Particulars = {}) {
+  constructor(code: FailureCode, { detail, problem, retryAfter, cause }: Particulars = {}) {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
     this.exitCode = table[code][0];
     this.detail = detail;
+    this.retryAfter = retryAfter;
   }
 
   /** One line: what happened, what it was about, the code to look up. */

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
+import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
@@ -178,6 +179,7 @@ function atTheDoor(method: string, path: string): Record<string, Provocation> {
   const body = method === "POST" ? {} : undefined;
   return {
     issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
+    quota_exceeded: async () => (await setScene(nothing)).send(method, path, body),
     ...(body && {
       unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
     }),
@@ -212,9 +214,13 @@ function whenBroken(act: (scene: Scene, handle: string) => Promise<Response>): R
 
 const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 
-async function setScene(): Promise<Scene> {
+const none = { principal: 0, tenant: 0 };
+const nothing = createQuotas({ limits: { issue: none, redeem: none, manage: none } });
+
+async function setScene(quotas?: Quotas): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
+    ...(quotas && { quotas }),
     moreIssuers: [
       {
         issuer: silentIssuer,

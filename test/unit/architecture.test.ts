@@ -29,7 +29,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(executor\/(image|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",
