@@ -4,12 +4,12 @@ import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import { type Plan, plainStep } from "../executor/plan.ts";
-import { PlanDocument, toStep } from "../executor/plan-document.ts";
+import { PlanDocument, toLogins, toStep } from "../executor/plan-document.ts";
 
 /** All faults at once, with their lines. */
 export async function readPlanFile(
   path: string,
-): Promise<Pick<Plan, "image" | "steps" | "onLeak"> | { readonly faults: readonly Fault[] }> {
+): Promise<Pick<Plan, "image" | "registries" | "steps" | "onLeak"> | { readonly faults: readonly Fault[] }> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
   });
@@ -27,5 +27,5 @@ export async function readPlanFile(
   });
   if (faults.length > 0) return { faults };
   const { image, onLeak } = document.value;
-  return { image, steps, ...(onLeak && { onLeak }) };
+  return { image, registries: toLogins(document.value), steps, ...(onLeak && { onLeak }) };
 }

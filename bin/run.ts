@@ -5,16 +5,21 @@ import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -23,6 +28,7 @@ interface Options {
   broker?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
@@ -30,7 +36,7 @@ interface Options {
 }
 
 /** What a plan file says. */
-type Described = Pick<Plan, "image" | "steps" | "onLeak">;
+type Described = Pick<Plan, "image" | "registries" | "steps" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -56,7 +62,18 @@ export function runCommand(): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
+    )
     .addHelpText("after", help)
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
@@ -74,7 +91,7 @@ async function whatToRun(
 ): Promise<Described> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [step] };
+    return { image, registries: [], steps: [step] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
@@ -86,6 +103,18 @@ async function whatToRun(
   throw new Failure("usage", { detail: `${plan} cannot be used` });
 }
 
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
+}
+
 const help = `
 Example:
   API_TOKEN=guessme claimcheck run --secret-env MY_SECRET=env://API_TOKEN \\
@@ -95,9 +124,8 @@ Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
 async function run(described: Described, options: Options): Promise<void> {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
-  }
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
@@ -105,6 +133,7 @@ async function run(described: Described, options: Options): Promise<void> {
   const started = startRun(
     {
       ...described,
+      registries: [...described.registries, ...options.registryAuth],
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
@@ -112,7 +141,7 @@ async function run(described: Described, options: Options): Promise<void> {
     {
       connect: (signal) => connect(options, process.env, signal),
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
