@@ -1,4 +1,5 @@
 /** How `claimcheck run` reaches its broker: one in this process, or one at a URL. */
+import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
@@ -45,7 +46,6 @@ async function connectEmbedded(
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
-    { headsIn },
   ] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
@@ -53,7 +53,6 @@ async function connectEmbedded(
     import("./root-key.ts"),
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
   ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
@@ -73,7 +72,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
-    keepHeads: headsIn(headsFolder(environment)),
+    keepHeads: keepHeadsOf(environment),
     signal,
   });
 }
@@ -85,10 +84,9 @@ async function connectRemote(
   signal: AbortSignal,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { headsIn }, { tokenSource }] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
@@ -105,7 +103,7 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity: await createIdentity(),
-    keepHeads: headsIn(headsFolder(environment)),
+    keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,
   });
@@ -115,6 +113,15 @@ export function sayThatWeWait(seconds: number): void {
   process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
 `);
 }
+
+/** An embedded broker has heads only where a log was asked for: no other run loads what keeps them. */
+const keepHeadsOf =
+  (environment: NodeJS.ProcessEnv): KeepHeads =>
+  async (heads) => {
+    if (heads.length === 0) return;
+    const { headsIn } = await import("../executor/audit-heads.ts");
+    await headsIn(headsFolder(environment))(heads);
+  };
 
 /** A redirect would carry the token to wherever an answer says. */
 export const directFetch: Fetch = (address, init) => fetch(address, { ...init, redirect: "error" });
