@@ -3,6 +3,7 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
@@ -28,6 +29,12 @@ interface Surroundings {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly onProgress: (line: string) => void;
+  /** A step's command is about to be run; steps are counted from 0. */
+  readonly onStep?: (step: number, name: string | undefined) => void;
+  /** It has ended, and all its output has been written. */
+  readonly onExit?: (step: number, exitCode: number) => void;
+  /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
+  readonly values?: ReadonlyMap<string, Secret>;
 }
 
 const SIGKILL = 9;
@@ -65,7 +72,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function request() {
-    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    const connect = () => surroundings.connect(abort.signal);
+    secrets = await requestSecrets(plan, connect, surroundings.values).finally(wipeValues);
     return secrets;
   }
 
@@ -143,6 +151,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = learn(place.secrets);
+    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
@@ -171,6 +180,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    surroundings.onExit?.(place.order - 1, exitCode);
     return exitCode;
   }
 
@@ -187,7 +197,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await supervisor?.gone;
       secrets?.wipe();
       scrubber?.wipe();
+      wipeValues();
     }
+  }
+
+  function wipeValues(): void {
+    for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
   const titleOf = ({ name }: Step, index: number) =>
@@ -207,6 +222,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   return {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
+
+    /** Ends the run, whatever it is doing. */
+    cancel(): void {
+      interrupted = SIGKILL;
+      abort.abort();
+      supervisor?.abandon();
+    },
 
     /**
      * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A
