@@ -5,7 +5,7 @@ import { bodyLimit as limitBody } from "hono/body-limit";
 import { createMiddleware } from "hono/factory";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
 import {
   bodyLimit,
   CheckRequest,
@@ -29,7 +29,7 @@ type Env = { Variables: { caller: Caller; request: string } };
 export type BrokerApp = Hono<Env>;
 
 /** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
-const counted: readonly string[] = ["unauthenticated", "quota_exceeded"];
+const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
