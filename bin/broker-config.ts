@@ -29,6 +29,8 @@ const BrokerConfig = z.strictObject({
   url: z.url(),
   /** HOST:PORT to listen on. */
   listen: z._default(z.string(), "127.0.0.1:7878"),
+  /** HOST:PORT where Prometheus reads `/metrics`, over plain HTTP and without a token; nowhere where it is missing. */
+  metrics: z.optional(z.string()),
   /** What to serve HTTPS with, in PEM, the chain in one file; read again on SIGHUP and when they change. */
   tls: z.optional(z.strictObject({ certificate: file, key: file })),
   /** 32 bytes, raw or as base64, from which all keys are derived; every replica has the same. */
@@ -85,8 +87,10 @@ function quota({ principal, tenant }: { readonly principal: number; readonly ten
 type Fields = z.infer<typeof BrokerConfig>;
 type Source = z.infer<typeof Source>;
 
-export interface BrokerConfig extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen"> {
+export interface BrokerConfig
+  extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics"> {
   readonly address: Address;
+  readonly metricsAddress: Address | undefined;
   readonly rootKey: Secret;
   readonly previousRootKey: Secret | undefined;
   readonly redis: string | undefined;
@@ -119,6 +123,8 @@ export async function readBrokerConfig(
   }
   const address = splitAddress(value.listen);
   if (!address) report("listen", "HOST:PORT");
+  const metricsAddress = value.metrics === undefined ? undefined : splitAddress(value.metrics);
+  if (value.metrics !== undefined && !metricsAddress) report("metrics", "HOST:PORT");
   const tls = value.tls && { certificate: beside(value.tls.certificate), key: beside(value.tls.key) };
   if (tls && !value.url.startsWith("https:")) report("url", "https, because of tls");
   await (tls && readCertificate(tls))?.catch((error: NodeJS.ErrnoException) =>
@@ -154,7 +160,7 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  return { ...value, address, tls, rootKey, previousRootKey, redis, audit, policy };
+  return { ...value, address, metricsAddress, tls, rootKey, previousRootKey, redis, audit, policy };
 }
 
 /** The faults of a policy file, none for a good one. */

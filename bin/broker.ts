@@ -1,5 +1,6 @@
 /** claimcheck broker: serves the broker over HTTP. */
 import { randomBytes } from "node:crypto";
+import type { EventEmitter } from "node:events";
 import type { Server } from "node:https";
 import { resolve } from "node:path";
 import { Command } from "commander";
@@ -77,6 +78,14 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
   }
   const broker = await createCentralBroker(config, process.env, log);
   process.on("SIGHUP", () => void broker.reload());
+  if (config.metricsAddress) {
+    const { createMetricsServer } = await import("./metrics-server.ts");
+    const { host, port } = config.metricsAddress;
+    const server = createMetricsServer(broker.metrics);
+    endOnError(server, config.metricsAddress);
+    // Until the process ends, which it does not keep from doing so.
+    server.listen(port, host).unref();
+  }
   await listen(broker, config.address, config.limits, () => {
     process.stderr.write(
       `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
@@ -142,15 +151,20 @@ async function listen(
   const { certificate } = broker;
   const server = createServer(broker.app, limits, certificate?.current());
   certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));
+  endOnError(server, { host, port });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => server.close(() => void broker.close()));
+  }
+  server.listen(port, host, onListening);
+}
+
+/** An address that cannot be had. */
+function endOnError(server: EventEmitter, { host, port }: Address): void {
   server.on("error", (error: NodeJS.ErrnoException) => {
     const failure = new Failure("state_unusable", { detail: `${host}:${port}: ${error.code}` });
     process.stderr.write(`claimcheck: ${failure}\n`);
     process.exit(125);
   });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => server.close(() => void broker.close()));
-  }
-  server.listen(port, host, onListening);
 }
 
 /** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */

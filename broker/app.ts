@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { type Context, Hono } from "hono";
 import { bodyLimit as limitBody } from "hono/body-limit";
 import { createMiddleware } from "hono/factory";
+import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
@@ -73,15 +74,19 @@ export function createApp(broker: Broker): BrokerApp {
     });
 
   app.use(async (c, next) => {
+    const start = performance.now();
     c.set("request", randomUUID());
     await next();
     const { method, path } = c.req;
+    const route = matchedRoutes(c).findLast((each) => each.method !== "ALL")?.path;
     const error = c.error && asClaimcheckError(c.error);
     broker.log({
       request: c.get("request"),
       method,
       path,
+      ...(route !== undefined && { route }),
       status: c.res.status,
+      seconds: (performance.now() - start) / 1000,
       ...(error && { code: error.reason, cause: error.cause }),
     });
   });

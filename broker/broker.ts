@@ -35,7 +35,11 @@ export interface RequestEntry {
   readonly request: string;
   readonly method: string;
   readonly path: string;
+  /** The path as the route has it; missing where there is none. */
+  readonly route?: string;
   readonly status: number;
+  /** How long the answer took. */
+  readonly seconds: number;
   readonly code?: string;
   readonly cause?: unknown;
 }

@@ -4,10 +4,8 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { entry } from "./command.ts";
 import { freePort } from "./free-port.ts";
-
-const entry = fileURLToPath(new URL("../bin/claimcheck.js", import.meta.url));
 
 interface Settings {
   /** What the policy file says. */

@@ -224,7 +224,14 @@ describe("the log", () => {
     const before = broker.log.length;
     await broker.send("POST", "/v1/handles", good, { authorization });
     expect(broker.log.slice(before)).toEqual([
-      { request: expect.any(String), method: "POST", path: "/v1/handles", status: 200 },
+      {
+        request: expect.any(String),
+        method: "POST",
+        path: "/v1/handles",
+        route: "/v1/handles",
+        status: 200,
+        seconds: expect.any(Number),
+      },
     ]);
   });
 
