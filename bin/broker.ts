@@ -4,15 +4,13 @@ import type { EventEmitter } from "node:events";
 import type { Server } from "node:https";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import type { PolicyEvent } from "../broker/access/live-policy.ts";
 import type { BrokerApp } from "../broker/app.ts";
-import type { RequestEntry } from "../broker/broker.ts";
 import type { ServerLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
-import type { CertificateEvent, LiveCertificate } from "./certificate.ts";
+import type { LiveCertificate } from "./certificate.ts";
 
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
@@ -62,9 +60,10 @@ async function serve(options: Options): Promise<void> {
 }
 
 async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
-  const [{ readBrokerConfig, printFaults }, { createCentralBroker }] = await Promise.all([
+  const [{ readBrokerConfig, printFaults }, { createCentralBroker }, { createLog }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
+    import("./log.ts"),
   ]);
   const config = await readBrokerConfig(path, process.env);
   if ("faults" in config) {
@@ -76,7 +75,7 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     process.stdout.write(`${path} and its policy are in order\n`);
     return;
   }
-  const broker = await createCentralBroker(config, process.env, log);
+  const broker = await createCentralBroker(config, process.env, createLog());
   process.on("SIGHUP", () => void broker.reload());
   if (config.metricsAddress) {
     const { createMetricsServer } = await import("./metrics-server.ts");
@@ -100,9 +99,10 @@ async function serveDev(options: Options): Promise<void> {
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
   if (!options.insecureHttp) requireLoopback(address);
   const url = `http://${where}`;
-  const [{ createLocalBroker }, { allowedProviders }] = await Promise.all([
+  const [{ createLocalBroker }, { allowedProviders }, { createLog }] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
+    import("./log.ts"),
   ]);
   const broker = await createLocalBroker({
     url,
@@ -115,7 +115,7 @@ async function serveDev(options: Options): Promise<void> {
     auditFile: audit,
     rule: "dev: everything",
     tokenLifetime: day,
-    log,
+    log: createLog(),
   });
   await listen(broker, address, undefined, () => {
     process.stderr.write(
@@ -165,12 +165,4 @@ function endOnError(server: EventEmitter, { host, port }: Address): void {
     process.stderr.write(`claimcheck: ${failure}\n`);
     process.exit(125);
   });
-}
-
-/** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */
-function log(entry: RequestEntry | PolicyEvent | CertificateEvent): void {
-  const { cause, ...rest } = { cause: undefined, ...entry };
-  const named = cause as { code?: unknown; name?: unknown } | undefined;
-  const line = { time: new Date().toISOString(), ...rest, ...(named && { cause: named.code ?? named.name }) };
-  process.stderr.write(`${JSON.stringify(line)}\n`);
 }

@@ -27,6 +27,9 @@ import { wrap } from "./wrap.ts";
 
 type Env = { Variables: { caller: Caller; request: string } };
 
+/** Version, trace id, the caller's span, flags. Later versions may have more to say. */
+const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+
 export type BrokerApp = Hono<Env>;
 
 export function createApp(broker: Broker): BrokerApp {
@@ -77,13 +80,14 @@ export function createApp(broker: Broker): BrokerApp {
     const start = performance.now();
     c.set("request", randomUUID());
     await next();
-    const { method, path } = c.req;
+    const { method } = c.req;
+    const [, trace] = traceparent.exec(c.req.header("traceparent") ?? "") ?? [];
     const route = matchedRoutes(c).findLast((each) => each.method !== "ALL")?.path;
     const error = c.error && asClaimcheckError(c.error);
     broker.log({
       request: c.get("request"),
+      ...(trace !== undefined && { trace }),
       method,
-      path,
       ...(route !== undefined && { route }),
       status: c.res.status,
       seconds: (performance.now() - start) / 1000,
