@@ -13,6 +13,7 @@ import type { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
 import { readCertificate } from "./certificate.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
+import { defaultShutdown } from "./serving.ts";
 
 const file = z.string().check(z.minLength(1));
 const count = z.int().check(z.positive());
@@ -73,6 +74,14 @@ const BrokerConfig = z.strictObject({
       connections: z._default(count, defaultLimits.connections),
     }),
     defaultLimits,
+  ),
+  /** What comes after SIGTERM, in seconds; see bin/serving.ts. */
+  shutdown: z._default(
+    z.strictObject({
+      delay: z._default(z.int().check(z.nonnegative()), defaultShutdown.delay),
+      limit: z._default(count, defaultShutdown.limit),
+    }),
+    defaultShutdown,
   ),
 });
 

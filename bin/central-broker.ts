@@ -41,6 +41,8 @@ export interface CentralBroker {
   readonly metrics: Metrics;
   /** For HTTPS, if the configuration has one. */
   readonly certificate: LiveCertificate | undefined;
+  /** From now on it is not ready, though it serves. */
+  drain(): void;
   /** Reads the policy and the certificate again. */
   reload(): Promise<void>;
   close(): Promise<void>;
@@ -66,6 +68,7 @@ export async function createCentralBroker(
   const audit = await openAudit(config.audit, keys, resolver);
   const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
   metrics.watch(store);
+  let draining = false;
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,
@@ -76,6 +79,7 @@ export async function createCentralBroker(
     store,
     audit: metrics.timed(shareFairly(audit)),
     complaints: () => [
+      ...(draining ? [{ part: "broker", message: "it is draining, to end soon", serving: false }] : []),
       ...audit.complaints(),
       ...store.complaints(),
       ...live.complaints(),
@@ -96,6 +100,9 @@ export async function createCentralBroker(
     metrics,
     keyThumbprints: keys.jwks.keys.map(({ kid }) => kid),
     certificate,
+    drain() {
+      draining = true;
+    },
     async reload() {
       await Promise.all([live.reload(), certificate?.reload()]);
     },

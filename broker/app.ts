@@ -20,7 +20,7 @@ import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
-import { type QuotaName, quotaHeaders } from "./quota.ts";
+import type { QuotaName } from "./quota.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
@@ -63,7 +63,7 @@ export function createApp(broker: Broker): BrokerApp {
   const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
     const charged = amount > 0 && (await broker.quotas?.charge(quota, c.get("caller"), amount));
     if (!charged) return;
-    for (const [name, value] of Object.entries(quotaHeaders(charged))) c.header(name, value);
+    for (const [name, value] of Object.entries(charged.headers)) c.header(name, value);
     const { exceeded } = charged;
     if (!exceeded) return;
     throw new ClaimcheckError("quota_exceeded", { detail: `${exceeded.policy}: ${exceeded.limit} a minute` });

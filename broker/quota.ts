@@ -40,7 +40,8 @@ interface Standing {
 }
 
 export interface Charge {
-  readonly standings: readonly Standing[];
+  /** For the answer, whatever it is. */
+  readonly headers: Readonly<Record<string, string>>;
   /** The one that has no room for what was asked. */
   readonly exceeded: Standing | undefined;
 }
@@ -99,7 +100,7 @@ export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Se
         onRefused?.(name, caller);
         await setTimeout(delay);
       }
-      return { standings: [own.standing, ...(all ? [all.standing] : [])], exceeded };
+      return { headers: headersOf([own.standing, ...(all ? [all.standing] : [])], exceeded), exceeded };
     },
   };
 }
@@ -131,7 +132,7 @@ function clientOf(run: RunScript) {
 }
 
 /** RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11), and Retry-After (RFC 9110) for a refusal. */
-export function quotaHeaders({ standings, exceeded }: Charge): Record<string, string> {
+function headersOf(standings: readonly Standing[], exceeded: Standing | undefined): Record<string, string> {
   const list = (item: (standing: Standing) => string) => standings.map(item).join(", ");
   return {
     "ratelimit-policy": list(({ policy, limit }) => `"${policy}";q=${limit};w=${period}`),
