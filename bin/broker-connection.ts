@@ -2,7 +2,7 @@
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
-import { stateFolder } from "./environment.ts";
+import { headsFolder, stateFolder } from "./environment.ts";
 
 /** Only a name: nothing listens there. */
 const embeddedUrl = "http://claimcheck.embedded";
@@ -45,6 +45,7 @@ async function connectEmbedded(
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
+    { headsIn },
   ] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
@@ -52,6 +53,7 @@ async function connectEmbedded(
     import("./root-key.ts"),
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
+    import("../executor/audit-heads.ts"),
   ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
@@ -71,6 +73,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
+    keepHeads: headsIn(headsFolder(environment)),
     signal,
   });
 }
@@ -82,9 +85,10 @@ async function connectRemote(
   signal: AbortSignal,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { headsIn }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
+    import("../executor/audit-heads.ts"),
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
@@ -101,6 +105,7 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity: await createIdentity(),
+    keepHeads: headsIn(headsFolder(environment)),
     signal,
     onWait: sayThatWeWait,
   });

@@ -5,34 +5,38 @@ import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import type { Step } from "./plan.ts";
-import type { Supervisor } from "./runtime/runc.ts";
+import type { Supervisor, TerminalSize } from "./runtime/runc.ts";
 import type { Secrets } from "./secrets.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
 
-/** Starts the command of a step whose secrets have been redeemed. */
-export async function startContainer(
+/** Orders the container of a step whose secrets have been redeemed. */
+export async function createContainer(
   step: Step,
   {
     config,
     supervisor,
     secrets,
     order,
+    screen,
   }: {
     readonly config: ImageConfig;
     readonly supervisor: Supervisor;
     readonly secrets: Secrets;
     /** Its place among the steps, from 1 on. */
     readonly order: number;
+    /** The size of its terminal, if the step has one. */
+    readonly screen: () => TerminalSize;
   },
 ) {
-  const { id, bundle } = supervisor;
+  const { id, bundle, network } = supervisor;
   const rootfs = supervisor.rootfs();
   const spec = createSpec(step, {
     config,
     user: findUser(step.user ?? config.User ?? "", rootfs),
     hostname: id,
     cgroup: `${id}-${order}`,
+    network,
   });
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
@@ -48,10 +52,12 @@ export async function startContainer(
     name,
     value: secrets.valueOf(source),
   }));
-  return supervisor.run({
+  return supervisor.create({
     configuration: injectVariables(injected.configuration, variables),
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
+    screen: step.terminal ? screen : undefined,
+    isBridged: step.network === "bridge",
   });
 }
 

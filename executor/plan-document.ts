@@ -2,7 +2,14 @@
 import * as z from "zod/mini";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
-import { networks, plainStep, type SecretSource, type Step, secretFileDefaults } from "./plan.ts";
+import {
+  leakActions,
+  networks,
+  plainStep,
+  type SecretSource,
+  type Step,
+  secretFileDefaults,
+} from "./plan.ts";
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
@@ -75,6 +82,12 @@ export const PlanDocument = described(
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
+    ),
+    onLeak: z.optional(
+      described(
+        z.enum(leakActions),
+        "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
+      ),
     ),
   }),
   "What Claimcheck runs: steps on one image.",

@@ -28,8 +28,12 @@ export interface BindMount {
   readonly readOnly: boolean;
 }
 
-export const networks = ["none", "host"] as const;
+export const networks = ["none", "host", "bridge"] as const;
 export type Network = (typeof networks)[number];
+
+/** When a step left a value in its files: the run fails; nothing of it is kept; somebody is told. */
+export const leakActions = ["fail", "no-cache", "warn"] as const;
+export type LeakAction = (typeof leakActions)[number];
 
 export interface Step {
   /** What people call it. */
@@ -60,6 +64,8 @@ export interface Step {
   readonly secretInput?: SecretSource;
   /** Whether the command reads what this process does. */
   readonly interactive: boolean;
+  /** Whether the command runs in a terminal of its own. */
+  readonly terminal: boolean;
 }
 
 export interface Plan {
@@ -69,6 +75,8 @@ export interface Plan {
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
   readonly shortSecrets: ShortSecrets;
+  /** What to do when a step leaves a value in its files. Where this is not said, only what is kept is searched. */
+  readonly onLeak?: LeakAction;
 }
 
 /** A step that says nothing of itself. */
@@ -81,6 +89,7 @@ export const plainStep: Step = {
   secretVariables: [],
   secretFiles: [],
   interactive: false,
+  terminal: false,
 };
 
 /** Root's, and nobody else's. */
@@ -123,6 +132,8 @@ export function checkStep(step: Step): void {
   if (step.workdir !== undefined && !step.workdir.startsWith("/"))
     refuse(`the folder ${step.workdir} is not absolute`);
   if (step.interactive && step.secretInput) refuse("standard input cannot be a secret and interactive");
+  // It would echo it, and take some bytes of it for keys such as Ctrl-C.
+  if (step.terminal && step.secretInput) refuse("a terminal does not pass on a secret as it is");
 }
 
 const isPlainPath = (path: string) => /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(path);

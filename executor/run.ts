@@ -4,12 +4,13 @@
  */
 import type { Readable, Writable } from "node:stream";
 import type { BrokerClient } from "./broker-client.ts";
-import { feed, startContainer } from "./container.ts";
+import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
 import { checkStep, type Plan, type Step } from "./plan.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
+import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 
@@ -40,6 +41,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let started = false;
   let signals: number[] = [];
   let interrupted: number | undefined;
+  /** What people call the values that the scrubber knows. */
+  let names: readonly string[] = [];
+  /** Whether anybody looks at what a step left. */
+  const isLookedAt = plan.onLeak !== undefined;
 
   async function open() {
     const [image] = await Promise.all([
@@ -67,23 +72,51 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const [opened, requested] = await Promise.all([open(), request()]);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
-      const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
-      if (isLast) return exitCode;
+      const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
+      const exitCode = await performStep(step, place);
+      if (isLast && !(isLookedAt && exitCode === 0)) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
         return exitCode;
       }
-      if (signals[0] !== undefined) return 128 + signals[0];
+      if (signals[0] !== undefined && !isLast) return 128 + signals[0];
+      const upper = await opened.supervisor.keep();
+      if (isLookedAt) await lookAt(upper, step, index);
+      if (isLast) return exitCode;
       await opened.supervisor.proceed();
     }
     return 0;
   }
 
+  /** Loaded only where it is needed. */
+  async function lookAt(upper: string, step: Step, index: number) {
+    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
+      import("./layers/layer-store.ts"),
+      import("./leak-guard.ts"),
+      import("./changes.ts"),
+    ]);
+    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
+    return await takeChanges(upper, {
+      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
+      scratch: (supervisor as Supervisor).folder,
+      guard: createLeakGuard(
+        scrubber as Scrubber,
+        (value) => names[value] ?? "a token or handle of this run",
+      ),
+      onLeak: plan.onLeak ?? "fail",
+      isKept: false,
+      warn: (line) => tell(`${title}${line}`),
+    });
+  }
+
   async function performStep(
     step: Step,
-    place: Parameters<typeof startContainer>[1] & { readonly isLast: boolean },
+    place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
   ): Promise<number> {
     await place.secrets.redeem(step);
+    const resize = () => place.supervisor.resize(screen());
+    if (step.terminal) surroundings.stdout.on("resize", resize);
+    const container = await createContainer(step, place);
     const masking = buildScrubber(
       place.secrets.known(),
       place.secrets.credentials(),
@@ -91,8 +124,9 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     );
     scrubber?.wipe();
     scrubber = masking;
+    names = place.secrets.known().map(({ name }) => name);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
-    const { stdin, stdout, stderr, exited } = await startContainer(step, place);
+    const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 
@@ -108,9 +142,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const ended = exited.finally(() => {
       started = false;
       clearTimeout(timer);
+      surroundings.stdout.off("resize", resize);
       input?.destroy();
       // Cleaning up takes as long as reading the rest of the output.
-      if (place.isLast) place.supervisor.abandon();
+      if (place.isLast && !isLookedAt) place.supervisor.abandon();
     });
     const [exitCode] = await Promise.all([
       ended,
@@ -141,6 +176,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;
 
   const tell = (line: string) => surroundings.onProgress(scrubbed(line));
+
+  const screen = () => sizeOf(surroundings.stdout);
 
   /** A runtime's words may quote what it was given. */
   function scrubbed(text: string): string {

@@ -31,12 +31,22 @@ export interface BundleFile {
   readonly gid: number;
 }
 
+/** As the terminal's programs see it; 0 is "not known". */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
 export interface Bundle {
   /** An OCI configuration in JSON, with the plaintext in it; it is wiped. */
   readonly configuration: Buffer;
   readonly files: readonly BundleFile[];
   /** Whether something will be written to the container's standard input. */
   readonly hasInput: boolean;
+  /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
+  readonly screen?: (() => TerminalSize) | undefined;
+  /** Whether to make the network namespace that the configuration names. */
+  readonly isBridged: boolean;
 }
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
@@ -58,7 +68,7 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
   });
 }
 
-/** Starts the supervisor. Containers start with `run`, one after the other. */
+/** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, image, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
   try {
@@ -149,10 +159,26 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     orders.write(bytes, written);
   }
 
+  function orderTerminal(verb: string, { columns, rows }: TerminalSize): void {
+    orders.write(`${verb} ${columns} ${rows}\n`);
+  }
+
+  async function stack(order: string): Promise<void> {
+    ready = answer("ready");
+    orders.write(`${order}\n`);
+    await ready;
+    count += 1;
+  }
+
   return {
     id,
+    /** For drafts: a folder that goes with the run. */
+    folder: `${runs}/${id}`,
+
     /** Where the files of a bundle are, as the runtime sees it. */
     bundle: `${runs}/${id}/bundle`,
+    /** Where the network namespace of a bridged container is, as the runtime sees it. */
+    network: `${runs}/${id}/bundle/network`,
     gone,
 
     /** When everything is there for a container but its bundle. */
@@ -162,41 +188,59 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
 
     /**
-     * Creates the container, unlinks its bundle, and starts it.
+     * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
+     * to do before the command may start.
      *
-     * @returns once the container's streams are its own; `exited` tells the exit code of its first process, which is
-     * 128 + n after signal n.
+     * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
+     * first process, which is 128 + n after signal n.
      */
-    async run({ configuration, files, hasInput }: Bundle) {
+    async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
       await ready;
+      if (isBridged) orders.write("network\n");
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
       const stdin = hasInput ? await openInput() : undefined;
       const created = answer("created");
       const exited = answer("exited").then(Number);
       exited.catch(() => {});
+      if (screen) orderTerminal("terminal", screen());
       for (const file of files) send(file);
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
-      orders.write("run\n");
-      await created;
-      return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+      orders.write("create\n");
+      return {
+        async start() {
+          await created;
+          orders.write("start\n");
+          return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+        },
+      };
     },
 
-    /** After a container's end: what it wrote becomes a layer, and the next container finds it. */
-    async proceed(): Promise<void> {
+    /**
+     * After a container's end.
+     *
+     * @returns the folder with what it wrote, which nothing changes any more (overlayfs' upper layer).
+     */
+    async keep(): Promise<string> {
       const kept = answer("kept");
       orders.write("keep\n");
       await kept;
-      ready = answer("ready");
-      orders.write("next\n");
-      await ready;
-      count += 1;
+      return `${runs}/${id}/${count}/upper`;
     },
+
+    /** After `keep`: the next container finds what the ones before it wrote. */
+    proceed: () => stack("next"),
+
+    /** Instead of a container: the next one finds the files of this folder, which has to stay as it is. */
+    put: (layer: string) => stack(`layer ${layer}`),
 
     signal(number: number): void {
       orders.write(`signal ${number}\n`);
     },
+
+    /** Of the running container's terminal, if it has one. */
+    resize: (size: TerminalSize) => orderTerminal("resize", size),
 
     /** Ends the run, whatever it is doing. `gone` tells when nothing is left of it. */
     abandon(): void {
@@ -214,6 +258,8 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  terminal: "runtime_failed",
+  network: "network_unavailable",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */

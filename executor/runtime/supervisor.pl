@@ -19,17 +19,24 @@
 #   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
-#   run                     create, unlink, start; answer "created" and "started"
+#   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
+#                           the input is typed
+#   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
+#   create                  create the container and unlink what is in the bundle; answer "created"
+#   start                   after "created": start its command
+#   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
+#   layer PATH              after "ready": put the files of this folder below the empty layer; answer "ready". A shared
+#                           lock on it is held until the end
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal n).
+# Descriptor 4 takes the answers: "ready", "created", then "exited CODE" (128 + n after signal n).
 # "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
 #
 # What a container prints goes into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it
-# orders the run. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
+# orders the container. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
 # that is a socket, and reads of them are slow. The input's has no name: whoever opened /dev/stdin after its end would
 # wait for another writer.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
 use strict;
@@ -43,8 +50,9 @@ use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made);
+my (@files, @made, @held);
 my ($init, $input, $input_end);
+my ($console, @size, $terminal);
 
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
@@ -93,9 +101,11 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
+# Their network goes with them.
 sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    end_network() if defined &end_network;
 }
 
 sub finish {
@@ -166,9 +176,19 @@ sub add_layer {
     chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
-    my $options = "volatile,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    # A layer is complete in itself: nothing in it points to what is below.
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
+}
+
+# A cached step's files take the place of its container.
+sub put_below {
+    my ($path) = @_;
+    push @held, claim($path, LOCK_SH | LOCK_NB) || fail('layer', $!);
+    system('umount', '--', "$dir/rootfs") == 0 or fail('layer');
+    unshift @lower, $path;
+    add_layer();
 }
 
 sub prepare {
@@ -233,6 +253,28 @@ sub open_input {
     answer('input', fileno $input_end);
 }
 
+# Where the runtime sends it.
+sub prepare_terminal {
+    @size = @_;
+    require($0 =~ s{[^/]+$}{terminal.pl}r);
+    $console = Terminal::listen_at("$dir/bundle/console") or fail('terminal', $!);
+    push @files, "$dir/bundle/console";
+}
+
+sub take_terminal {
+    my ($screen) = @_;
+    $terminal = Terminal::accept_from($console, $screen, $input) or fail('terminal', $!);
+    $terminal->resize(@size) or fail('terminal', $!);
+    undef $console;
+}
+
+sub open_network {
+    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    my $path = "$dir/bundle/network";
+    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
+    make_network($path);
+}
+
 # The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
@@ -252,24 +294,28 @@ sub show_log {
 sub runtime { return ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json') }
 
 # From its return on only the container holds the pipes, and their end is its end.
-sub create {
+sub run_create {
     my ($pid_file) = @_;
     my @ends = (output('stdout'), output('stderr'));
     open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
-    open(STDIN, '<&', $input) or fail('pipes', $!) if $input;
-    my $status = system(runtime(), 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count");
+    open(STDIN, '<&', $input) or fail('pipes', $!) if $input && !$console;
+    my @sends = $console ? ('--console-socket', "$dir/bundle/console") : ();
+    my $status = system(
+        runtime(), 'create', @sends, '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count"
+    );
     my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
-    undef $_ for $input, $input_end;
     open(STDIN, '<', '/dev/null') && open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
+    take_terminal($ends[0]) if $console && $status == 0;
+    undef $_ for $input, $input_end;
     return if $status == 0;
     show_log();
     fail('create', $reason);
 }
 
-# Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
-sub run {
+# After the unlink the plaintext is in the container and nowhere else.
+sub create {
     my $pid_file = "$dir/bundle/pid-$count";
-    create($pid_file);
+    run_create($pid_file);
     open(my $pid, '<', $pid_file) or fail('create');
     $init = readline $pid;
     for my $file (splice @files) {
@@ -278,8 +324,12 @@ sub run {
     note_made('');
     chdir '/';
     answer('created');
-    if (system(runtime(), 'start', "$id-$count") != 0) { show_log(); fail('start') }
-    answer('started');
+}
+
+sub start {
+    return if system(runtime(), 'start', "$id-$count") == 0;
+    show_log();
+    fail('start');
 }
 
 # The next container finds what this one wrote.
@@ -290,17 +340,20 @@ sub keep {
     answer('kept');
 }
 
-# Waits for the container's end and for orders, whichever comes.
+# Waits for the container's end, for orders and for what passes its terminal, whichever comes.
 pipe(my $child_ended, my $wake) or die "pipe: $!\n";
 $SIG{CHLD} = sub { syswrite $wake, '.' };
 
 sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         next unless $init && $pid == $init;
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
         end_all();
+        $terminal->drain() if $terminal;
+        undef $terminal;
         answer('exited', $code);
     }
 }
@@ -308,16 +361,24 @@ sub reap {
 prepare();
 sweep();
 while (1) {
-    my $ready = '';
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended;
-    next if select($ready, undef, undef, undef) < 0;
+    my ($ready, $room) = ('', '');
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $terminal ? $terminal->sources() : ();
+    vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
+    next if select($ready, $room, undef, undef) < 0;
+    # Nobody reads: the container learns of it as on any terminal that is hung up.
+    $terminal->relay() or undef $terminal if $terminal;
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'input')   { open_input() }
-    elsif ($verb eq 'run')     { run() }
+    elsif ($verb eq 'terminal') { prepare_terminal(@words) }
+    elsif ($verb eq 'network') { open_network() }
+    elsif ($verb eq 'create')  { create() }
+    elsif ($verb eq 'start')   { start() }
+    elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }
+    elsif ($verb eq 'layer')   { put_below(@words) }
 }
