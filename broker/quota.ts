@@ -52,13 +52,11 @@ interface Settings {
   readonly limits: QuotaLimits;
   /** Where replicas count together; a broker without it counts in its own memory. */
   readonly run?: RunScript;
-  /** Told of every refusal, which leaves no record of its own. */
-  readonly onRefused?: (name: QuotaName, caller: Caller) => void;
   /** Of refusals, in milliseconds. */
   readonly delay?: number;
 }
 
-export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Settings) {
+export function createQuotas({ limits, run, delay = refusalTime }: Settings) {
   const limiters = new Map(
     quotaNames.flatMap((name) =>
       scopes.map((scope) => {
@@ -96,10 +94,7 @@ export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Se
       const own = await consume(name, "principal", [tenant, principal], amount);
       const all = own.fits ? await consume(name, "tenant", [tenant], amount) : undefined;
       const exceeded = all?.fits ? undefined : (all ?? own).standing;
-      if (exceeded) {
-        onRefused?.(name, caller);
-        await setTimeout(delay);
-      }
+      if (exceeded) await setTimeout(delay);
       return { headers: headersOf([own.standing, ...(all ? [all.standing] : [])], exceeded), exceeded };
     },
   };

@@ -30,12 +30,17 @@ export async function startLoad({ url, keys, token, uri, value }: Target) {
       findToken: () => token,
       pinnedKeys: keys,
       identity: await createIdentity(),
+      keepHeads: async (heads) => {
+        lastHeads = heads;
+      },
       signal: ending.signal,
     });
   /** How often each code was seen; `ok` is a value. */
   const seen = new Map<string, number>();
   const acknowledged: string[] = [];
   const spentTwice: string[] = [];
+  /** The signed heads of the log that came with the last value. */
+  let lastHeads: readonly string[] = [];
   /** By `performance.now()`. */
   let lastSuccess = 0;
   let waiting: (() => void)[] = [];
@@ -75,6 +80,7 @@ export async function startLoad({ url, keys, token, uri, value }: Target) {
     acknowledged,
     spentTwice,
     connect,
+    heads: () => lastHeads,
 
     /** Resolves with the next value that is had. @returns how long that took, in milliseconds. */
     async recovered(): Promise<number> {

@@ -10,14 +10,23 @@ import type { BrokerProcess } from "../broker-process.ts";
 import { entry, image } from "../command.ts";
 import { remains, until } from "../host.ts";
 import { startBao } from "../openbao.ts";
+import { startPostgres } from "../postgres.ts";
 import { startRedis } from "../redis.ts";
 import type { Load } from "./load.ts";
+
+interface AuditCopy {
+  read(): Promise<string>;
+  readonly arguments: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
 
 /** What a scenario's broker is started with. */
 export interface Parts {
   readonly fields?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly audit?: string;
+  /** The log's lines and what verifies them, where they are not in a file. */
+  readonly log?: AuditCopy;
   readonly uri?: string;
   close?(): void | Promise<void>;
 }
@@ -95,6 +104,33 @@ export const scenarios: readonly Scenario[] = [
       await redis.kill();
       await setTimeout(3_000);
       await redis.restart();
+      return undefined;
+    },
+  }),
+  scenario({
+    name: "PostgreSQL of the audit log killed, 3 s away",
+    async prepare() {
+      const postgres = await startPostgres();
+      const { name, url } = await postgres.create();
+      return {
+        postgres,
+        audit: "{ postgres: { url: { env: AUDIT_URL } } }",
+        env: { AUDIT_URL: url },
+        log: {
+          read: async () =>
+            (await postgres.query(name, "SELECT line FROM claimcheck_audit"))
+              .map(({ line }) => line)
+              .join("\n"),
+          arguments: ["--postgres"],
+          env: { CLAIMCHECK_AUDIT_URL: url },
+        },
+        close: () => postgres.stop(),
+      };
+    },
+    async run({ postgres }) {
+      await postgres.kill();
+      await setTimeout(3_000);
+      await postgres.restart();
       return undefined;
     },
   }),

@@ -30,6 +30,7 @@ async function start(shutdown: string) {
       findToken: () => token,
       pinnedKeys: keys.split(","),
       identity: await createIdentity(),
+      keepHeads: async () => {},
       signal: new AbortController().signal,
     });
   const slow = async () => {
