@@ -37,10 +37,20 @@ export function brokerCommand(): Command {
     .option("--file-root <FOLDER>", "with --dev: let file:// read this folder's files (repeatable)", collect)
     .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
     .option("--audit <FILE>", "with --dev: write down every decision")
-    .action(start);
+    .action(start)
+    .addCommand(
+      new Command("schema")
+        .description("Print the JSON Schema of --config's file, for editors.")
+        .action(printSchema),
+    );
 }
 
 const collect = (each: string, before: string[] = []) => [...before, each];
+
+async function printSchema(): Promise<void> {
+  const { brokerSchema } = await import("./broker-schema.ts");
+  process.stdout.write(`${JSON.stringify(brokerSchema(), undefined, 2)}\n`);
+}
 
 async function start(options: Options): Promise<void> {
   const { config, dev, checkConfig } = options;

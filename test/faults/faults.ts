@@ -107,6 +107,7 @@ let allGood = true;
 for (const each of chosen) {
   const { row, good } = await observe(each);
   rows.push(row);
+  process.stderr.write(`${row.join("; ")}\n`);
   allGood &&= good;
 }
 table(
