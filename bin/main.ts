@@ -22,7 +22,8 @@ function asFailure(thrown: unknown): Failure {
     return new Failure("usage", { detail: `${detail}; see --help` });
   }
   return new Failure("internal", {
-    detail: thrown instanceof Error ? thrown.name : "unknown",
+    // Its name may be anybody's text.
+    detail: thrown instanceof Error ? thrown.constructor.name : "unknown",
     cause: thrown,
   });
 }
@@ -36,6 +37,7 @@ process.on("uncaughtException", (thrown) => {
 const commands = {
   run: async () => (await import("./run.ts")).runCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
+  executor: async () => (await import("./executor.ts")).executorCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   broker: async () => (await import("./broker.ts")).brokerCommand(),
   issue: async () => (await import("./issue.ts")).issueCommand(),

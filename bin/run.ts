@@ -5,36 +5,43 @@ import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
+import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
+import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
 interface Options {
   plan?: string;
   broker?: string;
+  executor?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
   onLeak?: LeakAction;
 }
 
-/** What a plan file says. */
-type Described = Pick<Plan, "image" | "steps" | "onLeak">;
-
 export function runCommand(): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
+  const given = addGivenFlags(command, process.env);
   return command
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
@@ -47,6 +54,7 @@ export function runCommand(): Command {
       "--token-file <FILE>",
       "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
+    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
@@ -56,34 +64,63 @@ export function runCommand(): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
+    )
     .addHelpText("after", help)
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
         const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        await run(await whatToRun(image, step, options.plan), options);
+        await run(await whatToRun(image, step, options.plan, given), given, options);
       },
     );
 }
+
+type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
+  readonly document?: PlanDocument | undefined;
+};
 
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Described> {
+  given: Given,
+): Promise<ToRun> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [step] };
+    return {
+      image,
+      registries: [],
+      steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }],
+    };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
-  const { readPlanFile } = await import("./plan-file.ts");
-  const read = await readPlanFile(plan);
-  if (!("faults" in read)) return read;
-  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
-  throw new Failure("usage", { detail: `${plan} cannot be used` });
+  const { loadPlanFile } = await import("./plan-file.ts");
+  return loadPlanFile(plan, given.handles);
+}
+
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
 }
 
 const help = `
@@ -94,10 +131,28 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(described: Described, options: Options): Promise<void> {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
+async function run({ document, ...plan }: ToRun, given: Given, options: Options): Promise<void> {
+  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
+  const { handles, values } = given;
+  const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
+  if (executor) {
+    const { audit, onLeak, runtime, masking } = options;
+    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+      throw new Failure("usage", {
+        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+      });
+    }
+    const { runRemotely } = await import("./remote-run.ts");
+    process.exitCode = await runRemotely(
+      { ...described, document },
+      given,
+      { ...options, executor },
+      process.env,
+    );
+    return;
   }
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
@@ -110,9 +165,11 @@ async function run(described: Described, options: Options): Promise<void> {
       shortSecrets: options.shortSecrets,
     },
     {
-      connect: (signal) => connect(options, process.env, signal),
+      // Handles that were issued before can only be bound to a key that is kept.
+      connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
+      values,
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,

@@ -2,8 +2,14 @@
 import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
 
-/** A secret by its URI, for which a handle is asked, or by a handle that somebody else was given: a compact JWS. */
-export type SecretSource = { readonly uri: string; readonly cacheKey?: string } | { readonly handle: string };
+/**
+ * A secret by its URI, for which a handle is asked; by a handle that somebody else was given, a compact JWS; or by the
+ * name of a value that is given beside the plan.
+ */
+export type SecretSource =
+  | { readonly uri: string; readonly cacheKey?: string }
+  | { readonly handle: string }
+  | { readonly value: string };
 
 export interface SecretVariable {
   /** Of the environment variable. */
@@ -26,6 +32,8 @@ export interface BindMount {
   /** In the container. */
   readonly target: string;
   readonly readOnly: boolean;
+  /** A folder around the source, if no link below it is to be followed on the way there. */
+  readonly within?: string;
 }
 
 export const networks = ["none", "host", "bridge"] as const;
@@ -68,9 +76,21 @@ export interface Step {
   readonly terminal: boolean;
 }
 
+/** What a registry asks for before it gives out an image. */
+export interface RegistryLogin {
+  /** Of a registry, or of a part of it: `registry.example:5000/team`. */
+  readonly address: string;
+  readonly user: string;
+  readonly password: SecretSource;
+}
+
 export interface Plan {
   readonly image: string;
+  /** For pulling the image, if that has to be. */
+  readonly registries: readonly RegistryLogin[];
   readonly steps: readonly Step[];
+  /** Of its document (plan-hash.ts), where it has one: what handles for one plan are compared with. */
+  readonly hash?: string;
   /** Whether known values are masked in what the commands print. */
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
@@ -95,8 +115,17 @@ export const plainStep: Step = {
 /** Root's, and nobody else's. */
 export const secretFileDefaults = { mode: 0o400, owner: "0:0" } as const;
 
-/** The secrets of a step and what people call them; one that it uses twice is there twice. */
-export const secretsOf = (step: Step): { readonly name: string; readonly source: SecretSource }[] => [
+/** A secret and what people call it. */
+export interface NamedSource {
+  readonly name: string;
+  readonly source: SecretSource;
+}
+
+export const loginsOf = (registries: Plan["registries"]): NamedSource[] =>
+  registries.map(({ address, password }) => ({ name: `the password for ${address}`, source: password }));
+
+/** The secrets of a step; one that it uses twice is there twice. */
+export const secretsOf = (step: Step): NamedSource[] => [
   ...step.secretVariables,
   ...step.secretFiles.map(({ path, source }) => ({ name: path, source })),
   ...(step.secretInput ? [{ name: "standard input", source: step.secretInput }] : []),
@@ -104,7 +133,19 @@ export const secretsOf = (step: Step): { readonly name: string; readonly source:
 
 /** Two sources with one key are one secret: the step needs one handle for both. */
 export const keyOf = (source: SecretSource): string =>
-  "handle" in source ? source.handle : JSON.stringify([source.uri, source.cacheKey]);
+  "uri" in source ? JSON.stringify([source.uri, source.cacheKey]) : JSON.stringify(source);
+
+/** @throws {Failure} `invalid_plan`, which never shows what may be part of a password. */
+export function checkLogins(registries: Plan["registries"]): void {
+  for (const { address, user } of registries) {
+    const refuse = (detail: string): never => {
+      throw new Failure("invalid_plan", { detail: `the log-in of a registry ${detail}` });
+    };
+    if (!/^[\w.-]+(:\d+)?(\/[\w./-]+)?$/.test(address))
+      refuse("needs its address, such as registry.example:5000");
+    if (user === "" || user.includes(":")) refuse("needs the name of a user, without a colon");
+  }
+}
 
 /**
  * What a form or a command line cannot say by itself.

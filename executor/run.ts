@@ -3,12 +3,15 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkStep, type Plan, type Step } from "./plan.ts";
+import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import type { Login } from "./pull.ts";
+import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
@@ -18,7 +21,7 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
-  /** Root's folder for what runs and images need. */
+  /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   /** What an interactive step reads. */
@@ -26,6 +29,12 @@ interface Surroundings {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly onProgress: (line: string) => void;
+  /** A step's command is about to be run; steps are counted from 0. */
+  readonly onStep?: (step: number, name: string | undefined) => void;
+  /** It has ended, and all its output has been written. */
+  readonly onExit?: (step: number, exitCode: number) => void;
+  /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
+  readonly values?: ReadonlyMap<string, Secret>;
 }
 
 const SIGKILL = 9;
@@ -46,16 +55,16 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** Whether anybody looks at what a step left. */
   const isLookedAt = plan.onLeak !== undefined;
 
-  async function open() {
+  async function open(requested: Promise<Secrets>) {
     const [image] = await Promise.all([
-      prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
+      prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
     abort.signal.throwIfAborted();
     const opened = startSupervisor({
       ...surroundings,
       runs: `${surroundings.state}/runs`,
-      image: image.path,
+      layers: image.layers,
     });
     supervisor = opened;
     await opened.ready();
@@ -63,13 +72,37 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function request() {
-    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    const connect = () => surroundings.connect(abort.signal);
+    secrets = await requestSecrets(plan, connect, surroundings.values).finally(wipeValues);
     return secrets;
+  }
+
+  /** Only where an image has to be pulled is anything redeemed for it. */
+  async function logIn(requested: Promise<Secrets>): Promise<Login[]> {
+    const redeemed = await requested;
+    await redeemed.redeemLogins();
+    learn(redeemed);
+    return plan.registries.map(({ password, ...rest }) => ({
+      ...rest,
+      password: redeemed.valueOf(password),
+    }));
+  }
+
+  /** From here on nothing of what was redeemed is printed. */
+  function learn(from: Secrets): Scrubber {
+    const learned = buildScrubber(from.known(), from.credentials(), plan.masked ? plan.shortSecrets : "show");
+    scrubber?.wipe();
+    scrubber = learned;
+    names = from.known().map(({ name }) => name);
+    return learned;
   }
 
   async function perform(): Promise<number> {
     for (const step of steps) checkStep(step);
-    const [opened, requested] = await Promise.all([open(), request()]);
+    if (isRootless) checkRootless(plan);
+    checkLogins(plan.registries);
+    const requesting = request();
+    const [opened, requested] = await Promise.all([open(requesting), requesting]);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
@@ -117,14 +150,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
-    const masking = buildScrubber(
-      place.secrets.known(),
-      place.secrets.credentials(),
-      plan.masked ? plan.shortSecrets : "show",
-    );
-    scrubber?.wipe();
-    scrubber = masking;
-    names = place.secrets.known().map(({ name }) => name);
+    const masking = learn(place.secrets);
+    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
@@ -153,6 +180,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    surroundings.onExit?.(place.order - 1, exitCode);
     return exitCode;
   }
 
@@ -169,7 +197,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await supervisor?.gone;
       secrets?.wipe();
       scrubber?.wipe();
+      wipeValues();
     }
+  }
+
+  function wipeValues(): void {
+    for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
   const titleOf = ({ name }: Step, index: number) =>
@@ -189,6 +222,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   return {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
+
+    /** Ends the run, whatever it is doing. */
+    cancel(): void {
+      interrupted = SIGKILL;
+      abort.abort();
+      supervisor?.abandon();
+    },
 
     /**
      * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A

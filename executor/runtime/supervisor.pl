@@ -17,6 +17,7 @@
 # it writes becomes RUNS/ID/N/upper. Descriptor 3 brings orders, one a line:
 #
 #   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
@@ -45,7 +46,7 @@ use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, O_PATH => 010000000 };
 
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
@@ -53,6 +54,10 @@ my $count = 0;
 my (@files, @made, @held);
 my ($init, $input, $input_end);
 my ($console, @size, $terminal);
+
+# In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
+open(my $uids, '<', '/proc/self/uid_map') or die "uid_map: $!\n";
+my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
 
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
@@ -177,7 +182,7 @@ sub add_layer {
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
 }
@@ -246,6 +251,24 @@ sub remove_made {
     }
     chdir '/';
     @made = ();
+}
+
+# No link under $root is followed, and it stays what was opened, whatever becomes of its name.
+sub bind_mount {
+    my ($name, $root, $path) = map { s/%(..)/chr hex $1/ger } @_;
+    my $refuse = sub { chdir '/'; fail('bind', "$path in $root: $_[0]") };
+    my @names = grep { length } split '/', $path;
+    my $last = pop @names // '.';
+    enter($root, join '/', @names) or $refuse->($!);
+    sysopen(my $source, $last, O_PATH | O_NOFOLLOW) or $refuse->($!);
+    my $target = "$dir/bundle/$name";
+    if    (-d $source) { mkdir $target or $refuse->($!) }
+    elsif (-f _)       { sysopen(my $made, $target, O_WRONLY | O_CREAT | O_EXCL, 0600) or $refuse->($!) }
+    else               { $refuse->('neither a file nor a folder') }
+    fcntl $source, F_SETFD, 0;
+    # Without canonicalising, or mount would resolve the name again.
+    system('mount', '-c', '--rbind', '/proc/self/fd/' . fileno $source, $target) == 0 or $refuse->('mount');
+    chdir '/';
 }
 
 sub open_input {
@@ -371,6 +394,7 @@ while (1) {
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
+    elsif ($verb eq 'bind')    { bind_mount(@words) }
     elsif ($verb eq 'input')   { open_input() }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'network') { open_network() }

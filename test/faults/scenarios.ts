@@ -78,7 +78,7 @@ function makeDisk(size: number) {
 
 export const scenarios: readonly Scenario[] = [
   scenario({
-    name: "provider hangs for 17 s",
+    name: "provider hangs for 25 s",
     async prepare() {
       const bao = await startBao();
       const mount = await bao.mount("faults", 2);
@@ -92,7 +92,8 @@ export const scenarios: readonly Scenario[] = [
     },
     async run({ bao }) {
       bao.signal("SIGSTOP");
-      await setTimeout(17_000);
+      // Longer than a read may take.
+      await setTimeout(25_000);
       bao.signal("SIGCONT");
       return undefined;
     },
@@ -140,7 +141,7 @@ export const scenarios: readonly Scenario[] = [
       const disk = makeDisk(8 * mib);
       return { disk, audit: join(disk.folder, "audit.jsonl"), close: disk.remove };
     },
-    async run({ disk }) {
+    async run({ disk }, { broker }) {
       const filler = join(disk.folder, "filler");
       try {
         writeFileSync(filler, Buffer.alloc(16 * mib));
@@ -149,7 +150,10 @@ export const scenarios: readonly Scenario[] = [
       }
       await setTimeout(3_000);
       rmSync(filler);
-      return undefined;
+      // What is on the disk after a failed write is found out when the log is opened, and not before.
+      await broker.end("SIGKILL");
+      await broker.launch();
+      return "restarted";
     },
   }),
   scenario({
