@@ -27,6 +27,11 @@ export async function startContainer(
   },
 ) {
   const { id, bundle } = supervisor;
+  if (step.files.length > 0) {
+    const before = supervisor.rootfs();
+    const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
+    await supervisor.place(owned);
+  }
   const rootfs = supervisor.rootfs();
   const spec = createSpec(step, {
     config,

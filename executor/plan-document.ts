@@ -2,6 +2,7 @@
 import * as z from "zod/mini";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
+import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
 import { networks, plainStep, type SecretSource, type Step, secretFileDefaults } from "./plan.ts";
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
@@ -60,6 +61,12 @@ const StepFields = z.strictObject({
       "Files and folders of the host that the container shares.",
     ),
   ),
+  files: z.optional(
+    described(
+      z.array(PlacedFileFields),
+      "Files, folders and links that are put among the container's own before the command runs, in this order.",
+    ),
+  ),
   network: z.optional(described(z.enum(networks), "What the container can reach; none by default.")),
   memory: z.optional(described(z.string(), "Such as 512m.")),
   cpus: z.optional(described(z.number(), "Such as 1.5.")),
@@ -97,6 +104,7 @@ export function toStep(
   toSource: (path: string) => string = (path) => path,
 ): Step {
   const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
+  const { files = [] } = fields;
   const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly } = fields;
   return {
     ...plainStep,
@@ -116,6 +124,7 @@ export function toStep(
       ...(owner !== undefined && { owner }),
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
+    files: toPlacedFiles(files),
     binds: volumes.map(({ source, ...rest }) => ({ source: toSource(source), ...rest })),
     ...(network && { network }),
     ...(user !== undefined && { user }),

@@ -39,6 +39,15 @@ export interface Bundle {
   readonly hasInput: boolean;
 }
 
+/** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
+export interface Placed {
+  readonly path: string;
+  readonly content?: Uint8Array;
+  readonly link?: string;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
 /**
@@ -87,6 +96,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
   let count = 1;
+  let placed = false;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -159,7 +169,24 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     ready: (): Promise<unknown> => ready,
 
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
-    rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
+    rootfs: () => (count === 1 && !placed ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
+
+    /** Before a container's start: puts these among the files that it will find, one after the other. */
+    async place(files: readonly Placed[]): Promise<void> {
+      await ready;
+      placed = true;
+      const answered = answer("placed");
+      orders.write("place\n");
+      for (const { path, content, link, mode, owner } of files) {
+        const kind = content ? "file" : link === undefined ? "folder" : "link";
+        const bytes = content ?? Buffer.from(link ?? "");
+        const words = [kind, encodeURIComponent(path), bytes.length, mode.toString(8), owner.uid, owner.gid];
+        orders.write(`${words.join(" ")}\n`);
+        orders.write(bytes);
+      }
+      orders.write("placed\n");
+      await answered;
+    },
 
     /**
      * Creates the container, unlinks its bundle, and starts it.
@@ -214,6 +241,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  place: "invalid_plan",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
