@@ -2,6 +2,7 @@
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
+import type { Secret } from "../shared/secret.ts";
 import { stateFolder } from "./environment.ts";
 
 /** Only a name: nothing listens there. */
@@ -14,11 +15,13 @@ export interface BrokerOptions {
   readonly audit?: string;
   /** Where the token for a broker's URL lies. */
   readonly tokenFile?: string;
+  /** Whether the key that proves who we are is the one in the user's state folder, and not made for this process. */
+  readonly keepsProofKey?: boolean;
 }
 
 /** @throws {Failure} `usage` when the options do not go together. */
 export async function connect(
-  { broker, audit, tokenFile }: BrokerOptions,
+  { broker, audit, tokenFile, keepsProofKey = false }: BrokerOptions,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
@@ -29,7 +32,10 @@ export async function connect(
       detail: "--audit is for the embedded broker; the one at --broker has its own log",
     });
   }
-  return connectRemote(url, tokenFile, environment, signal);
+  const proofKey = keepsProofKey
+    ? await import("./root-key.ts").then(({ loadProofKey }) => loadProofKey(stateFolder(environment)))
+    : undefined;
+  return connectRemote(url, tokenFile, environment, signal, proofKey);
 }
 
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
@@ -80,6 +86,7 @@ async function connectRemote(
   tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
+  proofKey: Secret | undefined,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
   const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
@@ -88,20 +95,23 @@ async function connectRemote(
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
-  const pinnedKeys = (environment.CLAIMCHECK_BROKER_KEYS ?? "").split(/[,\s]+/).filter(Boolean);
-  if (pinnedKeys.length === 0) {
-    throw new Failure("usage", {
-      detail:
-        "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's signing keys, as its operator gives them",
-    });
-  }
+  const pinnedKeys = pinnedKeysOf(environment);
   return createBrokerClient({
     url: origin,
     fetch: directFetch,
     findToken,
     pinnedKeys,
-    identity: await createIdentity(),
+    identity: await createIdentity(proofKey),
     signal,
+  });
+}
+
+/** @throws {Failure} `usage` without any. */
+export function pinnedKeysOf({ CLAIMCHECK_BROKER_KEYS: keys = "" }: NodeJS.ProcessEnv): string[] {
+  const pinned = keys.split(/[,\s]+/).filter(Boolean);
+  if (pinned.length > 0) return pinned;
+  throw new Failure("usage", {
+    detail: "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's keys, as its operator gives them",
   });
 }
 

@@ -36,6 +36,7 @@ process.on("uncaughtException", (thrown) => {
 const commands = {
   run: async () => (await import("./run.ts")).runCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
+  executor: async () => (await import("./executor.ts")).executorCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   broker: async () => (await import("./broker.ts")).brokerCommand(),
   issue: async () => (await import("./issue.ts")).issueCommand(),

@@ -8,6 +8,7 @@ import { type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
+import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -29,6 +30,7 @@ interface Options {
 export function runCommand(): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
+  const given = addGivenFlags(command, process.env);
   return command
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
@@ -49,7 +51,7 @@ export function runCommand(): Command {
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
         const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        await run(await whatToRun(image, step, options.plan), options);
+        await run(await whatToRun(image, step, options.plan, given), given, options);
       },
     );
 }
@@ -59,19 +61,17 @@ async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Pick<Plan, "image" | "steps">> {
+  given: Given,
+): Promise<Pick<Plan, "image" | "steps" | "hash">> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [step] };
+    return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
-  const { readPlanFile } = await import("./plan-file.ts");
-  const read = await readPlanFile(plan);
-  if (!("faults" in read)) return read;
-  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
-  throw new Failure("usage", { detail: `${plan} cannot be used` });
+  const { loadPlanFile } = await import("./plan-file.ts");
+  return loadPlanFile(plan, given.handles);
 }
 
 const help = `
@@ -82,7 +82,11 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Options): Promise<void> {
+async function run(
+  { image, steps, hash }: Pick<Plan, "image" | "steps" | "hash">,
+  { handles, values }: Given,
+  options: Options,
+): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
@@ -92,11 +96,14 @@ async function run({ image, steps }: Pick<Plan, "image" | "steps">, options: Opt
     {
       image,
       steps,
+      ...(hash !== undefined && { hash }),
       masked,
       shortSecrets: options.shortSecrets,
     },
     {
-      connect: (signal) => connect(options, process.env, signal),
+      // Handles that were issued before can only be bound to a key that is kept.
+      connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
+      values,
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),

@@ -8,15 +8,18 @@ import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
+import type { Secret } from "../shared/secret.ts";
 import { thumbprint } from "../shared/thumbprint.ts";
 import {
   CheckResponse,
   type EncryptionKey,
+  type HandleTerms,
   type IssueItem,
   IssueResponse,
   Jwks,
   RedemptionResponse,
 } from "../shared/wire.ts";
+import { wrapValue } from "../shared/wrapping.ts";
 import { createBrokerCall, type Fetch, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
@@ -27,7 +30,13 @@ interface Connection {
   readonly fetch: Fetch;
   /** Asked before each request that needs one: tokens expire, and the files that they lie in change. */
   readonly findToken: () => string | Promise<string>;
-  /** RFC 7638 thumbprints of the broker's signing keys: no other key is believed, whoever sends it. */
+  /** Whose name handles are asked for in, where that is not the executor itself. */
+  readonly requester?: {
+    readonly findToken: () => string | Promise<string>;
+    /** The executor's principal, which handles have to be for. */
+    readonly audience: string;
+  };
+  /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   readonly identity: Identity;
   /** Ends what is under way. */
@@ -41,32 +50,63 @@ export interface IssuedHandle {
 
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
-export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity, signal }: Connection) {
+export function createBrokerClient(connection: Connection) {
+  const { url, fetch, findToken, requester, pinnedKeys, identity, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
-  let keys: Promise<FindKey> | undefined;
+  let pinned: Promise<Jwks["keys"]> | undefined;
+  let findKey: Promise<FindKey> | undefined;
   const sentTokens = new Set<string>();
 
-  async function authorise(): Promise<string> {
-    const token = await findToken();
+  async function authorise(find = findToken): Promise<string> {
+    const token = await find();
     sentTokens.add(token);
     return token;
   }
 
-  async function fetchKeys(): Promise<FindKey> {
+  async function fetchKeys(): Promise<Jwks["keys"]> {
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
-    const believed: jose.JWK[] = [];
-    for (const jwk of jwks.data?.keys ?? []) {
-      if (jwk.use === "sig" && pinnedKeys.includes(thumbprint(jwk))) believed.push(jwk);
-    }
-    if (believed.length === 0)
-      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
-    return jose.createLocalJWKSet({ keys: believed });
+    return jwks.data?.keys.filter((jwk) => pinnedKeys.includes(thumbprint(jwk))) ?? [];
   }
 
-  /** The pinned ones among the broker's keys; asked for once. */
+  /** The pinned ones among the broker's keys that are for this; asked for once. */
+  async function keysFor(use: "sig" | "enc"): Promise<Jwks["keys"]> {
+    pinned ??= fetchKeys();
+    const believed = (await pinned).filter((jwk) => jwk.use === use);
+    if (believed.length === 0)
+      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
+    return believed;
+  }
+
   function findKeys(): Promise<FindKey> {
-    keys ??= fetchKeys();
-    return keys;
+    findKey ??= keysFor("sig").then((keys) => jose.createLocalJWKSet({ keys }));
+    return findKey;
+  }
+
+  /** What handles that are asked for here have in common. */
+  const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
+
+  /** Asks in the requester's name. @returns handles in the order of the secrets, their signatures checked. */
+  async function askForHandles(
+    path: string,
+    secrets: readonly object[],
+    accessToken: string,
+  ): Promise<IssuedHandle[]> {
+    const body = JSON.stringify({ secrets });
+    const [find, answer] = await Promise.all([findKeys(), call("POST", path, { body, accessToken })]);
+    const { handles } = understand(IssueResponse, answer);
+    if (handles.length !== secrets.length)
+      throw new Failure("broker_untrusted", { detail: "handles are missing" });
+    return Promise.all(
+      handles.map(async ({ handle }) => {
+        const claims = await verifyHandle(handle, find, url).catch((cause) => {
+          throw new Failure("broker_untrusted", {
+            detail: "a handle is not the broker's, or it knows itself by another URL",
+            cause,
+          });
+        });
+        return { handle, claims };
+      }),
+    );
   }
 
   /** Posts a body with a proof that covers it. */
@@ -87,26 +127,26 @@ export function createBrokerClient({ url, fetch, findToken, pinnedKeys, identity
      * @returns them in the order of the secrets, their signatures checked.
      */
     async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
-      const bound = secrets.map((secret) => ({ ...secret, jkt: identity.jkt }));
-      const body = JSON.stringify({ secrets: bound });
-      const [findKey, answer] = await Promise.all([
-        findKeys(),
-        authorise().then((accessToken) => call("POST", "/v1/handles", { body, accessToken })),
-      ]);
-      const { handles } = understand(IssueResponse, answer);
-      if (handles.length !== secrets.length)
-        throw new Failure("broker_untrusted", { detail: "handles are missing" });
-      return Promise.all(
-        handles.map(async ({ handle }) => {
-          const claims = await verifyHandle(handle, findKey, url).catch((cause) => {
-            throw new Failure("broker_untrusted", {
-              detail: "a handle is not the broker's, or it knows itself by another URL",
-              cause,
-            });
-          });
-          return { handle, claims };
-        }),
+      const accessToken = await authorise(requester?.findToken);
+      return askForHandles(
+        "/v1/handles",
+        secrets.map((secret) => ({ ...secret, ...bound })),
+        accessToken,
       );
+    },
+
+    /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
+    async wrap(
+      items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
+    ): Promise<IssuedHandle[]> {
+      const [[key], accessToken] = await Promise.all([keysFor("enc"), authorise(requester?.findToken)]);
+      const context = { iss: url, accessToken, ...bound };
+      const wrapped = items.map(async ({ value, ...terms }) => ({
+        ...terms,
+        ...bound,
+        value: await wrapValue(value, context, key as Jwks["keys"][number]),
+      }));
+      return askForHandles("/v1/handles/wrap", await Promise.all(wrapped), accessToken);
     },
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */

@@ -12,6 +12,7 @@ const table = {
   broker_refused: [125, "The broker refused."],
   broker_untrusted: [125, "The broker's answer cannot be trusted."],
   invalid_handle: [125, "The handle is not good."],
+  plan_mismatch: [125, "The handle is not for this plan."],
   image_unavailable: [125, "The image cannot be had."],
   invalid_user: [125, "The image has no such user."],
   secret_not_text: [125, "The secret cannot be an environment variable; use a file."],

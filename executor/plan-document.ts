@@ -13,16 +13,25 @@ const described = <Schema extends z.ZodMiniType>(schema: Schema, description: st
 /** Of a variable. */
 const name = z.string().check(z.regex(/^[^=\0]+$/));
 
-const handle = described(word, "A handle that was issued before: a compact JWS.");
+const handle = described(
+  word,
+  "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
+);
 
-const SecretReference = z.union([word, z.strictObject({ handle })], { error: "a URI, or { handle: … }" });
+const value = described(
+  word,
+  "The name of a value that is given beside the plan, and wrapped at the broker.",
+);
+
+const SecretReference = z.union([word, z.strictObject({ handle }), z.strictObject({ value })], {
+  error: "a URI, { handle: … } or { value: … }",
+});
 
 const SecretFileFields = z.strictObject({
   path: described(word, "Where the container finds it."),
-  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted.")),
-  handle: z.optional(
-    described(handle, "Instead of the URI: a handle that was issued before, a compact JWS."),
-  ),
+  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  handle: z.optional(handle),
+  value: z.optional(value),
   // As text, because YAML has two ways to read 0400.
   mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
   owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
@@ -42,7 +51,7 @@ const StepFields = z.strictObject({
   secretEnv: z.optional(
     described(
       z.record(name, SecretReference),
-      "Secrets as variables: their URIs, with ?cacheKey= if wanted, or handles.",
+      "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
     ),
   ),
   secretFiles: z.optional(described(z.array(SecretFileFields), "Secrets as files, in memory.")),
@@ -55,7 +64,9 @@ const StepFields = z.strictObject({
         z.strictObject({
           source: described(word, "On the host; in a plan file, relative to where that lies."),
           target: described(word, "In the container."),
-          readOnly: described(z._default(z.boolean(), false), "Whether the container can only read it."),
+          readOnly: z.optional(
+            described(z.boolean(), "Whether the container can only read it; no by default."),
+          ),
         }),
       ),
       "Files and folders of the host that the container shares.",
@@ -125,7 +136,11 @@ export function toStep(
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
     files: toPlacedFiles(files),
-    binds: volumes.map(({ source, ...rest }) => ({ source: toSource(source), ...rest })),
+    binds: volumes.map(({ source, target, readOnly: only = false }) => ({
+      source: toSource(source),
+      target,
+      readOnly: only,
+    })),
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
@@ -140,8 +155,36 @@ export function toStep(
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;
 
-function whichOf(path: string, { uri, handle }: { uri?: string | undefined; handle?: string | undefined }) {
-  if (uri !== undefined && handle === undefined) return uri;
-  if (handle !== undefined && uri === undefined) return { handle };
-  throw new Failure("usage", { detail: `the secret file ${path} needs either a uri or a handle` });
+type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "handle" | "value">;
+
+function whichOf(path: string, { uri, handle, value }: References): z.infer<typeof SecretReference> {
+  const given = [
+    ...(uri === undefined ? [] : [uri]),
+    ...(handle === undefined ? [] : [{ handle }]),
+    ...(value === undefined ? [] : [{ value }]),
+  ];
+  const [only] = given;
+  if (only !== undefined && given.length === 1) return only;
+  throw new Failure("usage", { detail: `the secret file ${path} needs one of uri, handle and value` });
+}
+
+/** The same document with other handles in it. */
+export function mapHandles(document: PlanDocument, change: (handle: string) => string): PlanDocument {
+  const changed = <Reference extends object | string>(reference: Reference): Reference =>
+    typeof reference === "object" && "handle" in reference && typeof reference.handle === "string"
+      ? { ...reference, handle: change(reference.handle) }
+      : reference;
+  return {
+    ...document,
+    steps: document.steps.map((step) => ({
+      ...step,
+      ...(step.secretEnv && {
+        secretEnv: Object.fromEntries(
+          Object.entries(step.secretEnv).map(([variable, reference]) => [variable, changed(reference)]),
+        ),
+      }),
+      ...(step.secretFiles && { secretFiles: step.secretFiles.map(changed) }),
+      ...(step.secretStdin !== undefined && { secretStdin: changed(step.secretStdin) }),
+    })),
+  };
 }

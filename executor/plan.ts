@@ -3,8 +3,14 @@ import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
 import type { PlacedFile } from "./placed-files.ts";
 
-/** A secret by its URI, for which a handle is asked, or by a handle that somebody else was given: a compact JWS. */
-export type SecretSource = { readonly uri: string; readonly cacheKey?: string } | { readonly handle: string };
+/**
+ * A secret by its URI, for which a handle is asked; by a handle that somebody else was given, a compact JWS; or by the
+ * name of a value that is given beside the plan.
+ */
+export type SecretSource =
+  | { readonly uri: string; readonly cacheKey?: string }
+  | { readonly handle: string }
+  | { readonly value: string };
 
 export interface SecretVariable {
   /** Of the environment variable. */
@@ -68,6 +74,8 @@ export interface Step {
 export interface Plan {
   readonly image: string;
   readonly steps: readonly Step[];
+  /** Of its document (plan-hash.ts), where it has one: what handles for one plan are compared with. */
+  readonly hash?: string;
   /** Whether known values are masked in what the commands print. */
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
@@ -99,7 +107,7 @@ export const secretsOf = (step: Step): { readonly name: string; readonly source:
 
 /** Two sources with one key are one secret: the step needs one handle for both. */
 export const keyOf = (source: SecretSource): string =>
-  "handle" in source ? source.handle : JSON.stringify([source.uri, source.cacheKey]);
+  "uri" in source ? JSON.stringify([source.uri, source.cacheKey]) : JSON.stringify(source);
 
 /**
  * What a form or a command line cannot say by itself.

@@ -3,6 +3,7 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { feed, startContainer } from "./container.ts";
 import { Failure } from "./failure.ts";
@@ -25,6 +26,8 @@ interface Surroundings {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly onProgress: (line: string) => void;
+  /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
+  readonly values?: ReadonlyMap<string, Secret>;
 }
 
 const SIGKILL = 9;
@@ -58,7 +61,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function request() {
-    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    const connect = () => surroundings.connect(abort.signal);
+    secrets = await requestSecrets(plan, connect, surroundings.values).finally(wipeValues);
     return secrets;
   }
 
@@ -134,7 +138,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await supervisor?.gone;
       secrets?.wipe();
       scrubber?.wipe();
+      wipeValues();
     }
+  }
+
+  function wipeValues(): void {
+    for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
   const titleOf = ({ name }: Step, index: number) =>
