@@ -12,5 +12,5 @@ if ! buildah inspect --type image "$image" >/dev/null 2>&1 && ! timeout 60 build
 fi
 
 # shellcheck disable=SC2016
-API_TOKEN=guessme node dist/claimcheck.js run --secret-env MY_SECRET=env://API_TOKEN "$image" -- \
+API_TOKEN=guessme node dist/claimcheck.cjs run --secret-env MY_SECRET=env://API_TOKEN "$image" -- \
   sh -c 'echo this is the secret: $MY_SECRET'

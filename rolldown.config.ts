@@ -4,7 +4,7 @@ import { defineConfig, type Plugin } from "rolldown";
 
 /** Files that are found beside the code that uses them, and go out as they are. */
 const beside = {
-  "bin/claimcheck.js": "claimcheck.js",
+  "bin/claimcheck.cjs": "claimcheck.cjs",
   "executor/runtime/supervisor.pl": "supervisor.pl",
 };
 
@@ -24,6 +24,10 @@ const keepApart: Plugin = {
     source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.js`, external: true } : undefined,
 };
 
+/** What a run with an embedded broker loads, with all that these import: one file, because each costs a millisecond. */
+const localRun =
+  /\/bin\/(main|run|local-broker|providers|in-process|root-key)\.ts$|\/executor\/(identity|broker-client)\.ts$/;
+
 // The command is CommonJS, which starts sooner than the same code as ECMAScript modules, and what is imported
 // dynamically is in files of its own: a run does not load what only a central broker needs.
 export default defineConfig([
@@ -37,6 +41,7 @@ export default defineConfig([
       chunkFileNames: "[name].cjs",
       format: "cjs",
       minify: true,
+      codeSplitting: { groups: [{ name: "run", test: localRun }] },
     },
     plugins: [copyBeside, keepApart],
   },

@@ -55,7 +55,7 @@ function time({ name, command, args }: Contender): number {
 }
 
 function claimcheck(): Contender {
-  const entry = fileURLToPath(new URL("../dist/claimcheck.js", import.meta.url));
+  const entry = fileURLToPath(new URL("../dist/claimcheck.cjs", import.meta.url));
   const args = [entry, "run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", ...program];
   return { name: "claimcheck run", command: process.execPath, args };
 }

@@ -24,7 +24,7 @@ const env: NodeJS.ProcessEnv = { ...process.env };
 for (let n = 0; n < secrets; n++) env[`SECRET_${n}`] = `secret-number-${n}-of-the-throughput-bench`;
 
 export async function run(): Promise<void> {
-  const entry = fileURLToPath(new URL("../dist/claimcheck.js", import.meta.url));
+  const entry = fileURLToPath(new URL("../dist/claimcheck.cjs", import.meta.url));
   const flags = Array.from({ length: secrets }, (_, n) => ["--secret-env", `S${n}=env://SECRET_${n}`]).flat();
   const command = (...more: string[]) => [
     process.execPath,

@@ -105,8 +105,8 @@ sub end_all {
 sub finish {
     exit 1 if $$ != 1;    # a child of ours only goes
     end_all();
-    system('umount', '--lazy', '--', "$dir/rootfs") if -d "$dir/rootfs";
-    system('umount', '--lazy', '--', "$dir/bundle") if -d "$dir/bundle";
+    my @mounts = grep { -d } "$dir/rootfs", "$dir/bundle";
+    system('umount', '--lazy', '--', @mounts) if @mounts;
     discard($id) if $lock;
     exit 0;
 }

@@ -36,7 +36,7 @@ async function startBroker(url: string) {
   const allowed = [...Object.keys(environment).flatMap((name) => ["--env", name]), "--env", "NOT_SET"];
   const child = spawn(
     process.execPath,
-    [join(project, "bin/claimcheck.js"), ...args, ...allowed, "--file-root", folder],
+    [join(project, "bin/claimcheck.cjs"), ...args, ...allowed, "--file-root", folder],
     { env: { PATH: process.env.PATH, ...environment }, stdio: ["ignore", "pipe", "pipe"] },
   );
   let printed = "";

@@ -39,7 +39,7 @@ test.each([...nodes])("the main job runs with %s", async (node) => {
   const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--"];
   const finished = await claimcheck([...args, "sh", "-c", "echo this is the secret: $MY_SECRET"], {
     env: { API_TOKEN: "guessme" },
-    entry: join(installed, "dist", "claimcheck.js"),
+    entry: join(installed, "dist", "claimcheck.cjs"),
     node,
   });
   expect(finished).toEqual({ code: 0, stdout: "this is the secret: ***\n", stderr: "" });
@@ -73,7 +73,7 @@ test.each([...nodes])("what is loaded only for op:// and vault:// is there, with
         VAULT_ADDR: bao.address,
         VAULT_TOKEN: bao.token,
       },
-      entry: join(installed, "dist", "claimcheck.js"),
+      entry: join(installed, "dist", "claimcheck.cjs"),
       node,
     },
   );
@@ -98,7 +98,7 @@ test("the scrubber can be used alone", () => {
 });
 
 test("the entry tells a Node.js that is too old in one sentence", () => {
-  const entry = readFileSync(join(installed, "dist", "claimcheck.js"), "utf8");
+  const entry = readFileSync(join(installed, "dist", "claimcheck.cjs"), "utf8");
   const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.0" });\n`;
   const path = join(folder, "entry.mjs");
   writeFileSync(path, entry.replace(/^#!.*\n/, "").replace(/\nconst sources/, `\n${pretend}const sources`));
@@ -122,7 +122,7 @@ test("nothing is in it but what is needed to run", () => {
   expect([...kinds].sort()).toEqual([
     "LICENSE",
     "README.md",
-    "dist/claimcheck.js",
+    "dist/claimcheck.cjs",
     "dist/op-worker.js",
     "dist/scrubber.js",
     "dist/supervisor.pl",
