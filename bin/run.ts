@@ -9,6 +9,7 @@ import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
+import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
@@ -17,8 +18,7 @@ const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
-interface Options {
-  plan?: string;
+export interface RunOptions {
   broker?: string;
   tokenFile?: string;
   audit?: string;
@@ -27,17 +27,40 @@ interface Options {
   shortSecrets: ShortSecrets;
 }
 
+interface Options extends RunOptions {
+  plan?: string;
+  stdio?: boolean;
+}
+
+/** What is run, as far as `Plan` says it. */
+type Runnable = Pick<Plan, "image" | "steps" | "hash">;
+
 export function runCommand(): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
   const given = addGivenFlags(command, process.env);
-  return command
+  return withRunOptions(command)
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
     .argument("[image]", "as podman and docker name images; pulled when it is not there")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
     .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
+    .option("--stdio", "for programs: run what a line of standard input says, and print events")
+    .addHelpText("after", help)
+    .action(
+      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
+        if (options.stdio) return runRequest(options);
+        const { output, ...runnable } = await whatToRun(image, step, options.plan, given);
+        await run(runnable, given, options, output);
+      },
+    );
+}
+
+/** Gives a command the options that all have that run containers. */
+export function withRunOptions(command: Command): Command {
+  return command
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
@@ -46,14 +69,23 @@ export function runCommand(): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
-    .addHelpText("after", help)
-    .action(
-      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
-        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        await run(await whatToRun(image, step, options.plan, given), given, options);
-      },
-    );
+    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc");
+}
+
+async function runRequest(options: RunOptions): Promise<void> {
+  const { eventOutput, readRequest } = await import("./stdio.ts");
+  const output = eventOutput();
+  try {
+    const { cancelled, values, ...runnable } = await readRequest();
+    await run(runnable, { handles: new Map(), values }, options, output, cancelled);
+    // Standard input is still open.
+    process.stdin.destroy();
+  } catch (thrown) {
+    process.stdin.destroy();
+    if (!(thrown instanceof Failure)) throw thrown;
+    output.fail(thrown);
+    process.exitCode = thrown.exitCode;
+  }
 }
 
 /** A step on the command line, or the steps of a file. */
@@ -62,7 +94,7 @@ async function whatToRun(
   step: Step,
   plan: string | undefined,
   given: Given,
-): Promise<Pick<Plan, "image" | "steps" | "hash">> {
+): Promise<Runnable & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
@@ -71,7 +103,9 @@ async function whatToRun(
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
   const { loadPlanFile } = await import("./plan-file.ts");
-  return loadPlanFile(plan, given.handles);
+  const { document, ...loaded } = await loadPlanFile(plan, given.handles);
+  const { want, steps } = document;
+  return { ...loaded, ...(want && { output: wantedOutput(want, steps.length) }) };
 }
 
 const help = `
@@ -82,10 +116,13 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(
-  { image, steps, hash }: Pick<Plan, "image" | "steps" | "hash">,
+/** Runs it in this process, which gets its signals and its exit code. */
+export async function run(
+  { image, steps, hash }: Runnable,
   { handles, values }: Given,
-  options: Options,
+  options: RunOptions,
+  output: Output = plainOutput,
+  cancelled?: AbortSignal,
 ): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
@@ -110,9 +147,13 @@ async function run(
       openInput: () => process.stdin,
       stdout: process.stdout,
       stderr: process.stderr,
-      onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
+      sinksOf: output.sinksOf,
+      onProgress: output.progress,
     },
   );
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
-  process.exitCode = await started.finished;
+  const cancel = () => started.signal(constants.signals.SIGKILL);
+  if (cancelled?.aborted) cancel();
+  else cancelled?.addEventListener("abort", cancel);
+  process.exitCode = output.end(await started.finished);
 }

@@ -23,13 +23,17 @@ const value = described(
   "The name of a value that is given beside the plan, and wrapped at the broker.",
 );
 
-const SecretReference = z.union([word, z.strictObject({ handle }), z.strictObject({ value })], {
-  error: "a URI, { handle: … } or { value: … }",
-});
+const cacheKey = described(word, "What stands for the value in caches.");
+
+const SecretReference = z.union(
+  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
+  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+);
 
 const SecretFileFields = z.strictObject({
   path: described(word, "Where the container finds it."),
   uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  cacheKey: z.optional(cacheKey),
   handle: z.optional(handle),
   value: z.optional(value),
   // As text, because YAML has two ways to read 0400.
@@ -86,6 +90,9 @@ const StepFields = z.strictObject({
   readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
 });
 
+export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
+export type Want = (typeof wants)[number];
+
 export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "Of this format."),
@@ -93,6 +100,12 @@ export const PlanDocument = described(
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
+    ),
+    want: z.optional(
+      described(
+        z.enum(wants),
+        "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
+      ),
     ),
   }),
   "What Claimcheck runs: steps on one image.",
@@ -155,11 +168,17 @@ export function toStep(
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;
 
-type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "handle" | "value">;
+type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "cacheKey" | "handle" | "value">;
 
-function whichOf(path: string, { uri, handle, value }: References): z.infer<typeof SecretReference> {
+function whichOf(
+  path: string,
+  { uri, cacheKey, handle, value }: References,
+): z.infer<typeof SecretReference> {
+  if (cacheKey !== undefined && uri === undefined) {
+    throw new Failure("usage", { detail: `the secret file ${path} has a cacheKey for no uri` });
+  }
   const given = [
-    ...(uri === undefined ? [] : [uri]),
+    ...(uri === undefined ? [] : [cacheKey === undefined ? uri : { uri, cacheKey }]),
     ...(handle === undefined ? [] : [{ handle }]),
     ...(value === undefined ? [] : [{ value }]),
   ];

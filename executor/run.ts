@@ -14,6 +14,12 @@ import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 
+/** Where a step's output goes. */
+export interface Sinks {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
@@ -25,6 +31,8 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
+  readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
   readonly values?: ReadonlyMap<string, Secret>;
@@ -96,6 +104,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     scrubber?.wipe();
     scrubber = masking;
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
+    const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await startContainer(step, place);
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
@@ -118,8 +127,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     const [exitCode] = await Promise.all([
       ended,
-      forward(stdout, plan.masked ? masking.stream() : unmasked, surroundings.stdout),
-      forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
+      forward(stdout, plan.masked ? masking.stream() : unmasked, sinks.stdout),
+      forward(stderr, plan.masked ? masking.stream() : unmasked, sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     return exitCode;
