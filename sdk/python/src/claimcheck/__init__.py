@@ -1,0 +1,7 @@
+"""Chains of containers that get their secrets at the last moment, and never show them."""
+
+from ._container import Container, container
+from ._executor import RunError
+from ._secret import Secret, secret, set_secret
+
+__all__ = ["Container", "RunError", "Secret", "container", "secret", "set_secret"]
