@@ -1,13 +1,14 @@
 /**
  * `claimcheck run --stdio`, for programs. The first line of standard input is a request, { "plan": …, "values"?: { NAME:
- * base64 } }; that standard input ends, cancels the run. Standard output has its events, one JSON object a line:
+ * base64 } }; that standard input ends, cancels the run. Standard output has its events, one JSON object a line, and steps
+ * are counted from 0:
  *
- *     { "event": "progress", "text": … }
- *     { "event": "step", "step": 1 }                            is about to start
- *     { "event": "stdout" or "stderr", "step": 1, "data": … }   in base64, masked
- *     { "event": "exit", "step": 1, "code": 0 }                 of the last step that ran
- *     { "event": "end" }
- *     { "event": "error", "code": …, "text": …, "exitCode": … } instead of the last two
+ *     { "type": "progress", "text": … }
+ *     { "type": "step", "step": 0 }                            is about to start
+ *     { "type": "stdout" or "stderr", "step": 0, "data": … }   in base64, masked
+ *     { "type": "exit", "step": 0, "code": 0 }
+ *     { "type": "end", "code": 0 }                             the run's exit code
+ *     { "type": "error", "code": …, "title": …, "detail"?: …, "exitCode": … }   instead of the end
  */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
@@ -46,25 +47,27 @@ export function eventOutput(): Output & { fail(failure: Failure): void } {
   process.stdout.on("error", () => {});
   const emit = (event: object, done?: (error?: Error | null) => void) =>
     void process.stdout.write(`${JSON.stringify(event)}\n`, done);
-  let step = 0;
+  let step = -1;
   return {
     sinksOf(order) {
-      step = order;
-      emit({ event: "step", step });
-      const sinkOf = (event: string) =>
+      // Only after a step that succeeded there is another one.
+      if (step >= 0) emit({ type: "exit", step, code: 0 });
+      step = order - 1;
+      emit({ type: "step", step });
+      const sinkOf = (type: string) =>
         new Writable({
           write: (chunk: Buffer, _, done) =>
-            emit({ event, step: order, data: chunk.toString("base64") }, done),
+            emit({ type, step: order - 1, data: chunk.toString("base64") }, done),
         });
       return { stdout: sinkOf("stdout"), stderr: sinkOf("stderr") };
     },
-    progress: (text) => emit({ event: "progress", text }),
-    end(exitCode) {
-      emit({ event: "exit", step, code: exitCode });
-      emit({ event: "end" });
+    progress: (text) => emit({ type: "progress", text }),
+    end(code) {
+      if (step >= 0) emit({ type: "exit", step, code });
+      emit({ type: "end", code });
       return 0;
     },
-    fail: (failure) =>
-      emit({ event: "error", code: failure.code, text: `${failure}`, exitCode: failure.exitCode }),
+    fail: ({ code, message: title, detail, exitCode }) =>
+      emit({ type: "error", code, title, ...(detail !== undefined && { detail }), exitCode }),
   };
 }

@@ -1,5 +1,6 @@
 /** The verbs of `claimcheck shell` and `claimcheck core`: what each takes, and what it makes of a chain. */
 import { type Container, container } from "../sdk/typescript/container.ts";
+import { envFile } from "../sdk/typescript/env-file.ts";
 import type { Network, Want } from "../sdk/typescript/plan.ts";
 import { networks } from "../sdk/typescript/plan.ts";
 import { Secret, secret, setSecret } from "../sdk/typescript/secret.ts";
@@ -101,6 +102,9 @@ export const verbs: readonly Verb[] = [
     "Set a variable to a secret.",
     [text("name"), theSecret],
     (chain, given) => chain.withSecretVariable(given.text("name"), given.secret("secret")),
+  ),
+  onContainer("with-secret-variables", "Set those in a .env file.", [text("file")], (chain, given) =>
+    chain.withSecretVariables(envFile(given.text("file"))),
   ),
   onContainer("without-secret-variable", "Take such a variable away.", [text("name")], (chain, given) =>
     chain.withoutSecretVariable(given.text("name")),

@@ -81,7 +81,7 @@ func TestRun(t *testing.T) {
 	}
 
 	_, err = base.WithSecretVariable("A", claimcheck.NewSecret("env://NOT_THERE")).WithExec([]string{"true"}).Sync(ctx)
-	if !errors.As(err, &failure) || failure.Code != "provider_failed" {
+	if !errors.As(err, &failure) || failure.Code != "secret_not_found" {
 		t.Errorf("%+v", err)
 	}
 

@@ -122,6 +122,15 @@ func (c Container) WithSecretVariable(name string, secret *Secret) *Container {
 	return c.withVariable(name, variable{secret: secret})
 }
 
+// WithSecretVariables sets variables to these secrets, each under its name: those of EnvFile.
+func (c Container) WithSecretVariables(secrets []*Secret) *Container {
+	chain := &c
+	for _, secret := range secrets {
+		chain = chain.WithSecretVariable(secret.name, secret)
+	}
+	return chain
+}
+
 // WithoutSecretVariable takes such a variable away.
 func (c Container) WithoutSecretVariable(name string) *Container {
 	kept := map[string]variable{}
@@ -235,7 +244,7 @@ func (c Container) Request(want Want) (*Request, error) {
 	if len(c.execs) == 0 {
 		return nil, errors.New("the chain runs no command that could have a result")
 	}
-	request := &Request{plan: plan{Version: 1, Image: c.image, Want: want}, values: map[string][]byte{}}
+	request := &Request{plan: plan{Version: 1, Image: c.image, Want: want}, Values: map[string][]byte{}}
 	seen := map[*Secret]bool{}
 	for _, each := range c.execs {
 		made, err := each.step()
@@ -247,11 +256,11 @@ func (c Container) Request(want Want) (*Request, error) {
 			if secret.value == nil || seen[secret] {
 				continue
 			}
-			if _, there := request.values[secret.name]; there {
+			if _, there := request.Values[secret.name]; there {
 				return nil, fmt.Errorf("two secrets were set with the name %s", secret.name)
 			}
 			seen[secret] = true
-			request.values[secret.name] = secret.value
+			request.Values[secret.name] = secret.value
 		}
 	}
 	return request, nil

@@ -33,17 +33,18 @@ type RunError struct {
 func (e *RunError) Error() string { return e.Message }
 
 type event struct {
-	Event    string `json:"event"`
-	Step     int    `json:"step"`
+	Type     string `json:"type"`
+	Step     int    `json:"step"` // Counted from 0.
 	Data     []byte `json:"data"`
-	Code     any    `json:"code"`
-	Text     string `json:"text"`
+	Code     any    `json:"code"` // A number, or of a failure a text.
+	Title    string `json:"title"`
+	Detail   string `json:"detail"`
 	ExitCode int    `json:"exitCode"`
 }
 
 // What the events of a run come to.
 type outcome struct {
-	step           int
+	last           int
 	stdout, stderr bytes.Buffer
 	exitCode       int
 	failure        *event
@@ -51,22 +52,20 @@ type outcome struct {
 }
 
 func (o *outcome) take(e event) {
-	switch e.Event {
+	switch e.Type {
 	case "step":
-		o.step = e.Step
+		o.last = e.Step + 1
 		o.stdout.Reset()
 		o.stderr.Reset()
 	case "stdout":
 		o.stdout.Write(e.Data)
 	case "stderr":
 		o.stderr.Write(e.Data)
-	case "exit":
+	case "end":
 		code, _ := e.Code.(float64)
-		o.exitCode = int(code)
+		o.exitCode, o.ended = int(code), true
 	case "error":
 		o.failure = &e
-	case "end":
-		o.ended = true
 	}
 }
 
@@ -78,14 +77,21 @@ func (o *outcome) finish(steps int, want Want, complaint string) (result, error)
 	switch {
 	case o.failure != nil:
 		code, _ := o.failure.Code.(string)
-		return fail(o.failure.Text, code, o.failure.ExitCode)
+		return fail(o.failure.message(), code, o.failure.ExitCode)
 	case !o.ended:
 		return fail(complaint, "no_answer", 125)
-	case o.exitCode != 0 && (want != WantExitCode || o.step < steps):
-		message := fmt.Sprintf("step %d of %d ended with exit code %d", o.step, steps, o.exitCode)
+	case o.exitCode != 0 && (want != WantExitCode || o.last < steps):
+		message := fmt.Sprintf("step %d of %d ended with exit code %d", o.last, steps, o.exitCode)
 		return fail(message, "command_failed", o.exitCode)
 	}
 	return made, nil
+}
+
+func (e *event) message() string {
+	if e.Detail == "" {
+		return e.Title
+	}
+	return strings.TrimSuffix(e.Title, ".") + ": " + e.Detail
 }
 
 // Runs a request in a `claimcheck run --stdio`, which answers with events.
@@ -97,7 +103,7 @@ func run(ctx context.Context, request *Request) (result, error) {
 	line, err := encode(struct {
 		Plan   plan              `json:"plan"`
 		Values map[string][]byte `json:"values,omitempty"`
-	}{request.plan, request.values})
+	}{request.plan, request.Values})
 	if err != nil {
 		return result{}, err
 	}

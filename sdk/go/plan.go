@@ -56,8 +56,9 @@ type placedFile struct {
 
 // Request is what an executor is sent: a plan, and the values of SetSecret beside it.
 type Request struct {
-	plan   plan
-	values map[string][]byte
+	plan plan
+	// Values are those of SetSecret, by their names.
+	Values map[string][]byte
 }
 
 // Plan is the plan's document, as `claimcheck run --plan` takes it.

@@ -6,6 +6,7 @@ export {
   type RunRequest,
   type SecretFileOptions,
 } from "./container.ts";
+export { envFile } from "./env-file.ts";
 export { RunError } from "./executor.ts";
 export type { CopyOptions, FileOptions } from "./host-files.ts";
 export type { Network, Plan, Want } from "./plan.ts";

@@ -41,6 +41,8 @@ export interface Container {
   /** Takes a variable away, be it the image's. */
   withoutEnvVariable(name: string): Container;
   withSecretVariable(name: string, secret: Secret): Container;
+  /** Sets variables to these secrets, each under its name: those of `envFile`. */
+  withSecretVariables(secrets: readonly Secret[]): Container;
   withoutSecretVariable(name: string): Container;
   /** A secret as a file, in memory, for the commands that follow. */
   withMountedSecret(path: string, secret: Secret, options?: SecretFileOptions): Container;
@@ -119,6 +121,10 @@ function chain(state: State): Container {
     withEnvVariable: (name, value) => setVariable(name, { value }),
     withoutEnvVariable: (name) => setVariable(name, { value: null }),
     withSecretVariable: (name, secret) => setVariable(name, { secret }),
+    withSecretVariables: (secrets) => {
+      const added = secrets.map((secret) => [secret.name, { secret }] as const);
+      return set({ variables: new Map([...setting.variables, ...added]) });
+    },
     withoutSecretVariable: (name) => {
       const kept = [...setting.variables].filter(
         ([key, variable]) => key !== name || !("secret" in variable),
@@ -161,7 +167,7 @@ function stepOf({ args, options, setting, files }: Exec): Step {
   const { stdin, network, timeout } = options;
   const ownCommand = options.useEntrypoint || args.length === 0;
   const entrypoint = ownCommand ? setting.entrypoint : [];
-  const sorted = [...variables].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const sorted = [...variables].sort(byName);
   const env = sorted.flatMap(([name, variable]) =>
     "value" in variable ? [[name, variable.value] as const] : [],
   );
@@ -184,6 +190,10 @@ function stepOf({ args, options, setting, files }: Exec): Step {
     ...(timeout !== undefined && { timeout }),
   };
 }
+
+/** As bytes: every language has this order. */
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) =>
+  Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 type MountedSecret = [path: string, mounted: { readonly secret: Secret } & SecretFileOptions];
 
@@ -208,5 +218,5 @@ function valuesOf(secrets: readonly Secret[]): Record<string, string> | undefine
     if (values.has(secret.name)) throw new Error(`two secrets were set with the name ${secret.name}`);
     values.set(secret.name, Buffer.from(value).toString("base64"));
   }
-  return values.size > 0 ? Object.fromEntries(values) : undefined;
+  return values.size > 0 ? Object.fromEntries([...values].sort(byName)) : undefined;
 }

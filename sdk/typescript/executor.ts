@@ -32,13 +32,21 @@ export class RunError extends Error {
   }
 }
 
-export type Event =
-  | { readonly event: "progress"; readonly text: string }
-  | { readonly event: "step"; readonly step: number }
-  | { readonly event: "stdout" | "stderr"; readonly step: number; readonly data: string }
-  | { readonly event: "exit"; readonly step: number; readonly code: number }
-  | { readonly event: "end" }
-  | { readonly event: "error"; readonly code: string; readonly text: string; readonly exitCode: number };
+/** Steps are counted from 0. */
+type Event =
+  | { readonly type: "progress" | "exit" }
+  | { readonly type: "step"; readonly step: number }
+  | { readonly type: "stdout" | "stderr"; readonly data: string }
+  | { readonly type: "end"; readonly code: number }
+  | RunFailure;
+
+interface RunFailure {
+  readonly type: "error";
+  readonly code: string;
+  readonly title: string;
+  readonly detail?: string;
+  readonly exitCode: number;
+}
 
 interface Request {
   readonly plan: Plan;
@@ -72,39 +80,36 @@ export async function run(request: Request, want: Want): Promise<Result> {
   return outcome.finish(Buffer.concat(complaints).toString().trim(), exitCode);
 }
 
+/** What the events of a run come to. */
 function createOutcome(steps: number, want: Want) {
-  let step = 0;
+  let last = 0;
   let printed = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
-  let exitCode = 0;
-  let failure: Extract<Event, { event: "error" }> | undefined;
-  let ended = false;
+  let exitCode: number | undefined;
+  let failure: RunFailure | undefined;
   return {
     take(event: Event): void {
-      if (event.event === "step") {
-        step = event.step;
+      if (event.type === "step") {
+        last = event.step + 1;
         printed = { stdout: [], stderr: [] };
-      } else if (event.event === "stdout" || event.event === "stderr") {
-        printed[event.event].push(Buffer.from(event.data, "base64"));
-      } else if (event.event === "exit") exitCode = event.code;
-      else if (event.event === "error") failure = event;
-      else if (event.event === "end") ended = true;
+      } else if (event.type === "stdout" || event.type === "stderr") {
+        printed[event.type].push(Buffer.from(event.data, "base64"));
+      } else if (event.type === "end") exitCode = event.code;
+      else if (event.type === "error") failure = event;
     },
 
     finish(complaint: string, status: number): Result {
       const result = {
         stdout: Buffer.concat(printed.stdout).toString(),
         stderr: Buffer.concat(printed.stderr).toString(),
-        exitCode: failure?.exitCode ?? exitCode,
+        exitCode: failure?.exitCode ?? exitCode ?? status,
       };
-      if (failure) throw new RunError(failure.text, failure.code, result);
-      if (!ended)
-        throw new RunError(complaint || `claimcheck ended with exit code ${status}`, "no_answer", {
-          ...result,
-          exitCode: status,
-        });
-      if (exitCode !== 0 && (want !== "exitCode" || step < steps)) {
+      if (failure) throw new RunError(messageOf(failure), failure.code, result);
+      if (exitCode === undefined) {
+        throw new RunError(complaint || `claimcheck ended with exit code ${status}`, "no_answer", result);
+      }
+      if (exitCode !== 0 && (want !== "exitCode" || last < steps)) {
         throw new RunError(
-          `step ${step} of ${steps} ended with exit code ${exitCode}`,
+          `step ${last} of ${steps} ended with exit code ${exitCode}`,
           "command_failed",
           result,
         );
@@ -113,3 +118,6 @@ function createOutcome(steps: number, want: Want) {
     },
   };
 }
+
+const messageOf = ({ title, detail }: RunFailure) =>
+  detail === undefined ? title : `${title.replace(/\.$/, "")}: ${detail}`;

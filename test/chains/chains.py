@@ -2,7 +2,7 @@
 
 import sys
 
-from claimcheck import container, secret, set_secret
+from claimcheck import container, env_file, secret, set_secret
 from claimcheck._executor import encode
 
 
@@ -53,6 +53,13 @@ chains = {
         alpine.with_mounted_secret("/token", set_secret("token", "s3cr3t"), mode="0444").with_exec(["cat", "/token"]),
         "stdout",
     ),
+    "env_file": (
+        alpine.with_env_variable("A", "1")
+        .with_secret_variables(env_file(".env"))
+        .without_secret_variable("C")
+        .with_exec(["env"]),
+        "sync",
+    ),
     "files": (
         alpine.with_file("/bin/tool", "tool.sh")
         .with_file("/etc/tool.conf", "empty", mode="0600", owner="nobody")
@@ -69,4 +76,7 @@ chains = {
 }
 
 for name, (chain, want) in chains.items():
-    sys.stdout.buffer.write(name.encode() + b"\t" + encode(chain.request(want)["plan"]) + b"\n")
+    request = chain.request(want)
+    sys.stdout.buffer.write(name.encode() + b"\t" + encode(request["plan"]) + b"\n")
+    if "values" in request:
+        sys.stdout.buffer.write(name.encode() + b"_values\t" + encode(request["values"]) + b"\n")

@@ -1,10 +1,18 @@
 /** The chains of test/vectors/chains/ in TypeScript. */
-import { type Container, container, secret, setSecret, type Want } from "../../sdk/typescript/claimcheck.ts";
+import {
+  type Container,
+  container,
+  envFile,
+  secret,
+  setSecret,
+  type Want,
+} from "../../sdk/typescript/claimcheck.ts";
 
 const sh = (script: string) => ["sh", "-c", script];
 const alpine = container().from("alpine:latest");
 
-export const chains: Readonly<Record<string, readonly [Container, Want]>> = {
+/** In the current folder, which has the files that they copy. */
+export const makeChains = (): Readonly<Record<string, readonly [Container, Want]>> => ({
   secret_variable: [
     alpine
       .withSecretVariable("MY_SECRET", secret("env://API_TOKEN"))
@@ -50,6 +58,14 @@ export const chains: Readonly<Record<string, readonly [Container, Want]>> = {
       .withExec(["cat", "/token"]),
     "stdout",
   ],
+  env_file: [
+    alpine
+      .withEnvVariable("A", "1")
+      .withSecretVariables(envFile(".env"))
+      .withoutSecretVariable("C")
+      .withExec(["env"]),
+    "sync",
+  ],
   files: [
     alpine
       .withFile("/bin/tool", "tool.sh")
@@ -64,4 +80,4 @@ export const chains: Readonly<Record<string, readonly [Container, Want]>> = {
     alpine.withEnvVariable("É", 'a "b" \\u2028 \u2028\u2029 <&> \u0001\b\f\t\u007f 𝄞').withExec(["echo", ""]),
     "stdout",
   ],
-};
+});

@@ -39,6 +39,11 @@ export const chains: Readonly<Record<string, readonly string[]>> = {
     ...["with-mounted-secret", "--path=/token", `--secret=${keyed}`],
     ...["with-exec", "--args=true", "sync"],
   ],
+  env_file: [
+    ...alpine,
+    ...["with-env-variable", "--name=A", "--value=1", "with-secret-variables", "--file=.env"],
+    ...["without-secret-variable", "--name=C", "with-exec", "--args=env", "sync"],
+  ],
   files: [
     ...alpine,
     ...["with-file", "--path=/bin/tool", "--source=tool.sh"],

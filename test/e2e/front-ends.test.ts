@@ -137,7 +137,7 @@ describe("a chain in TypeScript", () => {
     const chain = base.withSecretVariable("A", secret("env://NOT_THERE")).withExec(["true"]);
     expect(await chain.sync().catch((error) => error)).toMatchObject({
       name: "RunError",
-      code: "provider_failed",
+      code: "secret_not_found",
     });
     const missing = await base
       .withExec(["no-such-command"])
@@ -190,10 +190,10 @@ describe("claimcheck run --stdio", () => {
     const { code, stdout } = await finished;
     expect(code).toBe(0);
     expect(eventsOf(stdout)).toEqual([
-      { event: "step", step: 1 },
-      { event: "stdout", step: 1, data: "YQo=" },
-      { event: "exit", step: 1, code: 6 },
-      { event: "end" },
+      { type: "step", step: 0 },
+      { type: "stdout", step: 0, data: "YQo=" },
+      { type: "exit", step: 0, code: 6 },
+      { type: "end", code: 6 },
     ]);
   });
 
@@ -203,8 +203,8 @@ describe("claimcheck run --stdio", () => {
     await printed(started, "c3RhcnRlZAo=");
     started.child.stdin?.end();
     expect(eventsOf((await started.finished).stdout).slice(-2)).toEqual([
-      { event: "exit", step: 1, code: 137 },
-      { event: "end" },
+      { type: "exit", step: 0, code: 137 },
+      { type: "end", code: 137 },
     ]);
   });
 
@@ -221,10 +221,10 @@ describe("claimcheck run --stdio", () => {
     const { code, stdout } = await finished;
     const [event] = eventsOf(stdout);
     expect(event).toMatchObject({
-      event: "error",
+      type: "error",
       code: "usage",
       exitCode: 125,
-      text: expect.stringContaining(reason),
+      detail: expect.stringContaining(reason),
     });
     expect({ code, leaks: stdout.includes("hunter2") }).toEqual({ code: 125, leaks: false });
   });

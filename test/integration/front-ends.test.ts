@@ -15,19 +15,25 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { PlanDocument } from "../../executor/plan-document.ts";
 import type { Plan } from "../../sdk/typescript/claimcheck.ts";
-import { chains } from "../chains/chains.ts";
+import { makeChains } from "../chains/chains.ts";
 import { chains as coreChains } from "../chains/core.ts";
 import { entry } from "../command.ts";
 import { goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const vectors = path("../vectors/chains");
+const vectorOf = (name: string) => readFileSync(join(vectors, name), "utf8").trimEnd();
+const names = readdirSync(vectors);
+/** By their chains' names; what goes beside one, by that name and `_values`. */
 const plans = Object.fromEntries(
-  readdirSync(vectors).map((name) => [
-    name.replace(".plan", ""),
-    readFileSync(join(vectors, name), "utf8").trimEnd(),
-  ]),
+  names.filter((name) => name.endsWith(".plan")).map((name) => [name.replace(".plan", ""), vectorOf(name)]),
 );
+const requests = {
+  ...plans,
+  ...Object.fromEntries(
+    names.filter((name) => name.endsWith(".values")).map((name) => [name.replace(".", "_"), vectorOf(name)]),
+  ),
+};
 const { set_secret: _, ...plansOfCore } = plans;
 
 /** What the chains copy, in the current folder of whoever builds them. */
@@ -36,6 +42,11 @@ mkdirSync(join(folder, "folder/below"), { recursive: true });
 for (const [name, content, mode] of [
   ["tool.sh", "#!/bin/sh\n", 0o755],
   ["empty", "", 0o644],
+  [
+    ".env",
+    "# all of it\nA=first\r\n export  B = 'it''s #1 ' \nC=\"gone\"\n\nD=\nE=\xff\\n=\nA=\"last\n",
+    0o600,
+  ],
   ["folder/B", "after a in some orders", 0o640],
   ["folder/a", "bytes: \0\xff", 0o644],
   ["folder/below/é", "", 0o444],
@@ -66,11 +77,12 @@ describe("the plans of one chain are the same bytes", () => {
     const back = process.cwd();
     process.chdir(folder);
     try {
-      const made = Object.entries(chains).map(([name, [chain, want]]) => [
-        name,
-        JSON.stringify(chain.request(want).plan),
-      ]);
-      expect(Object.fromEntries(made)).toEqual(plans);
+      const made = Object.entries(makeChains()).flatMap(([name, [chain, want]]) => {
+        const { plan, values } = chain.request(want);
+        const beside = values ? [[`${name}_values`, JSON.stringify(values)]] : [];
+        return [[name, JSON.stringify(plan)], ...beside];
+      });
+      expect(Object.fromEntries(made)).toEqual(requests);
     } finally {
       process.chdir(back);
     }
@@ -96,13 +108,13 @@ describe("the plans of one chain are the same bytes", () => {
   test("in Python", () => {
     needPython();
     const printed = run("python3", [path("../chains/chains.py")], { PYTHONPATH: pythonSources });
-    expect(byName(printed)).toEqual(plans);
+    expect(byName(printed)).toEqual(requests);
   });
 
   test.skipIf(withoutGo)(withoutGo ?? "in Go", () => {
     const program = join(folder, "chains");
     run("go", ["build", "-o", program, "./internal/chains"], {}, goModule);
-    expect(byName(run(program, []))).toEqual(plans);
+    expect(byName(run(program, []))).toEqual(requests);
   });
 });
 

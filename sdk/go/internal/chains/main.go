@@ -1,9 +1,9 @@
-// The chains of test/vectors/chains/ in Go; prints the plan of each behind its name.
+// The chains of test/vectors/chains/ in Go; prints the plan of each behind its name, and values if it has some.
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"os"
 
 	"claimcheck.example/go"
 )
@@ -51,6 +51,16 @@ func main() {
 			claimcheck.SecretFileOptions{Mode: "0444"}).
 		WithExec([]string{"cat", "/token"}))
 
+	variables, err := claimcheck.EnvFile(".env")
+	if err != nil {
+		panic(err)
+	}
+	show("env_file", claimcheck.WantSync, alpine.
+		WithEnvVariable("A", "1").
+		WithSecretVariables(variables).
+		WithoutSecretVariable("C").
+		WithExec([]string{"env"}))
+
 	show("files", claimcheck.WantStdout, alpine.
 		WithFile("/bin/tool", "tool.sh").
 		WithFile("/etc/tool.conf", "empty", claimcheck.FileOptions{Mode: "0600", Owner: "nobody"}).
@@ -66,13 +76,16 @@ func main() {
 
 func show(name string, want claimcheck.Want, chain *claimcheck.Container) {
 	request, err := chain.Request(want)
-	if err == nil {
-		var plan []byte
-		if plan, err = request.Plan(); err == nil {
-			fmt.Printf("%s\t%s\n", name, plan)
-			return
-		}
+	if err != nil {
+		panic(err)
 	}
-	fmt.Fprintln(os.Stderr, name, err)
-	os.Exit(1)
+	plan, err := request.Plan()
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%s\t%s\n", name, plan)
+	if len(request.Values) > 0 {
+		values, _ := json.Marshal(request.Values)
+		fmt.Printf("%s_values\t%s\n", name, values)
+	}
 }

@@ -93,6 +93,10 @@ class Container:
         """Sets a variable to a secret."""
         return self._with_variable(name, secret)
 
+    def with_secret_variables(self, secrets: Iterable[Secret]) -> Container:
+        """Sets variables to these secrets, each under its name: those of env_file."""
+        return self._set(variables={**self._setting.variables, **{secret.name: secret for secret in secrets}})
+
     def without_secret_variable(self, name: str) -> Container:
         """Takes such a variable away."""
         variables = self._setting.variables
@@ -224,4 +228,4 @@ def _values(secrets: Iterable[Secret]) -> dict[str, str]:
         if secret.name in values:
             raise ValueError(f"two secrets were set with the name {secret.name}")
         values[secret.name] = base64.b64encode(value).decode()
-    return values
+    return dict(sorted(values.items(), key=lambda item: item[0].encode()))

@@ -40,39 +40,41 @@ class _Outcome:
     """What the events of a run come to."""
 
     def __init__(self) -> None:
-        self.step = 0
+        self.last = 0
         self.printed = {"stdout": bytearray(), "stderr": bytearray()}
-        self.exit_code = 0
+        self.exit_code: Optional[int] = None
         self.failure: Optional[dict[str, Any]] = None
-        self.ended = False
 
     def take(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
+        kind = event["type"]
         if kind == "step":
-            self.step = event["step"]
+            self.last = event["step"] + 1
             self.printed = {"stdout": bytearray(), "stderr": bytearray()}
         elif kind in self.printed:
             self.printed[kind] += base64.b64decode(event["data"])
-        elif kind == "exit":
+        elif kind == "end":
             self.exit_code = event["code"]
         elif kind == "error":
             self.failure = event
-        elif kind == "end":
-            self.ended = True
 
     def finish(self, steps: int, want: str, complaint: str, status: int) -> Result:
         stdout, stderr = (self.printed[name].decode(errors="replace") for name in ("stdout", "stderr"))
         if self.failure:
             result = Result(stdout, stderr, self.failure["exitCode"])
-            raise RunError(self.failure["text"], self.failure["code"], result)
-        if not self.ended:
+            raise RunError(_message(self.failure), self.failure["code"], result)
+        if self.exit_code is None:
             message = complaint or f"claimcheck ended with exit code {status}"
             raise RunError(message, "no_answer", Result(stdout, stderr, status))
         result = Result(stdout, stderr, self.exit_code)
-        if self.exit_code != 0 and (want != "exitCode" or self.step < steps):
-            message = f"step {self.step} of {steps} ended with exit code {self.exit_code}"
+        if self.exit_code != 0 and (want != "exitCode" or self.last < steps):
+            message = f"step {self.last} of {steps} ended with exit code {self.exit_code}"
             raise RunError(message, "command_failed", result)
         return result
+
+
+def _message(failure: dict[str, Any]) -> str:
+    title, detail = failure["title"], failure.get("detail")
+    return title if detail is None else f"{title.rstrip('.')}: {detail}"
 
 
 async def run(request: dict[str, Any], want: str) -> Result:
