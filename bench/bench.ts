@@ -1,6 +1,7 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
 import { run as broker } from "./broker.ts";
 import { run as coldCommand } from "./cold-command.ts";
+import { run as flood } from "./flood.ts";
 import { run as policy } from "./policy.ts";
 import { run as providers } from "./providers.ts";
 import { run as scrub } from "./scrub.ts";
@@ -11,4 +12,5 @@ await throughput();
 await providers();
 await scrub();
 await broker();
+await flood();
 await policy();

@@ -5,6 +5,7 @@ import * as z from "zod/mini";
 import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
 import { remoteKeys } from "../broker/access/key-set.ts";
 import { loadPolicy } from "../broker/access/policy-file.ts";
+import { defaultQuotas } from "../broker/quota.ts";
 import { defaultLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
@@ -53,6 +54,15 @@ const BrokerConfig = z.strictObject({
   signInOrigins: z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
   /** For how long a value that was read is given again, in seconds; a URI's `?ttl=` shortens it. 0 reads each time. */
   cacheTtl: z._default(z.int().check(z.nonnegative()), 0),
+  /** Secrets to ask for, handles to redeem or check, handles to look at or revoke; see broker/quota.ts. */
+  quotas: z._default(
+    z.strictObject({
+      issue: quota(defaultQuotas.issue),
+      redeem: quota(defaultQuotas.redeem),
+      manage: quota(defaultQuotas.manage),
+    }),
+    defaultQuotas,
+  ),
   /** What a client can hold of this process; see broker/server.ts. */
   limits: z._default(
     z.strictObject({
@@ -63,6 +73,14 @@ const BrokerConfig = z.strictObject({
     defaultLimits,
   ),
 });
+
+/** What a principal, and all principals of a tenant together, may ask for in a minute. */
+function quota({ principal, tenant }: { readonly principal: number; readonly tenant: number }) {
+  return z._default(
+    z.strictObject({ principal: z._default(count, principal), tenant: z._default(count, tenant) }),
+    { principal, tenant },
+  );
+}
 
 type Fields = z.infer<typeof BrokerConfig>;
 type Source = z.infer<typeof Source>;

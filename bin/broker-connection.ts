@@ -103,6 +103,7 @@ async function connectRemote(
     pinnedKeys,
     identity: await createIdentity(proofKey),
     signal,
+    onWait: sayThatWeWait,
   });
 }
 
@@ -113,6 +114,11 @@ export function pinnedKeysOf({ CLAIMCHECK_BROKER_KEYS: keys = "" }: NodeJS.Proce
   throw new Failure("usage", {
     detail: "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's keys, as its operator gives them",
   });
+}
+
+export function sayThatWeWait(seconds: number): void {
+  process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
+`);
 }
 
 /** A redirect would carry the token to wherever an answer says. */

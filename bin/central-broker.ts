@@ -2,8 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
+import { shareFairly } from "../broker/audit/fair.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
+import { createQuotas, type Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
@@ -19,6 +21,17 @@ async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
   if (redis === undefined) return memoryStore();
   const { redisStore } = await import("../broker/store/redis.ts");
   return redisStore({ url: redis });
+}
+
+/** Replicas count together where they keep their handles together. */
+async function openQuotas({
+  redis,
+  quotas: limits,
+}: BrokerConfig): Promise<{ quotas: Quotas; close(): void }> {
+  if (redis === undefined) return { quotas: createQuotas({ limits }), close: () => {} };
+  const { connect, defaultTimeLimit } = await import("../broker/store/connection.ts");
+  const { run, close } = connect(redis, defaultTimeLimit);
+  return { quotas: createQuotas({ limits, run }), close };
 }
 
 export interface CentralBroker {
@@ -48,15 +61,16 @@ export async function createCentralBroker(
     { cacheTtl },
   );
   const audit = await openAudit(config.audit, keys, resolver);
-  const store = await createStore(config);
+  const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,
     policy: live.policy,
+    quotas: counting.quotas,
     resolver,
     keys,
     store,
-    audit,
+    audit: shareFairly(audit),
     complaints: () => [
       ...audit.complaints(),
       ...store.complaints(),
@@ -79,6 +93,7 @@ export async function createCentralBroker(
     },
     async close() {
       for (const stop of watching) stop();
+      counting.close();
       await Promise.all([audit.close(), store.close(), resolver.close()]);
     },
   };

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { Option } from "commander";
-import { createBrokerCall, understand } from "../executor/broker-call.ts";
+import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
 import { Failure } from "../executor/failure.ts";
 import {
   HandleStatus,
@@ -11,7 +11,7 @@ import {
   type RevocationRequest,
   Revoked,
 } from "../shared/wire.ts";
-import { brokerUrl, directFetch } from "./broker-connection.ts";
+import { brokerUrl, directFetch, sayThatWeWait } from "./broker-connection.ts";
 import { tokenSource } from "./token.ts";
 
 export interface RequesterOptions {
@@ -37,12 +37,15 @@ export function connectRequester({ broker, tokenFile }: RequesterOptions, enviro
     throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER has to say where the broker is" });
   const url = brokerUrl(given);
   const findToken = tokenSource(tokenFile, environment, url);
-  const call = createBrokerCall({ url, fetch: directFetch, signal: new AbortController().signal });
-  const ask = async (method: string, path: string, asked?: object) =>
+  const { signal } = new AbortController();
+  const call = createBrokerCall({ url, fetch: directFetch, signal });
+  const askOnce = async (method: string, path: string, asked?: object) =>
     call(method, path, {
       accessToken: await findToken(),
       ...(asked && { body: JSON.stringify(asked) }),
     });
+  const ask = (...request: Parameters<typeof askOnce>) =>
+    askPatiently(() => askOnce(...request), { signal, onWait: sayThatWeWait });
 
   return {
     issue: async (asked: IssueRequest) =>

@@ -19,6 +19,7 @@ import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
+import { type QuotaName, quotaHeaders } from "./quota.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
@@ -54,10 +55,22 @@ export function createApp(broker: Broker): BrokerApp {
     url: `${broker.url}${req.path}`,
     body: await req.text(),
   });
-  const authenticated = createMiddleware<Env>(async (c, next) => {
-    c.set("caller", await broker.authenticate(c.req.header("authorization")));
-    await next();
-  });
+  /** Counts what the caller asks for, and says in the answer how its quotas stand. */
+  const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
+    const charged = amount > 0 && (await broker.quotas?.charge(quota, c.get("caller"), amount));
+    if (!charged) return;
+    for (const [name, value] of Object.entries(quotaHeaders(charged))) c.header(name, value);
+    const { exceeded } = charged;
+    if (!exceeded) return;
+    throw new ClaimcheckError("quota_exceeded", { detail: `${exceeded.policy}: ${exceeded.limit} a minute` });
+  };
+  /** A caller that is over its quota is refused before its body is read. */
+  const authenticated = (quota: QuotaName) =>
+    createMiddleware<Env>(async (c, next) => {
+      c.set("caller", await broker.authenticate(c.req.header("authorization")));
+      await charge(c, quota, 1);
+      await next();
+    });
 
   app.use(async (c, next) => {
     c.set("request", randomUUID());
@@ -78,37 +91,43 @@ export function createApp(broker: Broker): BrokerApp {
     await next();
   });
 
-  app.post("/v1/handles", limited, authenticated, async (c) =>
-    c.json(await issue(broker, c.get("caller"), parse(await c.req.text(), IssueRequest), c.get("request"))),
-  );
+  app.post("/v1/handles", limited, authenticated("issue"), async (c) => {
+    const asked = parse(await c.req.text(), IssueRequest);
+    await charge(c, "issue", asked.secrets.length - 1);
+    return c.json(await issue(broker, c.get("caller"), asked, c.get("request")));
+  });
 
-  app.post("/v1/handles/wrap", limited, authenticated, async (c) =>
-    c.json(await wrap(broker, c.get("caller"), parse(await c.req.text(), WrapRequest), c.get("request"))),
-  );
+  app.post("/v1/handles/wrap", limited, authenticated("issue"), async (c) => {
+    const asked = parse(await c.req.text(), WrapRequest);
+    await charge(c, "issue", asked.secrets.length - 1);
+    return c.json(await wrap(broker, c.get("caller"), asked, c.get("request")));
+  });
 
-  app.post("/v1/handles/check", limited, authenticated, async (c) => {
+  app.post("/v1/handles/check", limited, authenticated("redeem"), async (c) => {
     const message = await messageOf(c);
     const asked = parse(message.body, CheckRequest);
+    await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await check(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
-  app.get("/v1/handles/:jti", authenticated, async (c) =>
+  app.get("/v1/handles/:jti", authenticated("manage"), async (c) =>
     c.json(await inspect(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
-  app.delete("/v1/handles/:jti", authenticated, async (c) =>
+  app.delete("/v1/handles/:jti", authenticated("manage"), async (c) =>
     c.json(await revokeOne(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
-  app.post("/v1/revocations", limited, authenticated, async (c) =>
+  app.post("/v1/revocations", limited, authenticated("manage"), async (c) =>
     c.json(
       await revoke(broker, c.get("caller"), parse(await c.req.text(), RevocationRequest), c.get("request")),
     ),
   );
 
-  app.post("/v1/redemptions", limited, authenticated, async (c) => {
+  app.post("/v1/redemptions", limited, authenticated("redeem"), async (c) => {
     const message = await messageOf(c);
     const asked = parse(message.body, RedemptionRequest);
+    await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 

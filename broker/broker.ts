@@ -3,6 +3,7 @@ import type { AuditLog } from "./audit/log.ts";
 import type { Authenticate } from "./caller.ts";
 import type { BrokerKeys } from "./keys.ts";
 import type { Policy } from "./policy.ts";
+import type { Quotas } from "./quota.ts";
 import type { Resolver } from "./resolver.ts";
 import type { HandleStore } from "./store/store.ts";
 
@@ -11,6 +12,8 @@ export interface Broker {
   readonly url: string;
   readonly authenticate: Authenticate;
   readonly policy: Policy;
+  /** Missing where nobody shares the broker. */
+  readonly quotas?: Quotas;
   readonly resolver: Resolver;
   readonly keys: BrokerKeys;
   readonly store: HandleStore;

@@ -12,6 +12,7 @@ import {
   SourceFailure,
   sizeLimit,
 } from "./providers/provider.ts";
+import { createTurns } from "./turns.ts";
 
 const timeLimit = 15_000;
 const concurrency = 8;
@@ -137,42 +138,4 @@ function over(signal: AbortSignal): Promise<undefined> {
     if (signal.aborted) wait();
     else signal.addEventListener("abort", wait, { once: true });
   });
-}
-
-/** At most so many at once; the others wait in line. */
-function createTurns(atOnce: number) {
-  let free = atOnce;
-  const line = new Set<() => void>();
-
-  return {
-    /** @returns whether the turn came before the signal; then it has to be given back. */
-    async take(signal: AbortSignal): Promise<boolean> {
-      if (free > 0) {
-        free--;
-        return true;
-      }
-      return new Promise((resolve) => {
-        const leave = () => {
-          line.delete(proceed);
-          resolve(false);
-        };
-        const proceed = () => {
-          signal.removeEventListener("abort", leave);
-          resolve(true);
-        };
-        line.add(proceed);
-        signal.addEventListener("abort", leave);
-      });
-    },
-
-    giveBack(): void {
-      const [next] = line;
-      if (!next) {
-        free++;
-        return;
-      }
-      line.delete(next);
-      next();
-    },
-  };
 }

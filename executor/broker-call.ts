@@ -1,4 +1,5 @@
 /** One request to the broker: what goes wrong with it is a coded failure, whoever asks and whatever for. */
+import { setTimeout } from "node:timers/promises";
 import { Problem } from "../shared/wire.ts";
 import { Failure } from "./failure.ts";
 
@@ -14,6 +15,11 @@ interface Way {
   readonly fetch: Fetch;
   /** Ends what is under way. */
   readonly signal: AbortSignal;
+}
+
+export interface Patience extends Pick<Way, "signal"> {
+  /** Told for how many seconds nothing will happen. */
+  readonly onWait?: ((seconds: number) => void) | undefined;
 }
 
 interface Contents {
@@ -54,8 +60,31 @@ export function createBrokerCall({ url, fetch, signal }: Way) {
     }
     const json = parseJson(text);
     if (response.ok) return json;
-    throw refusal(json, response.status);
+    throw refusal(json, response.status, Number(response.headers.get("retry-after") ?? Number.NaN));
   };
+}
+
+/** The broker's quotas are full again after a minute; whoever wants more patience is not believed. In seconds. */
+const patience = 60;
+
+/**
+ * Asks, and where a quota is used up once more when the broker says that there is room again.
+ *
+ * @param ask makes its request anew each time: a proof does not keep for a minute.
+ */
+export async function askPatiently<T>(ask: () => Promise<T>, { signal, onWait }: Patience): Promise<T> {
+  try {
+    return await ask();
+  } catch (failure) {
+    const { code, retryAfter } = failure as Failure;
+    if (code !== "quota_exceeded" || retryAfter === undefined || retryAfter > patience) throw failure;
+    onWait?.(retryAfter);
+    // Those who were refused together should not all come back in the same moment.
+    await setTimeout((retryAfter + Math.random()) * 1000, undefined, { signal }).catch(() => {
+      throw failure;
+    });
+    return ask();
+  }
 }
 
 /** @throws {Failure} `broker_untrusted` when an answer is not what the contract says. */
@@ -69,7 +98,7 @@ export function understand<T>(
   return parsed.data as T;
 }
 
-function refusal(json: unknown, status: number): Failure {
+function refusal(json: unknown, status: number, retryAfter: number): Failure {
   const parsed = Problem.safeParse(json);
   if (!parsed.success)
     return new Failure("broker_untrusted", { detail: `HTTP status ${status}, no problem details` });
@@ -80,7 +109,11 @@ function refusal(json: unknown, status: number): Failure {
   const [only, ...others] = new Set(failures.map((failure) => failure.code));
   const problem =
     only && others.length === 0 ? { code: only, title: failures[0]?.message ?? title } : { code, title };
-  return new Failure("broker_refused", { problem, ...(told && { detail: told }) });
+  return new Failure("broker_refused", {
+    problem,
+    ...(told && { detail: told }),
+    ...(retryAfter >= 0 && { retryAfter }),
+  });
 }
 
 function parseJson(text: string): unknown {

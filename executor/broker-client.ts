@@ -20,11 +20,11 @@ import {
   RedemptionResponse,
 } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
-import { createBrokerCall, type Fetch, understand } from "./broker-call.ts";
+import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
-interface Connection {
+interface Connection extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
   readonly url: string;
   readonly fetch: Fetch;
@@ -39,8 +39,6 @@ interface Connection {
   /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   readonly identity: Identity;
-  /** Ends what is under way. */
-  readonly signal: AbortSignal;
 }
 
 export interface IssuedHandle {
@@ -85,17 +83,25 @@ export function createBrokerClient(connection: Connection) {
   /** What handles that are asked for here have in common. */
   const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
 
-  /** Asks in the requester's name. @returns handles in the order of the secrets, their signatures checked. */
+  /**
+   * Asks in the requester's name.
+   *
+   * @param describe the secrets of a request with this token, as many as `count`.
+   * @returns handles in the order of the secrets, their signatures checked.
+   */
   async function askForHandles(
     path: string,
-    secrets: readonly object[],
-    accessToken: string,
+    count: number,
+    describe: (accessToken: string) => object[] | Promise<object[]>,
   ): Promise<IssuedHandle[]> {
-    const body = JSON.stringify({ secrets });
-    const [find, answer] = await Promise.all([findKeys(), call("POST", path, { body, accessToken })]);
+    const ask = async () => {
+      const accessToken = await authorise(requester?.findToken);
+      const secrets = await describe(accessToken);
+      return call("POST", path, { body: JSON.stringify({ secrets }), accessToken });
+    };
+    const [find, answer] = await Promise.all([findKeys(), askPatiently(ask, connection)]);
     const { handles } = understand(IssueResponse, answer);
-    if (handles.length !== secrets.length)
-      throw new Failure("broker_untrusted", { detail: "handles are missing" });
+    if (handles.length !== count) throw new Failure("broker_untrusted", { detail: "handles are missing" });
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
@@ -110,11 +116,16 @@ export function createBrokerClient(connection: Connection) {
   }
 
   /** Posts a body with a proof that covers it. */
-  async function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
-    const accessToken = await authorise();
-    const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
-    const proof = await makeProof({ ...covered, ...(encryptionKey && { encryptionKey }) }, identity.proofKey);
-    return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
+  function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
+    return askPatiently(async () => {
+      const accessToken = await authorise();
+      const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
+      const proof = await makeProof(
+        { ...covered, ...(encryptionKey && { encryptionKey }) },
+        identity.proofKey,
+      );
+      return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
+    }, connection);
   }
 
   return {
@@ -126,28 +137,24 @@ export function createBrokerClient(connection: Connection) {
      *
      * @returns them in the order of the secrets, their signatures checked.
      */
-    async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
-      const accessToken = await authorise(requester?.findToken);
-      return askForHandles(
-        "/v1/handles",
-        secrets.map((secret) => ({ ...secret, ...bound })),
-        accessToken,
-      );
-    },
+    issue: (secrets: readonly IssueItem[]): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles", secrets.length, () => secrets.map((secret) => ({ ...secret, ...bound }))),
 
     /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
-    async wrap(
+    wrap: (
       items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
-    ): Promise<IssuedHandle[]> {
-      const [[key], accessToken] = await Promise.all([keysFor("enc"), authorise(requester?.findToken)]);
-      const context = { iss: url, accessToken, ...bound };
-      const wrapped = items.map(async ({ value, ...terms }) => ({
-        ...terms,
-        ...bound,
-        value: await wrapValue(value, context, key as Jwks["keys"][number]),
-      }));
-      return askForHandles("/v1/handles/wrap", await Promise.all(wrapped), accessToken);
-    },
+    ): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles/wrap", items.length, async (accessToken) => {
+        const [key] = await keysFor("enc");
+        const context = { iss: url, accessToken, ...bound };
+        return Promise.all(
+          items.map(async ({ value, ...terms }) => ({
+            ...terms,
+            ...bound,
+            value: await wrapValue(value, context, key as Jwks["keys"][number]),
+          })),
+        );
+      }),
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {

@@ -10,8 +10,8 @@ import type { Secrets } from "./secrets.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
 
-/** Starts the command of a step whose secrets have been redeemed. */
-export async function startContainer(
+/** Orders the container of a step whose secrets have been redeemed. */
+export async function createContainer(
   step: Step,
   {
     config,
@@ -53,7 +53,7 @@ export async function startContainer(
     name,
     value: secrets.valueOf(source),
   }));
-  return supervisor.run({
+  return supervisor.create({
     configuration: injectVariables(injected.configuration, variables),
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,

@@ -31,6 +31,8 @@ interface Particulars {
   detail?: string;
   /** The broker's own code and sentence, where the broker said no. */
   problem?: { code: string; title: string };
+  /** After how many seconds the broker would be asked again. */
+  retryAfter?: number;
   cause?: unknown;
 }
 
@@ -39,12 +41,14 @@ export class Failure extends Error {
   readonly code: string;
   readonly exitCode: number;
   detail: string | undefined;
+  readonly retryAfter: number | undefined;
 
-  constructor(code: FailureCode, { detail, problem, cause }: Particulars = {}) {
+  constructor(code: FailureCode, { detail, problem, retryAfter, cause }: Particulars = {}) {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
     this.exitCode = table[code][0];
     this.detail = detail;
+    this.retryAfter = retryAfter;
   }
 
   /** One line: what happened, what it was about, the code to look up. */

@@ -5,7 +5,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
-import { feed, startContainer } from "./container.ts";
+import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
@@ -93,9 +93,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function performStep(
     step: Step,
-    place: Parameters<typeof startContainer>[1] & { readonly isLast: boolean },
+    place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
   ): Promise<number> {
     await place.secrets.redeem(step);
+    const container = await createContainer(step, place);
     const masking = buildScrubber(
       place.secrets.known(),
       place.secrets.credentials(),
@@ -105,7 +106,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     scrubber = masking;
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
-    const { stdin, stdout, stderr, exited } = await startContainer(step, place);
+    const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 

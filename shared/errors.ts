@@ -22,6 +22,7 @@ const table = {
   request_timeout: [408, "The request took too long to arrive."],
   body_too_large: [413, "The request body is too large."],
   unsupported_media_type: [415, "The request body has to be application/json."],
+  quota_exceeded: [429, "The quota is used up; ask again later."],
   headers_too_large: [431, "The request's headers are too large."],
   secrets_unavailable: [422, "Some of the secrets could not be resolved."],
   secret_too_large: [422, "The secret is larger than the provider's limit."],

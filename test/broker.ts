@@ -13,6 +13,7 @@ import { createKeys, type Rotation } from "../broker/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import { envProvider } from "../broker/providers/env.ts";
 import type { Provider } from "../broker/providers/provider.ts";
+import type { Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
@@ -117,6 +118,7 @@ interface Seams {
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
+  readonly quotas?: Quotas;
   /** Besides those of the tenants acme and rival. */
   readonly moreIssuers?: readonly Issuer[];
   /** Those registered for every principal of acme; where it is missing, any will do, as in an embedded broker. */
@@ -183,6 +185,7 @@ export async function startBroker(seams: Seams = {}) {
     resolver,
     keys,
     store,
+    ...(seams.quotas && { quotas: seams.quotas }),
     audit: auditLog,
     complaints: () => [...auditLog.complaints(), ...store.complaints()],
     log: (entry) => log.push(entry),

@@ -12,14 +12,21 @@ interface Key {
   readonly publicJwk: jose.JWK;
 }
 
-export type TestIssuer = Awaited<ReturnType<typeof startIssuer>>;
+export type TestIssuer = Awaited<ReturnType<typeof openIssuer>>;
+
+/** It ends with the test. */
+export async function startIssuer(alg?: string): Promise<TestIssuer> {
+  const issuer = await openIssuer(alg);
+  onTestFinished(issuer.stop);
+  return issuer;
+}
 
 async function makeKey(alg: string, kid: string): Promise<Key> {
   const { publicKey, privateKey } = await jose.generateKeyPair(alg, { extractable: true });
   return { kid, alg, privateKey, publicJwk: { ...(await jose.exportJWK(publicKey)), kid, alg, use: "sig" } };
 }
 
-export async function startIssuer(alg = "RS256") {
+export async function openIssuer(alg = "RS256") {
   let key = await makeKey(alg, "1");
   const state = {
     /** How often its keys were asked for. */
@@ -49,7 +56,6 @@ export async function startIssuer(alg = "RS256") {
     server.closeAllConnections();
     server.close();
   };
-  onTestFinished(stop);
 
   return {
     url,

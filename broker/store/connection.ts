@@ -14,6 +14,9 @@ export type RunScript = (
   args: readonly (string | Uint8Array)[],
 ) => Promise<Reply>;
 
+/** For one operation, in milliseconds. */
+export const defaultTimeLimit = 2000;
+
 const noAnswer = "Redis does not answer";
 
 /** @param timeLimit for one operation, in milliseconds. */

@@ -3,7 +3,7 @@
  * failover of the server voids them, is in scripts.ts.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { connect, type Reply } from "./connection.ts";
+import { connect, defaultTimeLimit, type Reply } from "./connection.ts";
 import * as scripts from "./scripts.ts";
 import {
   type HandleState,
@@ -22,7 +22,7 @@ interface Settings {
   readonly timeLimit?: number;
 }
 
-export function redisStore({ url, timeLimit = 2000 }: Settings): HandleStore {
+export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): HandleStore {
   const { run, trouble, close } = connect(url, timeLimit);
 
   // The braces make the tenant the part that Redis Cluster places keys by; encoded, or "}" would end it early.

@@ -67,7 +67,7 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
   });
 }
 
-/** Starts the supervisor. Containers start with `run`, one after the other. */
+/** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, image, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
   try {
@@ -189,12 +189,13 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     },
 
     /**
-     * Creates the container, unlinks its bundle, and starts it.
+     * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
+     * to do before the command may start.
      *
-     * @returns once the container's streams are its own; `exited` tells the exit code of its first process, which is
-     * 128 + n after signal n.
+     * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
+     * first process, which is 128 + n after signal n.
      */
-    async run({ configuration, files, hasInput }: Bundle) {
+    async create({ configuration, files, hasInput }: Bundle) {
       await ready;
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
@@ -205,9 +206,14 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
       for (const file of files) send(file);
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
-      orders.write("run\n");
-      await created;
-      return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+      orders.write("create\n");
+      return {
+        async start() {
+          await created;
+          orders.write("start\n");
+          return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+        },
+      };
     },
 
     /** After a container's end: what it wrote becomes a layer, and the next container finds it. */

@@ -23,17 +23,18 @@
 #                             folder PATH 0 MODE UID GID    if there is none
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
-#   run                     create, unlink, start; answer "created" and "started"
+#   create                  create the container and unlink what is in the bundle; answer "created"
+#   start                   after "created": start its command
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready", "created", "started", then "exited CODE" (128 + n after signal n).
+# Descriptor 4 takes the answers: "ready", "created", then "exited CODE" (128 + n after signal n).
 # "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
 #
 # What a container prints goes into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it
-# orders the run. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
+# orders the container. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
 # that is a socket, and reads of them are slow. The input's has no name: whoever opened /dev/stdin after its end would
 # wait for another writer.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
 use strict;
@@ -305,7 +306,7 @@ sub show_log {
 sub runtime { return ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json') }
 
 # From its return on only the container holds the pipes, and their end is its end.
-sub create {
+sub run_create {
     my ($pid_file) = @_;
     my @ends = (output('stdout'), output('stderr'));
     open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
@@ -319,10 +320,10 @@ sub create {
     fail('create', $reason);
 }
 
-# Create, unlink, start. After the unlink the plaintext is in the container and nowhere else.
-sub run {
+# After the unlink the plaintext is in the container and nowhere else.
+sub create {
     my $pid_file = "$dir/bundle/pid-$count";
-    create($pid_file);
+    run_create($pid_file);
     open(my $pid, '<', $pid_file) or fail('create');
     $init = readline $pid;
     for my $file (splice @files) {
@@ -331,8 +332,12 @@ sub run {
     note_made('');
     chdir '/';
     answer('created');
-    if (system(runtime(), 'start', "$id-$count") != 0) { show_log(); fail('start') }
-    answer('started');
+}
+
+sub start {
+    return if system(runtime(), 'start', "$id-$count") == 0;
+    show_log();
+    fail('start');
 }
 
 # The next container finds what this one wrote.
@@ -370,7 +375,8 @@ while (1) {
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'place')   { place() }
     elsif ($verb eq 'input')   { open_input() }
-    elsif ($verb eq 'run')     { run() }
+    elsif ($verb eq 'create')  { create() }
+    elsif ($verb eq 'start')   { start() }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }

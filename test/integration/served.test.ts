@@ -147,6 +147,23 @@ describe("a broker that runs", () => {
     expect(await ask()).toBe(503);
   });
 
+  test("has the quotas of its configuration, and those that it does not name", async () => {
+    const { ci, url } = await setUp("quotas: { issue: { principal: 1 } }\n");
+    const authorization = `Bearer ${await ci.sign({ sub: "job", aud: url })}`;
+    const issue = () =>
+      fetch(`${url}/v1/handles`, {
+        method: "POST",
+        headers: { authorization, "content-type": "application/json" },
+        body: JSON.stringify({ secrets: [{ uri: "env://API_TOKEN" }] }),
+      });
+    const [first, second] = [await issue(), await issue()];
+    expect(first.status).toBe(200);
+    expect(first.headers.get("ratelimit-policy")).toBe(
+      '"issue-principal";q=1;w=60, "issue-tenant";q=30000;w=60',
+    );
+    expect(second.status).toBe(429);
+  });
+
   test("reads of its host what is listed and nothing else, and gives it again for as long as it is told", async () => {
     const ci = await startIssuer("ES256");
     const files = makeFolder({ key: "the first value", other: "not listed" });
