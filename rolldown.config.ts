@@ -6,6 +6,7 @@ import { defineConfig, type Plugin } from "rolldown";
 const beside = {
   "bin/claimcheck.cjs": "claimcheck.cjs",
   "executor/runtime/supervisor.pl": "supervisor.pl",
+  "executor/runtime/terminal.pl": "terminal.pl",
 };
 
 const copyBeside: Plugin = {

@@ -1,5 +1,6 @@
 /** The configuration file of `claimcheck broker --config FILE`: every field, and where it is read. */
 import { access, constants, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import * as z from "zod/mini";
 import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
@@ -11,6 +12,7 @@ import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
+import type { AuditPlaces } from "./audit-places.ts";
 import { readCertificate } from "./certificate.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
 
@@ -42,8 +44,21 @@ const BrokerConfig = z.strictObject({
   redis: z.optional(Source),
   /** Issuers, tenants and rules; read again on SIGHUP and when it changes. */
   policy: file,
-  /** Every decision is written here before it takes effect. */
-  audit: file,
+  /**
+   * Every decision is written here before it takes effect: to a file, or to a PostgreSQL that replicas share, each under
+   * a name of its own (its host's where none is given), or to both. Standard output gets a copy.
+   */
+  audit: z.union(
+    [
+      file,
+      z.strictObject({
+        file: z.optional(file),
+        postgres: z.optional(z.strictObject({ url: Source, broker: z.optional(file) })),
+        stdout: z.optional(z.boolean()),
+      }),
+    ],
+    { error: "a file, or { file: PATH, postgres: { url: … }, stdout: true }" },
+  ),
   /** Variables of the broker's own environment that `env://` can read. */
   env: z._default(z.array(z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/))), []),
   /** Folders, by absolute path, that `file://` can read from. */
@@ -85,11 +100,13 @@ function quota({ principal, tenant }: { readonly principal: number; readonly ten
 type Fields = z.infer<typeof BrokerConfig>;
 type Source = z.infer<typeof Source>;
 
-export interface BrokerConfig extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen"> {
+export interface BrokerConfig
+  extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen" | "audit"> {
   readonly address: Address;
   readonly rootKey: Secret;
   readonly previousRootKey: Secret | undefined;
   readonly redis: string | undefined;
+  readonly audit: AuditPlaces;
 }
 
 /** Faults by file, all of them, so that nobody has to start a broker five times to find five. */
@@ -125,10 +142,10 @@ export async function readBrokerConfig(
     report("tls", `the certificate or its key cannot be used (${error.code ?? "unknown"})`),
   );
   const read = async <T>(
-    field: "rootKey" | "previousRootKey" | "redis",
+    field: keyof Fields,
+    source: Source | undefined,
     from: (source: Source) => Promise<T>,
   ) => {
-    const source = value[field];
     if (!source) return undefined;
     if ("env" in source && value.env.includes(source.env)) report("env", `${field} is no secret to hand out`);
     return from(source).catch((error: unknown) => {
@@ -137,13 +154,33 @@ export async function readBrokerConfig(
       return undefined;
     });
   };
-  const rootKey = await read("rootKey", (source) => findRootKey(source, beside, environment));
-  const previousRootKey = await read("previousRootKey", (source) => findRootKey(source, beside, environment));
-  const redis = await read("redis", (source) => findRedis(source, beside, environment));
-  const audit = beside(value.audit);
-  await access(dirname(audit), constants.W_OK).catch(() =>
-    report("audit", `${dirname(audit)} cannot be written`),
+  const rootKey = await read("rootKey", value.rootKey, (source) => findRootKey(source, beside, environment));
+  const previousRootKey = await read("previousRootKey", value.previousRootKey, (source) =>
+    findRootKey(source, beside, environment),
   );
+  const redis = await read("redis", value.redis, (source) =>
+    findUrl(source, ["redis:", "rediss:"], "rediss://redis.example:6379", beside, environment),
+  );
+  const {
+    file: log,
+    postgres,
+    stdout,
+  } = typeof value.audit === "string" ? { file: value.audit } : value.audit;
+  if (log === undefined && !postgres) report("audit", "file, postgres, or both");
+  const auditFile = log && beside(log);
+  if (auditFile) {
+    await access(dirname(auditFile), constants.W_OK).catch(() =>
+      report("audit", `${dirname(auditFile)} cannot be written`),
+    );
+  }
+  const database = await read("audit", postgres?.url, (source) =>
+    findUrl(source, ["postgres:", "postgresql:"], "postgres://db.example/claimcheck", beside, environment),
+  );
+  const audit: AuditPlaces = {
+    file: auditFile,
+    postgres: database === undefined ? undefined : { url: database, broker: postgres?.broker ?? hostname() },
+    stdout,
+  };
   const policy = beside(value.policy);
   const wrong = await checkPolicy(policy);
 
@@ -183,16 +220,19 @@ async function findRootKey(
   return parseRootKey(Buffer.from(variable(source.env, environment)), source.env);
 }
 
-async function findRedis(
+/** @param protocols with their colon, as URL has them. */
+async function findUrl(
   source: Source,
+  protocols: readonly string[],
+  example: string,
   beside: (name: string) => string,
   environment: NodeJS.ProcessEnv,
 ): Promise<string> {
   const text =
     "file" in source ? await readFile(beside(source.file), "utf8") : variable(source.env, environment);
   const url = text.trim();
-  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new Failure("usage", { detail: "a URL such as rediss://redis.example:6379" });
+  if (!URL.canParse(url) || !protocols.includes(new URL(url).protocol)) {
+    throw new Failure("usage", { detail: `a URL such as ${example}` });
   }
   return url;
 }

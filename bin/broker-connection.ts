@@ -3,7 +3,7 @@ import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
 import type { Secret } from "../shared/secret.ts";
-import { stateFolder } from "./environment.ts";
+import { headsFolder, stateFolder } from "./environment.ts";
 
 /** Only a name: nothing listens there. */
 const embeddedUrl = "http://claimcheck.embedded";
@@ -51,6 +51,7 @@ async function connectEmbedded(
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
+    { headsIn },
   ] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
@@ -58,6 +59,7 @@ async function connectEmbedded(
     import("./root-key.ts"),
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
+    import("../executor/audit-heads.ts"),
   ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
@@ -77,6 +79,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
+    keepHeads: headsIn(headsFolder(environment)),
     signal,
   });
 }
@@ -89,9 +92,10 @@ async function connectRemote(
   proofKey: Secret | undefined,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { headsIn }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
+    import("../executor/audit-heads.ts"),
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
@@ -102,6 +106,7 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity: await createIdentity(proofKey),
+    keepHeads: headsIn(headsFolder(environment)),
     signal,
     onWait: sayThatWeWait,
   });

@@ -10,7 +10,7 @@ import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../executor/failure.ts";
-import { openAudit } from "./audit-file.ts";
+import { openAudit } from "./audit-places.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
 import { allowedProviders } from "./providers.ts";

@@ -21,3 +21,7 @@ export function toolEnvironment(environment: NodeJS.ProcessEnv): Record<string, 
 export function stateFolder(environment: NodeJS.ProcessEnv): string {
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local", "state"), "claimcheck");
 }
+
+/** Where the heads of brokers' audit logs are kept that this user has seen. */
+export const headsFolder = (environment: NodeJS.ProcessEnv): string =>
+  join(stateFolder(environment), "audit-heads");

@@ -11,7 +11,7 @@ import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { Secret } from "../shared/secret.ts";
-import { openAudit } from "./audit-file.ts";
+import { openAudit } from "./audit-places.ts";
 
 interface Settings {
   /** Where it will be reached. */
@@ -41,7 +41,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const { issuer, token } = await throwawayIssuer("local");
   const keys = await createKeys(settings.rootKey);
   const resolver = createResolver(settings.providers);
-  const audit = await openAudit(auditFile, keys, resolver);
+  const audit = await openAudit({ file: auditFile }, keys, resolver);
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",

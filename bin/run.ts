@@ -1,5 +1,6 @@
 /** claimcheck run: one container, with secrets, output scrubbed. */
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
@@ -9,6 +10,7 @@ import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
+import { createKeyboard } from "./keyboard.ts";
 import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
@@ -127,6 +129,8 @@ export async function run(
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
+  const atTerminal = steps.some(({ interactive, terminal }) => interactive && terminal);
+  if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
@@ -144,16 +148,22 @@ export async function run(
       runtime: options.runtime,
       state,
       environment: toolEnvironment(process.env),
-      openInput: () => process.stdin,
+      openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
       sinksOf: output.sinksOf,
       onProgress: output.progress,
     },
   );
+  // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
+  const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
   const cancel = () => started.signal(constants.signals.SIGKILL);
   if (cancelled?.aborted) cancel();
   else cancelled?.addEventListener("abort", cancel);
-  process.exitCode = output.end(await started.finished);
+  try {
+    process.exitCode = output.end(await started.finished);
+  } finally {
+    keyboard.close();
+  }
 }

@@ -28,6 +28,9 @@ type Env = { Variables: { caller: Caller; request: string } };
 
 export type BrokerApp = Hono<Env>;
 
+/** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
+const counted: readonly string[] = ["unauthenticated", "quota_exceeded"];
+
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
@@ -77,6 +80,7 @@ export function createApp(broker: Broker): BrokerApp {
     await next();
     const { method, path } = c.req;
     const error = c.error && asClaimcheckError(c.error);
+    if (error && counted.includes(error.code)) countRefusal(broker, error, c.get("caller"));
     broker.log({
       request: c.get("request"),
       method,
@@ -131,6 +135,17 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
+  // An embedded broker, which is started for each run, has nobody who asks these.
+  app.get("/v1/audit", authenticated("manage"), async (c) => {
+    const { AuditQuery, readAudit } = await import("./auditor.ts");
+    const asked = validate(parametersOf(c), AuditQuery, "the query");
+    return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
+  });
+
+  app.get("/v1/audit/head", authenticated("manage"), async (c) =>
+    c.json({ heads: await broker.audit.heads() }),
+  );
+
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
@@ -165,6 +180,10 @@ export function createApp(broker: Broker): BrokerApp {
   return app;
 }
 
+function countRefusal({ audit }: Broker, { reason }: ClaimcheckError, caller: Caller | undefined): void {
+  audit.count({ code: reason, ...(caller && { tenant: caller.tenant }) });
+}
+
 function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.infer<Schema> {
   let json: unknown;
   try {
@@ -172,10 +191,24 @@ function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.in
   } catch {
     throw new ClaimcheckError("invalid_request", { detail: "the body is not JSON" });
   }
+  return validate(json, schema);
+}
+
+/** Those of the query; one that is there twice is a list, and no parameter is. */
+function parametersOf({ req }: Context<Env>): unknown {
+  const given = Object.entries(req.queries());
+  return Object.fromEntries(given.map(([name, values]) => [name, values.length === 1 ? values[0] : values]));
+}
+
+function validate<Schema extends z.ZodMiniType>(
+  json: unknown,
+  schema: Schema,
+  whole = "the body",
+): z.infer<Schema> {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   // The path names fields of ours and positions; what the client wrote there is not repeated.
-  const where = parsed.error.issues.map(({ path }) => path.join(".") || "the body").slice(0, 5);
+  const where = parsed.error.issues.map(({ path }) => path.join(".") || whole).slice(0, 5);
   throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
 }
 

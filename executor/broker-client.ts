@@ -20,6 +20,7 @@ import {
   RedemptionResponse,
 } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
+import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
@@ -39,6 +40,8 @@ interface Connection extends Patience {
   /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   readonly identity: Identity;
+  /** Gets the heads of the broker's audit log that come with each redemption. */
+  readonly keepHeads: KeepHeads;
 }
 
 export interface IssuedHandle {
@@ -49,7 +52,7 @@ export interface IssuedHandle {
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
 export function createBrokerClient(connection: Connection) {
-  const { url, fetch, findToken, requester, pinnedKeys, identity, signal } = connection;
+  const { url, fetch, findToken, requester, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
   let pinned: Promise<Jwks["keys"]> | undefined;
   let findKey: Promise<FindKey> | undefined;
@@ -213,21 +216,28 @@ export function createBrokerClient(connection: Connection) {
       });
       const { payload } = understand(RedemptionResponse, answer);
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
+      const opened = await openRedemption(payload, identity.decryptionKey, await findKeys(), context).catch(
+        (cause) => {
+          throw foreign(cause);
+        },
+      );
+      const { values, heads } = opened;
       try {
-        const values = await openRedemption(payload, identity.decryptionKey, await findKeys(), context);
         const same = handles.every(
           ({ claims }, index) => values[index]?.jti === claims.jti && values[index]?.digest === claims.digest,
         );
-        if (!same || values.length !== handles.length) throw new Error("values of other handles");
+        if (!same || values.length !== handles.length) throw foreign();
+        await keepHeads(heads);
         return values;
-      } catch (cause) {
-        throw new Failure("broker_untrusted", {
-          detail: "the values are not what the handles stand for",
-          cause,
-        });
+      } catch (thrown) {
+        for (const { value } of values) value.wipe();
+        throw thrown;
       }
     },
   };
 }
+
+const foreign = (cause?: unknown) =>
+  new Failure("broker_untrusted", { detail: "the values are not what the handles stand for", cause });
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";

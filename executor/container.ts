@@ -5,7 +5,7 @@ import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import type { Step } from "./plan.ts";
-import type { Supervisor } from "./runtime/runc.ts";
+import type { Supervisor, TerminalSize } from "./runtime/runc.ts";
 import type { Secrets } from "./secrets.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
@@ -18,12 +18,15 @@ export async function createContainer(
     supervisor,
     secrets,
     order,
+    screen,
   }: {
     readonly config: ImageConfig;
     readonly supervisor: Supervisor;
     readonly secrets: Secrets;
     /** Its place among the steps, from 1 on. */
     readonly order: number;
+    /** The size of its terminal, if the step has one. */
+    readonly screen: () => TerminalSize;
   },
 ) {
   const { id, bundle } = supervisor;
@@ -57,6 +60,7 @@ export async function createContainer(
     configuration: injectVariables(injected.configuration, variables),
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
+    screen: step.terminal ? screen : undefined,
   });
 }
 

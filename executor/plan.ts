@@ -69,6 +69,8 @@ export interface Step {
   readonly secretInput?: SecretSource;
   /** Whether the command reads what this process does. */
   readonly interactive: boolean;
+  /** Whether the command runs in a terminal of its own. */
+  readonly terminal: boolean;
 }
 
 export interface Plan {
@@ -93,6 +95,7 @@ export const plainStep: Step = {
   secretVariables: [],
   secretFiles: [],
   interactive: false,
+  terminal: false,
 };
 
 /** Root's, and nobody else's. */
@@ -138,6 +141,8 @@ export function checkStep(step: Step): void {
   if (step.workdir !== undefined && !step.workdir.startsWith("/"))
     refuse(`the folder ${step.workdir} is not absolute`);
   if (step.interactive && step.secretInput) refuse("standard input cannot be a secret and interactive");
+  // It would echo it, and take some bytes of it for keys such as Ctrl-C.
+  if (step.terminal && step.secretInput) refuse("a terminal does not pass on a secret as it is");
 }
 
 const isPlainPath = (path: string) => /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(path);

@@ -11,6 +11,7 @@ import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
 import { checkStep, type Plan, type Step } from "./plan.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
+import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 
@@ -79,7 +80,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const [opened, requested] = await Promise.all([open(), request()]);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
-      const exitCode = await performStep(step, { ...opened, secrets: requested, order: index + 1, isLast });
+      const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
+      const exitCode = await performStep(step, place);
       if (isLast) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
@@ -96,6 +98,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
   ): Promise<number> {
     await place.secrets.redeem(step);
+    const resize = () => place.supervisor.resize(screen());
+    if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = buildScrubber(
       place.secrets.known(),
@@ -122,6 +126,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const ended = exited.finally(() => {
       started = false;
       clearTimeout(timer);
+      surroundings.stdout.off("resize", resize);
       input?.destroy();
       // Cleaning up takes as long as reading the rest of the output.
       if (place.isLast) place.supervisor.abandon();
@@ -160,6 +165,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;
 
   const tell = (line: string) => surroundings.onProgress(scrubbed(line));
+
+  const screen = () => sizeOf(surroundings.stdout);
 
   /** A runtime's words may quote what it was given. */
   function scrubbed(text: string): string {

@@ -63,10 +63,14 @@ export function createSpec(step: Step, { config, user, hostname, cgroup }: Surro
   return {
     ociVersion: "1.0.2",
     process: {
-      terminal: false,
+      terminal: step.terminal,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: commandOf(step, config),
-      env: environmentOf(step, config, { HOSTNAME: hostname, HOME: user.home }),
+      env: environmentOf(step, config, {
+        HOSTNAME: hostname,
+        ...(step.terminal && { TERM: "xterm" }),
+        HOME: user.home,
+      }),
       cwd: step.workdir ?? (config.WorkingDir || "/"),
       capabilities: {
         bounding: capabilities,

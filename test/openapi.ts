@@ -20,6 +20,7 @@ export interface Answer {
 
 export interface Operation {
   readonly security: readonly Readonly<Record<string, readonly string[]>>[];
+  readonly parameters?: readonly { readonly name: string; readonly example: Json }[];
   readonly requestBody?: Answer;
   readonly responses: Readonly<Record<string, Answer>>;
 }

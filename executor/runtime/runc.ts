@@ -31,12 +31,20 @@ export interface BundleFile {
   readonly gid: number;
 }
 
+/** As the terminal's programs see it; 0 is "not known". */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
 export interface Bundle {
   /** An OCI configuration in JSON, with the plaintext in it; it is wiped. */
   readonly configuration: Buffer;
   readonly files: readonly BundleFile[];
   /** Whether something will be written to the container's standard input. */
   readonly hasInput: boolean;
+  /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
+  readonly screen?: (() => TerminalSize) | undefined;
 }
 
 /** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
@@ -159,6 +167,10 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     orders.write(bytes, written);
   }
 
+  function orderTerminal(verb: string, { columns, rows }: TerminalSize): void {
+    orders.write(`${verb} ${columns} ${rows}\n`);
+  }
+
   return {
     id,
     /** Where the files of a bundle are, as the runtime sees it. */
@@ -195,7 +207,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
      * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
      * first process, which is 128 + n after signal n.
      */
-    async create({ configuration, files, hasInput }: Bundle) {
+    async create({ configuration, files, hasInput, screen }: Bundle) {
       await ready;
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
@@ -203,6 +215,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
       const created = answer("created");
       const exited = answer("exited").then(Number);
       exited.catch(() => {});
+      if (screen) orderTerminal("terminal", screen());
       for (const file of files) send(file);
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
@@ -231,6 +244,9 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
       orders.write(`signal ${number}\n`);
     },
 
+    /** Of the running container's terminal, if it has one. */
+    resize: (size: TerminalSize) => orderTerminal("resize", size),
+
     /** Ends the run, whatever it is doing. `gone` tells when nothing is left of it. */
     abandon(): void {
       orders.end();
@@ -248,6 +264,7 @@ const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
   place: "invalid_plan",
+  terminal: "runtime_failed",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */

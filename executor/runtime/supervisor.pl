@@ -23,8 +23,11 @@
 #                             folder PATH 0 MODE UID GID    if there is none
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
+#   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
+#                           the input is typed
 #   create                  create the container and unlink what is in the bundle; answer "created"
 #   start                   after "created": start its command
+#   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
@@ -50,6 +53,7 @@ my ($dir, $lock);
 my $count = 0;
 my (@files, @made, %placed);
 my ($init, $input, $input_end);
+my ($console, @size, $terminal);
 
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
@@ -287,6 +291,21 @@ sub open_input {
     answer('input', fileno $input_end);
 }
 
+# Where the runtime sends it.
+sub prepare_terminal {
+    @size = @_;
+    require($0 =~ s{[^/]+$}{terminal.pl}r);
+    $console = Terminal::listen_at("$dir/bundle/console") or fail('terminal', $!);
+    push @files, "$dir/bundle/console";
+}
+
+sub take_terminal {
+    my ($screen) = @_;
+    $terminal = Terminal::accept_from($console, $screen, $input) or fail('terminal', $!);
+    $terminal->resize(@size) or fail('terminal', $!);
+    undef $console;
+}
+
 # The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
@@ -310,11 +329,15 @@ sub run_create {
     my ($pid_file) = @_;
     my @ends = (output('stdout'), output('stderr'));
     open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
-    open(STDIN, '<&', $input) or fail('pipes', $!) if $input;
-    my $status = system(runtime(), 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count");
+    open(STDIN, '<&', $input) or fail('pipes', $!) if $input && !$console;
+    my @sends = $console ? ('--console-socket', "$dir/bundle/console") : ();
+    my $status = system(
+        runtime(), 'create', @sends, '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count"
+    );
     my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
-    undef $_ for $input, $input_end;
     open(STDIN, '<', '/dev/null') && open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
+    take_terminal($ends[0]) if $console && $status == 0;
+    undef $_ for $input, $input_end;
     return if $status == 0;
     show_log();
     fail('create', $reason);
@@ -348,7 +371,7 @@ sub keep {
     answer('kept');
 }
 
-# Waits for the container's end and for orders, whichever comes.
+# Waits for the container's end, for orders and for what passes its terminal, whichever comes.
 pipe(my $child_ended, my $wake) or die "pipe: $!\n";
 $SIG{CHLD} = sub { syswrite $wake, '.' };
 
@@ -359,6 +382,8 @@ sub reap {
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
         end_all();
+        $terminal->drain() if $terminal;
+        undef $terminal;
         answer('exited', $code);
     }
 }
@@ -366,17 +391,22 @@ sub reap {
 prepare();
 sweep();
 while (1) {
-    my $ready = '';
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended;
-    next if select($ready, undef, undef, undef) < 0;
+    my ($ready, $room) = ('', '');
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $terminal ? $terminal->sources() : ();
+    vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
+    next if select($ready, $room, undef, undef) < 0;
+    # Nobody reads: the container learns of it as on any terminal that is hung up.
+    $terminal->relay() or undef $terminal if $terminal;
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'place')   { place() }
     elsif ($verb eq 'input')   { open_input() }
+    elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'create')  { create() }
     elsif ($verb eq 'start')   { start() }
+    elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }

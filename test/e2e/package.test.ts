@@ -151,6 +151,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/scrubber.js",
     "dist/sdk.js",
     "dist/supervisor.pl",
+    "dist/terminal.pl",
     "dist/types/…",
     "dist/vault-libraries.js",
     "dist/….cjs",

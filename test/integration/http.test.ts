@@ -199,6 +199,8 @@ describe("a route", () => {
       "POST /v1/redemptions": await broker.redeem(executor, [handle!.handle]),
       "DELETE /v1/handles/:jti": await ask("DELETE", `/v1/handles/${jti}`),
       "POST /v1/revocations": await ask("POST", "/v1/revocations", { subject: "ci" }),
+      "GET /v1/audit": await ask("GET", "/v1/audit"),
+      "GET /v1/audit/head": await ask("GET", "/v1/audit/head"),
     };
     const routes = [...operations].filter(([name]) => name.includes(" /v1/"));
     expect(Object.keys(answers).sort()).toEqual(routes.map(([name]) => name).sort());

@@ -38,6 +38,7 @@ async function setUp() {
       requester: { findToken: () => job, audience: "executor" },
       pinnedKeys: broker.keys.jwks.keys.map(({ kid }) => kid),
       identity: await createIdentity(seed()),
+      keepHeads: async () => {},
       signal: new AbortController().signal,
     });
 

@@ -27,10 +27,11 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(shared\/(audit-head|confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-client))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
+  ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(executor\/(image|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
+    /^(bin\/keyboard|executor\/(image|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",

@@ -16,6 +16,9 @@ function startLog() {
         const fail = () => reject(new Error("no space left on device"));
         asked.push({ tenant: record?.tenant ?? "", end: () => resolve(["head"]), fail });
       }),
+    count: () => {},
+    heads: async () => [],
+    query: async () => ({ entries: [], next: "", isLast: true }),
     close: async () => {},
   };
   return { asked, fair: shareFairly(log) };

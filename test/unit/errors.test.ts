@@ -23,6 +23,7 @@ const statuses = {
   request_timeout: 408,
   body_too_large: 413,
   unsupported_media_type: 415,
+  quota_exceeded: 429,
   headers_too_large: 431,
   secrets_unavailable: 422,
   secret_too_large: 422,

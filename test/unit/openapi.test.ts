@@ -1,7 +1,8 @@
 /** openapi.yaml and the code say the same, whichever of the two is read first. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { AuditLine } from "../../broker/audit/record.ts";
+import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
+import { AuditPage, AuditQuery } from "../../broker/auditor.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
 import { verifyHandle } from "../../shared/handle.ts";
 import { makeProof } from "../../shared/proof.ts";
@@ -25,7 +26,7 @@ function demands(schema: Json): Json {
 }
 
 const schemas = new Map<string, z.ZodMiniType>(
-  Object.entries({ ...wire, AuditLine }).flatMap(([name, value]) =>
+  Object.entries({ ...wire, AuditEntry, AuditLine, AuditPage }).flatMap(([name, value]) =>
     value instanceof z.ZodMiniType ? [[name, value]] : [],
   ),
 );
@@ -69,6 +70,13 @@ describe("the routes", () => {
       expect(operation.security.some((way) => "bearer" in way)).toBe(status === 401);
     },
   );
+});
+
+test("the parameters of the document are those that are read, and their examples are good ones", () => {
+  const parameters = operations.get("GET /v1/audit")?.parameters ?? [];
+  expect(parameters.map(({ name }) => name)).toEqual(Object.keys(AuditQuery.shape));
+  const examples = Object.fromEntries(parameters.map(({ name, example }) => [name, example]));
+  expect(AuditQuery.safeParse(examples)).toMatchObject({ success: true });
 });
 
 describe("the schemas", () => {

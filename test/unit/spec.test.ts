@@ -39,6 +39,15 @@ describe("a container's environment", () => {
     ]);
   });
 
+  test("has the kind of its terminal, where there is one, unless the image or the step says otherwise", () => {
+    const withTerminal = (config: ImageConfig, env: Step["env"] = []) =>
+      specOf(config, { terminal: true, env }).process;
+    expect(withTerminal({})).toMatchObject({ terminal: true, env: expect.arrayContaining(["TERM=xterm"]) });
+    expect(withTerminal({ Env: ["TERM=vt100"] }).env).toContain("TERM=vt100");
+    expect(withTerminal({}, [["TERM", "linux"]]).env).toContain("TERM=linux");
+    expect(specOf().process.terminal).toBe(false);
+  });
+
   test("is what the image says, once a name", () => {
     const { env } = specOf({ Env: ["PATH=/opt/bin", "A=b=c", "EMPTY=", "BARE"] }).process;
     expect(env).toEqual(["PATH=/opt/bin", "HOSTNAME=run-1", "HOME=/", "A=b=c", "EMPTY=", "BARE="]);
