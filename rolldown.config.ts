@@ -7,6 +7,7 @@ const beside = {
   "bin/claimcheck.cjs": "claimcheck.cjs",
   "executor/runtime/supervisor.pl": "supervisor.pl",
   "executor/runtime/terminal.pl": "terminal.pl",
+  "executor/runtime/bridge.pl": "bridge.pl",
 };
 
 const copyBeside: Plugin = {

@@ -63,7 +63,7 @@ export PATH
 # Sets `missing` to the Debian packages whose program is not on the PATH, or whose file is not there.
 list_missing() {
   missing=
-  pairs="runc:runc buildah:buildah netavark:/usr/lib/podman/netavark busybox-static:busybox"
+  pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
   [ "$level" = tests ] && pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman"
   for pair in $pairs; do

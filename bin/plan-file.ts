@@ -4,10 +4,10 @@ import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import { type Plan, plainStep } from "../executor/plan.ts";
-import { mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
+import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 
-export interface PlanFile extends Pick<Plan, "image" | "steps"> {
+export interface PlanFile extends Pick<Plan, "image" | "steps" | "onLeak"> {
   readonly hash: string;
   readonly document: PlanDocument;
 }
@@ -38,7 +38,7 @@ export async function readPlanFile(
     }
   });
   if (faults.length > 0) return { faults };
-  return { image: document.image, steps, hash: hashPlan(document), document };
+  return { ...generalOf(document), steps, hash: hashPlan(document), document };
 }
 
 /** @throws {Failure} `usage`, once everything that is wrong has been printed. */

@@ -4,7 +4,7 @@ import en from "zod/v4/locales/en.js";
 import { spell } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import type { Plan } from "../executor/plan.ts";
-import { PlanDocument, toStep } from "../executor/plan-document.ts";
+import { generalOf, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 import { Secret } from "../shared/secret.ts";
 
@@ -13,7 +13,7 @@ const RunRequestFields = z.strictObject({
   values: z.optional(z.record(z.string(), z.string())),
 });
 
-export interface RunRequest extends Pick<Plan, "image" | "steps" | "hash"> {
+export interface RunRequest extends Pick<Plan, "image" | "steps" | "hash" | "onLeak"> {
   readonly values: ReadonlyMap<string, Secret>;
 }
 
@@ -28,7 +28,7 @@ export function toRunRequest(content: unknown): RunRequest {
   }
   const { plan, values = {} } = parsed.data;
   return {
-    image: plan.image,
+    ...generalOf(plan),
     steps: plan.steps.map((fields) => toStep(fields)),
     hash: hashPlan(plan),
     values: new Map(

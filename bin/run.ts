@@ -2,10 +2,10 @@
 import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -27,6 +27,7 @@ export interface RunOptions {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  onLeak?: LeakAction;
 }
 
 interface Options extends RunOptions {
@@ -35,7 +36,7 @@ interface Options extends RunOptions {
 }
 
 /** What is run, as far as `Plan` says it. */
-type Runnable = Pick<Plan, "image" | "steps" | "hash">;
+export type Runnable = Pick<Plan, "image" | "steps" | "hash" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -71,6 +72,12 @@ export function withRunOptions(command: Command): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .addOption(
+      new Option(
+        "--on-leak <ACTION>",
+        "search the files that are left for values; on a find, do this",
+      ).choices(leakActions),
+    )
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc");
 }
 
@@ -120,7 +127,7 @@ executed, 127 it does not exist, 128 + n a signal ended it.`;
 
 /** Runs it in this process, which gets its signals and its exit code. */
 export async function run(
-  { image, steps, hash }: Runnable,
+  runnable: Runnable,
   { handles, values }: Given,
   options: RunOptions,
   output: Output = plainOutput,
@@ -129,15 +136,14 @@ export async function run(
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
-  const atTerminal = steps.some(({ interactive, terminal }) => interactive && terminal);
+  const atTerminal = runnable.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      image,
-      steps,
-      ...(hash !== undefined && { hash }),
+      ...runnable,
+      ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },

@@ -29,7 +29,7 @@ export async function createContainer(
     readonly screen: () => TerminalSize;
   },
 ) {
-  const { id, bundle } = supervisor;
+  const { id, bundle, network } = supervisor;
   if (step.files.length > 0) {
     const before = supervisor.rootfs();
     const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
@@ -41,6 +41,7 @@ export async function createContainer(
     user: findUser(step.user ?? config.User ?? "", rootfs),
     hostname: id,
     cgroup: `${id}-${order}`,
+    network,
   });
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
@@ -61,6 +62,7 @@ export async function createContainer(
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
     screen: step.terminal ? screen : undefined,
+    isBridged: step.network === "bridge",
   });
 }
 

@@ -3,7 +3,15 @@ import * as z from "zod/mini";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
 import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
-import { networks, plainStep, type SecretSource, type Step, secretFileDefaults } from "./plan.ts";
+import {
+  leakActions,
+  networks,
+  type Plan,
+  plainStep,
+  type SecretSource,
+  type Step,
+  secretFileDefaults,
+} from "./plan.ts";
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
@@ -107,6 +115,12 @@ export const PlanDocument = described(
         "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
       ),
     ),
+    onLeak: z.optional(
+      described(
+        z.enum(leakActions),
+        "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
+      ),
+    ),
   }),
   "What Claimcheck runs: steps on one image.",
 );
@@ -117,6 +131,12 @@ export type PlanDocument = z.infer<typeof PlanDocument>;
 export function planSchema(): object {
   return z.toJSONSchema(PlanDocument, { io: "input" });
 }
+
+/** What a document says of all its steps. */
+export const generalOf = ({ image, onLeak }: PlanDocument): Pick<Plan, "image" | "onLeak"> => ({
+  image,
+  ...(onLeak && { onLeak }),
+});
 
 /**
  * @param fields one of a document's steps.

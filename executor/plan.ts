@@ -35,8 +35,12 @@ export interface BindMount {
   readonly readOnly: boolean;
 }
 
-export const networks = ["none", "host"] as const;
+export const networks = ["none", "host", "bridge"] as const;
 export type Network = (typeof networks)[number];
+
+/** When a step left a value in its files: the run fails; nothing of it is kept; somebody is told. */
+export const leakActions = ["fail", "no-cache", "warn"] as const;
+export type LeakAction = (typeof leakActions)[number];
 
 export interface Step {
   /** What people call it. */
@@ -82,6 +86,8 @@ export interface Plan {
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
   readonly shortSecrets: ShortSecrets;
+  /** What to do when a step leaves a value in its files. Where this is not said, only what is kept is searched. */
+  readonly onLeak?: LeakAction;
 }
 
 /** A step that says nothing of itself. */

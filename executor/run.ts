@@ -52,6 +52,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let started = false;
   let signals: number[] = [];
   let interrupted: number | undefined;
+  /** What people call the values that the scrubber knows. */
+  let names: readonly string[] = [];
+  /** Whether anybody looks at what a step left. */
+  const isLookedAt = plan.onLeak !== undefined;
 
   async function open() {
     const [image] = await Promise.all([
@@ -82,15 +86,39 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
       const exitCode = await performStep(step, place);
-      if (isLast) return exitCode;
+      if (isLast && !(isLookedAt && exitCode === 0)) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
         return exitCode;
       }
-      if (signals[0] !== undefined) return 128 + signals[0];
+      if (signals[0] !== undefined && !isLast) return 128 + signals[0];
+      const upper = await opened.supervisor.keep();
+      if (isLookedAt) await lookAt(upper, step, index);
+      if (isLast) return exitCode;
       await opened.supervisor.proceed();
     }
     return 0;
+  }
+
+  /** Loaded only where it is needed. */
+  async function lookAt(upper: string, step: Step, index: number) {
+    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
+      import("./layers/layer-store.ts"),
+      import("./leak-guard.ts"),
+      import("./changes.ts"),
+    ]);
+    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
+    return await takeChanges(upper, {
+      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
+      scratch: (supervisor as Supervisor).folder,
+      guard: createLeakGuard(
+        scrubber as Scrubber,
+        (value) => names[value] ?? "a token or handle of this run",
+      ),
+      onLeak: plan.onLeak ?? "fail",
+      isKept: false,
+      warn: (line) => tell(`${title}${line}`),
+    });
   }
 
   async function performStep(
@@ -108,6 +136,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     );
     scrubber?.wipe();
     scrubber = masking;
+    names = place.secrets.known().map(({ name }) => name);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await container.start();
@@ -129,7 +158,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       surroundings.stdout.off("resize", resize);
       input?.destroy();
       // Cleaning up takes as long as reading the rest of the output.
-      if (place.isLast) place.supervisor.abandon();
+      if (place.isLast && !isLookedAt) place.supervisor.abandon();
     });
     const [exitCode] = await Promise.all([
       ended,

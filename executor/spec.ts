@@ -56,9 +56,11 @@ interface Surroundings {
   readonly hostname: string;
   /** The container's cgroup. */
   readonly cgroup: string;
+  /** Where its network namespace is, if it is bridged. */
+  readonly network: string;
 }
 
-export function createSpec(step: Step, { config, user, hostname, cgroup }: Surroundings) {
+export function createSpec(step: Step, { config, user, hostname, cgroup, network }: Surroundings) {
   const isRoot = user.uid === 0;
   return {
     ociVersion: "1.0.2",
@@ -96,7 +98,7 @@ export function createSpec(step: Step, { config, user, hostname, cgroup }: Surro
           cpu: { period: cpuPeriod, quota: Math.round(step.cpus * cpuPeriod) },
         }),
       },
-      namespaces: namespacesOf(step),
+      namespaces: namespacesOf(step, network),
       maskedPaths,
       readonlyPaths,
       seccomp: loadSeccomp(capabilities),
@@ -104,9 +106,10 @@ export function createSpec(step: Step, { config, user, hostname, cgroup }: Surro
   };
 }
 
-function namespacesOf({ network }: Step): { type: string }[] {
-  const own = ["pid", "ipc", "uts", "mount"];
-  return (network === "host" ? own : [...own, "network"]).map((type) => ({ type }));
+function namespacesOf({ network }: Step, path: string): { type: string; path?: string }[] {
+  const own = ["pid", "ipc", "uts", "mount"].map((type) => ({ type }));
+  if (network === "host") return own;
+  return [...own, network === "bridge" ? { type: "network", path } : { type: "network" }];
 }
 
 /** An entrypoint of the step's own takes the image's command away too, as with Docker and podman. */

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./free-port.ts";
 
-const entry = fileURLToPath(new URL("../bin/claimcheck.js", import.meta.url));
+const entry = fileURLToPath(new URL("../bin/claimcheck.cjs", import.meta.url));
 
 interface Settings {
   /** What the policy file says. */

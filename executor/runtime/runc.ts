@@ -45,6 +45,8 @@ export interface Bundle {
   readonly hasInput: boolean;
   /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
   readonly screen?: (() => TerminalSize) | undefined;
+  /** Whether to make the network namespace that the configuration names. */
+  readonly isBridged: boolean;
 }
 
 /** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
@@ -171,10 +173,22 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     orders.write(`${verb} ${columns} ${rows}\n`);
   }
 
+  async function stack(order: string): Promise<void> {
+    ready = answer("ready");
+    orders.write(`${order}\n`);
+    await ready;
+    count += 1;
+  }
+
   return {
     id,
+    /** For drafts: a folder that goes with the run. */
+    folder: `${runs}/${id}`,
+
     /** Where the files of a bundle are, as the runtime sees it. */
     bundle: `${runs}/${id}/bundle`,
+    /** Where the network namespace of a bridged container is, as the runtime sees it. */
+    network: `${runs}/${id}/bundle/network`,
     gone,
 
     /** When everything is there for a container but its bundle. */
@@ -207,8 +221,9 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
      * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
      * first process, which is 128 + n after signal n.
      */
-    async create({ configuration, files, hasInput, screen }: Bundle) {
+    async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
       await ready;
+      if (isBridged) orders.write("network\n");
       // Only opened here and read later: before there is a writer, a pipe would be at its end.
       const output = [open("stdout"), open("stderr")] as const;
       const stdin = hasInput ? await openInput() : undefined;
@@ -229,16 +244,23 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
       };
     },
 
-    /** After a container's end: what it wrote becomes a layer, and the next container finds it. */
-    async proceed(): Promise<void> {
+    /**
+     * After a container's end.
+     *
+     * @returns the folder with what it wrote, which nothing changes any more (overlayfs' upper layer).
+     */
+    async keep(): Promise<string> {
       const kept = answer("kept");
       orders.write("keep\n");
       await kept;
-      ready = answer("ready");
-      orders.write("next\n");
-      await ready;
-      count += 1;
+      return `${runs}/${id}/${count}/upper`;
     },
+
+    /** After `keep`: the next container finds what the ones before it wrote. */
+    proceed: () => stack("next"),
+
+    /** Instead of a container: the next one finds the files of this folder, which has to stay as it is. */
+    put: (layer: string) => stack(`layer ${layer}`),
 
     signal(number: number): void {
       orders.write(`signal ${number}\n`);
@@ -265,6 +287,7 @@ const causes: Record<string, FailureCode> = {
   start: "runtime_failed",
   place: "invalid_plan",
   terminal: "runtime_failed",
+  network: "network_unavailable",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */

@@ -25,12 +25,15 @@
 #                           "input FD", the descriptor of this process where the executor finds the writing end
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
 #                           the input is typed
+#   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
 #   create                  create the container and unlink what is in the bundle; answer "created"
 #   start                   after "created": start its command
 #   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
+#   layer PATH              after "ready": put the files of this folder below the empty layer; answer "ready". A shared
+#                           lock on it is held until the end
 #   (end of file)           the executor is gone
 #
 # Descriptor 4 takes the answers: "ready", "created", then "exited CODE" (128 + n after signal n).
@@ -51,7 +54,7 @@ use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made, %placed);
+my (@files, @made, @held, %placed);
 my ($init, $input, $input_end);
 my ($console, @size, $terminal);
 
@@ -102,9 +105,11 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
+# Their network goes with them.
 sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    end_network() if defined &end_network;
 }
 
 sub finish {
@@ -182,9 +187,19 @@ sub add_layer {
     chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
-    my $options = "volatile,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    # A layer is complete in itself: nothing in it points to what is below.
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
+}
+
+# A cached step's files take the place of its container.
+sub put_below {
+    my ($path) = @_;
+    push @held, claim($path, LOCK_SH | LOCK_NB) || fail('layer', $!);
+    system('umount', '--', "$dir/rootfs") == 0 or fail('layer');
+    unshift @lower, $path;
+    add_layer();
 }
 
 sub prepare {
@@ -306,6 +321,13 @@ sub take_terminal {
     undef $console;
 }
 
+sub open_network {
+    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    my $path = "$dir/bundle/network";
+    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
+    make_network($path);
+}
+
 # The writing end of one of the container's pipes.
 sub output {
     my ($name) = @_;
@@ -378,6 +400,7 @@ $SIG{CHLD} = sub { syswrite $wake, '.' };
 sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         next unless $init && $pid == $init;
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
@@ -404,10 +427,12 @@ while (1) {
     elsif ($verb eq 'place')   { place() }
     elsif ($verb eq 'input')   { open_input() }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
+    elsif ($verb eq 'network') { open_network() }
     elsif ($verb eq 'create')  { create() }
     elsif ($verb eq 'start')   { start() }
     elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }
+    elsif ($verb eq 'layer')   { put_below(@words) }
 }

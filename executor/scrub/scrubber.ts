@@ -56,6 +56,8 @@ export interface Scrubber extends ScrubStream {
   stream(): ScrubStream;
   /** The same as a web transform stream, which ends its scrubbing when it is closed. */
   transform(): TransformStream<Uint8Array, Uint8Array>;
+  /** Length of the longest spelling that is searched, in bytes; line breaks in wrapped base64 come on top. */
+  readonly longest: number;
   /** All hits in `bytes`. */
   find(bytes: Uint8Array): Hit[];
   /** The same for bytes that come in chunks. */
@@ -160,6 +162,9 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
         transform: (chunk, controller) => pass(stream.push(chunk), controller),
         flush: (controller) => pass(stream.end(), controller),
       });
+    },
+    get longest() {
+      return current.matcher.automaton.lengths.reduce((a, b) => Math.max(a, b), 0);
     },
     find: (bytes) => finder().push(bytes),
     finder,

@@ -6,7 +6,7 @@
 
 export type SecretReference = string | { uri: string; cacheKey: string } | { value: string };
 
-export const networks = ["none", "host"] as const;
+export const networks = ["none", "bridge", "host"] as const;
 export type Network = (typeof networks)[number];
 
 /** What is asked of a chain: what the last command printed, how it ended, or only that it ran. */

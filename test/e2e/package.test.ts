@@ -146,6 +146,7 @@ test("nothing is in it but what is needed to run", () => {
   expect([...kinds].sort()).toEqual([
     "LICENSE",
     "README.md",
+    "dist/bridge.pl",
     "dist/claimcheck.cjs",
     "dist/op-worker.js",
     "dist/scrubber.js",

@@ -31,7 +31,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",

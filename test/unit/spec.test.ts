@@ -12,6 +12,7 @@ const specOf = (config: ImageConfig = {}, step: Partial<Step> = { args: ["true"]
       user: findUser(step.user ?? config.User ?? "", "/nonexistent"),
       hostname: "run-1",
       cgroup: "run-1",
+      network: "/run-1/network",
     },
   );
 
