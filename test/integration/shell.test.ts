@@ -47,7 +47,10 @@ describe("an error points at the word", () => {
       "container | from a | with-user $(from b)",
       "line 1, column 34: only a secret can stand here, $(secret URI)",
     ],
-    ["container | from a | with-exec --network moon b", "line 1, column 22: a network is one of none, bridge, host"],
+    [
+      "container | from a | with-exec --network moon b",
+      "line 1, column 22: a network is one of none, bridge, host",
+    ],
     ["secret env://A | plaintext", `line 1, column 18: ${noPlaintext}`],
     [
       "secret env://A | stdout",
