@@ -14,6 +14,7 @@ const RunRequestFields = z.strictObject({
 });
 
 export interface RunRequest extends Pick<Plan, "image" | "steps" | "hash" | "onLeak"> {
+  readonly document: PlanDocument;
   readonly values: ReadonlyMap<string, Secret>;
 }
 
@@ -31,6 +32,7 @@ export function toRunRequest(content: unknown): RunRequest {
     ...generalOf(plan),
     steps: plan.steps.map((fields) => toStep(fields)),
     hash: hashPlan(plan),
+    document: plan,
     values: new Map(
       Object.entries(values).map(([name, value]) => [name, new Secret(Buffer.from(value, "base64"))]),
     ),

@@ -6,6 +6,7 @@ import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -22,6 +23,7 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 
 export interface RunOptions {
   broker?: string;
+  executor?: string;
   tokenFile?: string;
   audit?: string;
   runtime: string;
@@ -34,9 +36,6 @@ interface Options extends RunOptions {
   plan?: string;
   stdio?: boolean;
 }
-
-/** What is run, as far as `Plan` says it. */
-export type Runnable = Pick<Plan, "image" | "steps" | "hash" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -69,6 +68,7 @@ export function withRunOptions(command: Command): Command {
       "--token-file <FILE>",
       "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
+    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
@@ -97,13 +97,18 @@ async function runRequest(options: RunOptions): Promise<void> {
   }
 }
 
+/** A plan, as its document or a command line says it. */
+type ToRun = Pick<Plan, "image" | "steps" | "onLeak" | "hash"> & {
+  readonly document?: PlanDocument | undefined;
+};
+
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
   given: Given,
-): Promise<Runnable & { readonly output?: Output }> {
+): Promise<ToRun & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
@@ -112,8 +117,8 @@ async function whatToRun(
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
   const { loadPlanFile } = await import("./plan-file.ts");
-  const { document, ...loaded } = await loadPlanFile(plan, given.handles);
-  const { want, steps } = document;
+  const loaded = await loadPlanFile(plan, given.handles);
+  const { want, steps } = loaded.document;
   return { ...loaded, ...(want && { output: wantedOutput(want, steps.length) }) };
 }
 
@@ -125,24 +130,46 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-/** Runs it in this process, which gets its signals and its exit code. */
+/** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
-  runnable: Runnable,
-  { handles, values }: Given,
+  { document, ...described }: ToRun,
+  given: Given,
   options: RunOptions,
   output: Output = plainOutput,
   cancelled?: AbortSignal,
 ): Promise<void> {
+  const { handles, values } = given;
+  const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
+  if (executor) {
+    const { audit, onLeak, runtime, masking } = options;
+    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+      throw new Failure("usage", {
+        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+      });
+    }
+    const { runRemotely } = await import("./remote-run.ts");
+    const where = { ...options, executor };
+    const exitCode = await runRemotely(
+      { ...described, document },
+      given,
+      where,
+      process.env,
+      output,
+      cancelled,
+    );
+    process.exitCode = output.end(exitCode);
+    return;
+  }
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
-  const atTerminal = runnable.steps.some(({ interactive, terminal }) => interactive && terminal);
+  const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      ...runnable,
+      ...described,
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,

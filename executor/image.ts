@@ -62,6 +62,7 @@ async function askBuildah(name: string, { environment, signal, onProgress }: Sur
   const inspected = await inspect().catch(async (error) => {
     if (isMissing(error))
       throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    signal.throwIfAborted();
     onProgress(`pulling ${name}`);
     try {
       await buildah("pull", "--quiet", name);

@@ -33,6 +33,8 @@ export interface BindMount {
   /** In the container. */
   readonly target: string;
   readonly readOnly: boolean;
+  /** A folder around the source, if no link below it is to be followed on the way there. */
+  readonly within?: string;
 }
 
 export const networks = ["none", "host", "bridge"] as const;

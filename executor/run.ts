@@ -35,6 +35,10 @@ interface Surroundings {
   /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
   readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
+  /** A step's command is about to be run; steps are counted from 0. */
+  readonly onStep?: (step: number, name: string | undefined) => void;
+  /** It has ended, and all its output has been written. */
+  readonly onExit?: (step: number, exitCode: number) => void;
   /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
   readonly values?: ReadonlyMap<string, Secret>;
 }
@@ -136,6 +140,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     );
     scrubber?.wipe();
     scrubber = masking;
+    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     names = place.secrets.known().map(({ name }) => name);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
@@ -166,6 +171,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       forward(stderr, plan.masked ? masking.stream() : unmasked, sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    surroundings.onExit?.(place.order - 1, exitCode);
     return exitCode;
   }
 
@@ -207,6 +213,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   return {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
+
+    /** Ends the run, whatever it is doing. */
+    cancel(): void {
+      interrupted = SIGKILL;
+      abort.abort();
+      supervisor?.abandon();
+    },
 
     /**
      * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import { relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -107,6 +108,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
   let explained: Promise<void> | undefined;
   let count = 1;
   let placed = false;
+  let binds = 0;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -215,6 +217,19 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     },
 
     /**
+     * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
+     * to it. Where it cannot be had, that container does not start.
+     *
+     * @returns where the runtime finds it.
+     */
+    bind(within: string, source: string): string {
+      binds += 1;
+      const [root, path] = [within, `/${relative(within, source)}`].map(encodeURIComponent);
+      orders.write(`bind bind-${binds} ${root} ${path}\n`);
+      return `${runs}/${id}/bundle/bind-${binds}`;
+    },
+
+    /**
      * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
      * to do before the command may start.
      *
@@ -286,6 +301,7 @@ const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
   place: "invalid_plan",
+  bind: "invalid_plan",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };

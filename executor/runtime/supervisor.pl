@@ -21,6 +21,7 @@
 #                             file PATH SIZE MODE UID GID   that many bytes follow (PATH percent-encoded)
 #                             link PATH SIZE                that many bytes follow, which are where it points
 #                             folder PATH 0 MODE UID GID    if there is none
+#   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
@@ -49,7 +50,7 @@ use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, O_PATH => 010000000 };
 
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
@@ -301,6 +302,24 @@ sub remove_made {
     %placed = ();
 }
 
+# No link under $root is followed, and it stays what was opened, whatever becomes of its name.
+sub bind_mount {
+    my ($name, $root, $path) = map { s/%(..)/chr hex $1/ger } @_;
+    my $refuse = sub { chdir '/'; fail('bind', "$path in $root: $_[0]") };
+    my @names = grep { length } split '/', $path;
+    my $last = pop @names // '.';
+    enter($root, join '/', @names) or $refuse->($!);
+    sysopen(my $source, $last, O_PATH | O_NOFOLLOW) or $refuse->($!);
+    my $target = "$dir/bundle/$name";
+    if    (-d $source) { mkdir $target or $refuse->($!) }
+    elsif (-f _)       { sysopen(my $made, $target, O_WRONLY | O_CREAT | O_EXCL, 0600) or $refuse->($!) }
+    else               { $refuse->('neither a file nor a folder') }
+    fcntl $source, F_SETFD, 0;
+    # Without canonicalising, or mount would resolve the name again.
+    system('mount', '-c', '--rbind', '/proc/self/fd/' . fileno $source, $target) == 0 or $refuse->('mount');
+    chdir '/';
+}
+
 sub open_input {
     pipe $input, $input_end or fail('pipes', $!);
     answer('input', fileno $input_end);
@@ -425,6 +444,7 @@ while (1) {
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
     elsif ($verb eq 'place')   { place() }
+    elsif ($verb eq 'bind')    { bind_mount(@words) }
     elsif ($verb eq 'input')   { open_input() }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'network') { open_network() }

@@ -249,7 +249,7 @@ describe("the log", () => {
     const problem = await problemOf(await failing.send("POST", "/v1/handles", good, headers));
     expect(problem).toEqual({
       type: "urn:claimcheck:error:internal",
-      title: "The broker failed.",
+      title: "Claimcheck failed.",
       status: 500,
       code: "internal",
     });
