@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { container, RunError, secret, setSecret } from "../../sdk/typescript/claimcheck.ts";
 import { claimcheck, image, printed, start } from "../command.ts";
+import { startHost } from "../executor.ts";
 import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
 import { remains } from "../host.ts";
 
@@ -102,6 +103,30 @@ asyncio.run(main())
     });
     expect({ code, failures: code === 0 ? "" : stdout + stderr }).toEqual({ code: 0, failures: "" });
   });
+});
+
+test("chains run where CLAIMCHECK_EXECUTOR says, and answer in the same way", async () => {
+  const { socket, sign, remains: left } = await startHost();
+  const env = { CLAIMCHECK_EXECUTOR: socket, CLAIMCHECK_TOKEN: await sign("job-1") };
+  const steps = "with-exec sh -c 'echo no' | with-exec sh -c 'echo $A; exit 4'";
+  const chain = `container | from ${image} | with-secret-variable A env://API_TOKEN | ${steps}`;
+  expect(await claimcheck(["shell", "-c", `${chain} | stdout`], { env })).toMatchObject({
+    code: 4,
+    stdout: "***\n",
+    stderr: expect.stringContaining("no\n"),
+  });
+  Object.assign(process.env, env);
+  try {
+    const failing = base
+      .withMountedSecret("/run/token", setSecret("token", "from-this-program"))
+      .withExec(sh("cat /run/token; exit 5"));
+    expect(await failing.sync().catch((error) => error)).toMatchObject({ exitCode: 5, stdout: "***" });
+    const refused = base.withMountedDirectory("/host", "/").withExec(["true"]);
+    expect(await refused.sync().catch((error) => error)).toMatchObject({ name: "RunError", exitCode: 125 });
+  } finally {
+    for (const name of Object.keys(env)) delete process.env[name];
+  }
+  expect(left()).toEqual([]);
 });
 
 describe("a chain in TypeScript", () => {
