@@ -7,7 +7,7 @@ import { type Plan, plainStep } from "../executor/plan.ts";
 import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 
-export interface PlanFile extends Pick<Plan, "image" | "steps" | "onLeak"> {
+export interface PlanFile extends Pick<Plan, "image" | "registries" | "steps" | "onLeak"> {
   readonly hash: string;
   readonly document: PlanDocument;
 }

@@ -13,7 +13,7 @@ const RunRequestFields = z.strictObject({
   values: z.optional(z.record(z.string(), z.string())),
 });
 
-export interface RunRequest extends Pick<Plan, "image" | "steps" | "hash" | "onLeak"> {
+export interface RunRequest extends Pick<Plan, "image" | "registries" | "steps" | "hash" | "onLeak"> {
   readonly document: PlanDocument;
   readonly values: ReadonlyMap<string, Secret>;
 }

@@ -5,19 +5,24 @@ import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
 import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -26,6 +31,7 @@ export interface RunOptions {
   executor?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
@@ -78,7 +84,18 @@ export function withRunOptions(command: Command): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc");
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
+    );
 }
 
 async function runRequest(options: RunOptions): Promise<void> {
@@ -98,7 +115,7 @@ async function runRequest(options: RunOptions): Promise<void> {
 }
 
 /** A plan, as its document or a command line says it. */
-type ToRun = Pick<Plan, "image" | "steps" | "onLeak" | "hash"> & {
+type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
   readonly document?: PlanDocument | undefined;
 };
 
@@ -111,7 +128,8 @@ async function whatToRun(
 ): Promise<ToRun & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
+    const secretVariables = [...step.secretVariables, ...asVariables(given)];
+    return { image, registries: [], steps: [{ ...step, secretVariables }] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
@@ -120,6 +138,18 @@ async function whatToRun(
   const loaded = await loadPlanFile(plan, given.handles);
   const { want, steps } = loaded.document;
   return { ...loaded, ...(want && { output: wantedOutput(want, steps.length) }) };
+}
+
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
 }
 
 const help = `
@@ -141,10 +171,12 @@ export async function run(
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { audit, onLeak, runtime, masking } = options;
-    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+    const { audit, onLeak, runtime, masking, registryAuth } = options;
+    const isOwn = audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking;
+    if (isOwn || registryAuth.length > 0) {
       throw new Failure("usage", {
-        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+        detail:
+          "--audit, --on-leak, --registry-auth, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -160,9 +192,8 @@ export async function run(
     process.exitCode = output.end(exitCode);
     return;
   }
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
-  }
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
@@ -170,6 +201,7 @@ export async function run(
   const started = startRun(
     {
       ...described,
+      registries: [...described.registries, ...options.registryAuth],
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
@@ -179,7 +211,7 @@ export async function run(
       connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
       values,
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,

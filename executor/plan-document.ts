@@ -105,6 +105,18 @@ export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "Of this format."),
     image: described(word, "As podman and docker name images."),
+    registryAuth: z.optional(
+      described(
+        z.array(
+          z.strictObject({
+            address: described(word, "The registry's, such as registry.example:5000."),
+            user: described(word, "As whom to log in."),
+            password: described(SecretReference, "The secret's URI, or { handle: … }."),
+          }),
+        ),
+        "For an image that only some may pull.",
+      ),
+    ),
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
@@ -133,10 +145,13 @@ export function planSchema(): object {
 }
 
 /** What a document says of all its steps. */
-export const generalOf = ({ image, onLeak }: PlanDocument): Pick<Plan, "image" | "onLeak"> => ({
+export const generalOf = ({ image, onLeak, registryAuth = [] }: PlanDocument): General => ({
   image,
+  registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
   ...(onLeak && { onLeak }),
 });
+
+type General = Pick<Plan, "image" | "registries" | "onLeak">;
 
 /**
  * @param fields one of a document's steps.
@@ -215,6 +230,12 @@ export function mapHandles(document: PlanDocument, change: (handle: string) => s
       : reference;
   return {
     ...document,
+    ...(document.registryAuth && {
+      registryAuth: document.registryAuth.map(({ password, ...rest }) => ({
+        ...rest,
+        password: changed(password),
+      })),
+    }),
     steps: document.steps.map((step) => ({
       ...step,
       ...(step.secretEnv && {

@@ -6,7 +6,7 @@ import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
 import { Failure } from "../failure.ts";
 import { checkStep, type Plan } from "../plan.ts";
-import { PlanDocument, toStep } from "../plan-document.ts";
+import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
@@ -99,13 +99,16 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   }
   const document = parsed.data;
   try {
+    const general = generalOf(document);
+    // What one job pulled would be there for those that cannot log in.
+    if (general.registries.length > 0)
+      throw new Failure("usage", { detail: "a job logs in at no registry here" });
     const steps = document.steps.map((fields) => toStep(fields));
     for (const step of steps) checkStep(step);
     return {
-      image: document.image,
+      ...general,
       steps: permit({ image: document.image, steps }, permissions),
       hash: hashPlan(document),
-      ...(document.onLeak && { onLeak: document.onLeak }),
       masked: true,
       shortSecrets: "refuse",
     };
