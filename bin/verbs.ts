@@ -144,6 +144,13 @@ export const verbs: readonly Verb[] = [
     [text("path"), text("source"), optional("owner")],
     (chain, given) => chain.withDirectory(given.text("path"), given.text("source"), options(given, "owner")),
   ),
+  onContainer(
+    "with-registry-auth",
+    "Log in at a registry to pull the image.",
+    [text("address"), text("username"), theSecret],
+    (chain, given) =>
+      chain.withRegistryAuth(given.text("address"), given.text("username"), given.secret("secret")),
+  ),
   onContainer("with-entrypoint", "Set what --use-entrypoint puts before arguments.", [args], (chain, given) =>
     chain.withEntrypoint(given.words("args")),
   ),

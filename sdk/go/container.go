@@ -54,12 +54,19 @@ type MountOptions struct {
 // Container is a chain.
 type Container struct {
 	image   string
+	logins  []login
 	execs   []exec
 	setting setting
 	files   []read // Copied when the next command runs, and only read then.
 }
 
 type read func() ([]placedFile, error)
+
+// Of a registry.
+type login struct {
+	address, username string
+	secret            *Secret
+}
 
 // What holds for every command from here on.
 type setting struct {
@@ -197,6 +204,13 @@ func (c Container) WithDirectory(path, source string, options ...DirectoryOption
 	return &c
 }
 
+// WithRegistryAuth logs in at a registry, such as registry.example:5000, when the image has to be pulled.
+func (c Container) WithRegistryAuth(address, username string, secret *Secret) *Container {
+	same := func(other login) bool { return other.address == address }
+	c.logins = replaced(c.logins, login{address, username, secret}, same)
+	return &c
+}
+
 // WithEntrypoint sets what UseEntrypoint puts before the arguments of commands.
 func (c Container) WithEntrypoint(args []string) *Container {
 	entrypoint := append([]string{}, args...)
@@ -245,25 +259,36 @@ func (c Container) Request(want Want) (*Request, error) {
 		return nil, errors.New("the chain runs no command that could have a result")
 	}
 	request := &Request{plan: plan{Version: 1, Image: c.image, Want: want}, Values: map[string][]byte{}}
-	seen := map[*Secret]bool{}
+	var secrets []*Secret
+	for _, each := range c.logins {
+		password := registryLogin{each.address, each.username, each.secret.reference}
+		request.plan.RegistryAuth = append(request.plan.RegistryAuth, password)
+		secrets = append(secrets, each.secret)
+	}
 	for _, each := range c.execs {
 		made, err := each.step()
 		if err != nil {
 			return nil, err
 		}
 		request.plan.Steps = append(request.plan.Steps, made)
-		for _, secret := range each.secrets() {
-			if secret.value == nil || seen[secret] {
-				continue
-			}
-			if _, there := request.Values[secret.name]; there {
-				return nil, fmt.Errorf("two secrets were set with the name %s", secret.name)
-			}
-			seen[secret] = true
-			request.Values[secret.name] = secret.value
-		}
+		secrets = append(secrets, each.secrets()...)
 	}
-	return request, nil
+	return request, request.addValues(secrets)
+}
+
+func (r *Request) addValues(secrets []*Secret) error {
+	seen := map[*Secret]bool{}
+	for _, secret := range secrets {
+		if secret.value == nil || seen[secret] {
+			continue
+		}
+		if _, there := r.Values[secret.name]; there {
+			return fmt.Errorf("two secrets were set with the name %s", secret.name)
+		}
+		seen[secret] = true
+		r.Values[secret.name] = secret.value
+	}
+	return nil
 }
 
 func (e exec) step() (step, error) {

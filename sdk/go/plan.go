@@ -10,10 +10,17 @@ import (
 // of one chain.
 
 type plan struct {
-	Version int    `json:"version"`
-	Image   string `json:"image"`
-	Steps   []step `json:"steps"`
-	Want    Want   `json:"want"`
+	Version      int             `json:"version"`
+	Image        string          `json:"image"`
+	RegistryAuth []registryLogin `json:"registryAuth,omitempty"`
+	Steps        []step          `json:"steps"`
+	Want         Want            `json:"want"`
+}
+
+type registryLogin struct {
+	Address  string `json:"address"`
+	User     string `json:"user"`
+	Password any    `json:"password"`
 }
 
 type step struct {

@@ -56,6 +56,8 @@ export interface Container {
   withFile(path: string, source: string, options?: FileOptions): Container;
   /** Copies a folder of this host. */
   withDirectory(path: string, source: string, options?: CopyOptions): Container;
+  /** Logs in at a registry, such as `registry.example:5000`, when the image has to be pulled. */
+  withRegistryAuth(address: string, username: string, secret: Secret): Container;
   /** What stands before the arguments of commands with `useEntrypoint`. */
   withEntrypoint(args: readonly string[]): Container;
   /** What the last command printed. @throws {RunError} when a command fails. */
@@ -89,8 +91,15 @@ interface Exec {
   readonly files: readonly (() => PlacedFile[])[];
 }
 
+interface Login {
+  readonly username: string;
+  readonly secret: Secret;
+}
+
 interface State {
   readonly image?: string;
+  /** By the registries' addresses. */
+  readonly logins: ReadonlyMap<string, Login>;
   readonly execs: readonly Exec[];
   readonly setting: Setting;
   /** Copied when the next command runs, and only read then. */
@@ -100,6 +109,7 @@ interface State {
 /** An empty chain; `from` comes next. */
 export function container(): Container {
   return chain({
+    logins: new Map(),
     execs: [],
     files: [],
     setting: { variables: new Map(), secretFiles: new Map(), volumes: new Map() },
@@ -107,7 +117,7 @@ export function container(): Container {
 }
 
 function chain(state: State): Container {
-  const { execs, files, setting } = state;
+  const { logins, execs, files, setting } = state;
   const set = (change: Partial<Setting>) => chain({ ...state, setting: { ...setting, ...change } });
   const setVariable = (name: string, variable: Variable) =>
     set({ variables: new Map([...setting.variables, [name, variable]]) });
@@ -141,6 +151,8 @@ function chain(state: State): Container {
     },
     withFile: (path, source, options = {}) => copy(() => readFile(path, source, options)),
     withDirectory: (path, source, options = {}) => copy(() => readFolder(path, source, options)),
+    withRegistryAuth: (address, username, secret) =>
+      chain({ ...state, logins: new Map([...logins, [address, { username, secret }]]) }),
     withEntrypoint: (entrypoint) => set({ entrypoint }),
     stdout: async () => (await ask("stdout")).stdout,
     stderr: async () => (await ask("stderr")).stderr,
@@ -154,11 +166,22 @@ function chain(state: State): Container {
   return self;
 }
 
-function requestOf({ image, execs }: State, want: Want): RunRequest {
+function requestOf({ image, logins, execs }: State, want: Want): RunRequest {
   if (image === undefined) throw new Error("the chain has no image to start from");
   if (execs.length === 0) throw new Error("the chain runs no command that could have a result");
-  const plan: Plan = { version: 1, image, steps: execs.map(stepOf), want };
-  const values = valuesOf(execs.flatMap(secretsOf));
+  const registryAuth = [...logins].map(([address, { username, secret }]) => ({
+    address,
+    user: username,
+    password: secret.reference,
+  }));
+  const plan: Plan = {
+    version: 1,
+    image,
+    ...(registryAuth.length > 0 && { registryAuth }),
+    steps: execs.map(stepOf),
+    want,
+  };
+  const values = valuesOf([...[...logins.values()].map(({ secret }) => secret), ...execs.flatMap(secretsOf)]);
   return { plan, ...(values && { values }) };
 }
 

@@ -51,9 +51,16 @@ export interface Step {
   timeout?: string;
 }
 
+export interface RegistryLogin {
+  address: string;
+  user: string;
+  password: SecretReference;
+}
+
 export interface Plan {
   version: 1;
   image: string;
+  registryAuth?: RegistryLogin[];
   steps: Step[];
   want: Want;
 }

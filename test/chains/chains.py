@@ -43,6 +43,15 @@ chains = {
         .with_exec(["cat"], stdin=secret("cmd://printf %s input")),
         "stderr",
     ),
+    "registry_auth": (
+        container()
+        .with_registry_auth("registry.example", "me", secret("env://OLD"))
+        .with_registry_auth("registry.example:5000/team", "us", set_secret("registry", "pass"))
+        .with_registry_auth("registry.example", "robot", secret("env://REGISTRY_PASSWORD"))
+        .from_("registry.example/app:1")
+        .with_exec(["true"]),
+        "sync",
+    ),
     "cache_key": (
         alpine.with_secret_variable("TOKEN", secret("env://GITHUB_API_TOKEN", cache_key="my-cache-key"))
         .with_mounted_secret("/token", secret("env://GITHUB_API_TOKEN", cache_key="my-cache-key"))

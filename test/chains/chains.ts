@@ -45,6 +45,15 @@ export const makeChains = (): Readonly<Record<string, readonly [Container, Want]
       .withExec(["cat"], { stdin: secret("cmd://printf %s input") }),
     "stderr",
   ],
+  registry_auth: [
+    container()
+      .withRegistryAuth("registry.example", "me", secret("env://OLD"))
+      .withRegistryAuth("registry.example:5000/team", "us", setSecret("registry", "pass"))
+      .withRegistryAuth("registry.example", "robot", secret("env://REGISTRY_PASSWORD"))
+      .from("registry.example/app:1")
+      .withExec(["true"]),
+    "sync",
+  ],
   cache_key: [
     alpine
       .withSecretVariable("TOKEN", secret("env://GITHUB_API_TOKEN", { cacheKey: "my-cache-key" }))

@@ -1,4 +1,5 @@
-/** The chains of test/vectors/chains/ as words of `claimcheck core`. `set_secret` is missing: others can read arguments. */
+/** The chains of test/vectors/chains/ as words of `claimcheck core`. Those with values of their
+ * own are missing: others can read arguments. */
 
 const alpine = ["container", "from", "--address=alpine:latest"];
 const keyed = "env://GITHUB_API_TOKEN?cacheKey=my-cache-key";

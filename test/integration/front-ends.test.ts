@@ -34,7 +34,7 @@ const requests = {
     names.filter((name) => name.endsWith(".values")).map((name) => [name.replace(".", "_"), vectorOf(name)]),
   ),
 };
-const { set_secret: _, ...plansOfCore } = plans;
+const { set_secret: _, registry_auth: __, ...plansOfCore } = plans;
 
 /** What the chains copy, in the current folder of whoever builds them. */
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-chains-"));

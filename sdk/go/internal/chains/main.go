@@ -41,6 +41,13 @@ func main() {
 		WithMountedSecret("/run/a", claimcheck.NewSecret("env://A"), claimcheck.SecretFileOptions{Owner: "1:2"}).
 		WithExec([]string{"cat"}, claimcheck.ExecOptions{Stdin: claimcheck.NewSecret("cmd://printf %s input")}))
 
+	show("registry_auth", claimcheck.WantSync, claimcheck.NewContainer().
+		WithRegistryAuth("registry.example", "me", claimcheck.NewSecret("env://OLD")).
+		WithRegistryAuth("registry.example:5000/team", "us", claimcheck.SetSecret("registry", []byte("pass"))).
+		WithRegistryAuth("registry.example", "robot", claimcheck.NewSecret("env://REGISTRY_PASSWORD")).
+		From("registry.example/app:1").
+		WithExec([]string{"true"}))
+
 	show("cache_key", claimcheck.WantSync, alpine.
 		WithSecretVariable("TOKEN", token).
 		WithMountedSecret("/token", token).

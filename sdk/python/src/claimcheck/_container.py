@@ -55,6 +55,8 @@ class Container:
     """A chain; container() begins one."""
 
     _image: Optional[str] = None
+    # By the registries' addresses: as whom, and with which password.
+    _logins: dict[str, tuple[str, Secret]] = field(default_factory=dict)
     _execs: tuple[_Exec, ...] = ()
     _setting: _Setting = _Setting()
     # Copied when the next command runs, and only read then.
@@ -133,6 +135,10 @@ class Container:
         """Copies a folder of this host."""
         return self._copy(lambda: read_folder(path, source, owner))
 
+    def with_registry_auth(self, address: str, username: str, secret: Secret) -> Container:
+        """Logs in at a registry, such as registry.example:5000, when the image has to be pulled."""
+        return replace(self, _logins={**self._logins, address: (username, secret)})
+
     def with_entrypoint(self, args: Sequence[str]) -> Container:
         """Sets what use_entrypoint puts before the arguments of commands."""
         return self._set(entrypoint=list(args))
@@ -162,8 +168,19 @@ class Container:
         if not self._execs:
             raise ValueError("the chain runs no command that could have a result")
         steps = [_step(each) for each in self._execs]
-        plan = {"version": 1, "image": self._image, "steps": steps, "want": want}
-        values = _values(secret for each in self._execs for secret in _secrets(each))
+        logins = [
+            {"address": address, "user": username, "password": reference_of(password)}
+            for address, (username, password) in self._logins.items()
+        ]
+        plan = {
+            "version": 1,
+            "image": self._image,
+            **({"registryAuth": logins} if logins else {}),
+            "steps": steps,
+            "want": want,
+        }
+        passwords = [password for _, password in self._logins.values()]
+        values = _values([*passwords, *(secret for each in self._execs for secret in _secrets(each))])
         return {"plan": plan, **({"values": values} if values else {})}
 
     def _set(self, **change: Any) -> Container:
