@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../executor/failure.ts";
-import { type Plan, type SecretSource, type Step, secretsOf } from "../executor/plan.ts";
+import { loginsOf, type Plan, type SecretSource, type Step, secretsOf } from "../executor/plan.ts";
 import { type PlanDocument, toStep } from "../executor/plan-document.ts";
 import { type ExecutorAddress, sendRun } from "../executor/server/client.ts";
 import { splitAddress } from "./address.ts";
@@ -23,14 +23,25 @@ type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "steps"> & { readonly document?: PlanDocument | undefined },
+  plan: Pick<Plan, "image" | "registries" | "steps"> & { readonly document?: PlanDocument | undefined },
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,
   { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,
   cancelled?: AbortSignal,
 ): Promise<number> {
-  const document = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  const written = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  // The document's own stay as they are, or it would be another plan.
+  const logins = plan.registries.slice(written.registryAuth?.length ?? 0);
+  const document: PlanDocument = {
+    ...written,
+    ...(logins.length > 0 && {
+      registryAuth: [
+        ...(written.registryAuth ?? []),
+        ...logins.map((login) => ({ ...login, password: referenceTo(login.password) })),
+      ],
+    }),
+  };
   const abort = new AbortController();
   let interrupted: number | undefined;
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) {
@@ -39,7 +50,7 @@ export async function runRemotely(
       abort.abort();
     });
   }
-  const token = await findToken(plan.steps, where, environment);
+  const token = await findToken(plan, where, environment);
   const encoded = [...values].map(([name, value]) => [name, Buffer.from(value.expose()).toString("base64")]);
   for (const value of values.values()) value.wipe();
   try {
@@ -65,11 +76,11 @@ export async function runRemotely(
 
 /** The job's own, where the plan needs one. */
 async function findToken(
-  steps: readonly Step[],
+  { registries, steps }: Pick<Plan, "registries" | "steps">,
   { broker, tokenFile }: Where,
   environment: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
-  const sources = steps.flatMap(secretsOf).map(({ source }) => source);
+  const sources = [loginsOf(registries), ...steps.map(secretsOf)].flat().map(({ source }) => source);
   if (sources.every((source) => "handle" in source)) return undefined;
   const url = broker ?? environment.CLAIMCHECK_BROKER;
   const find = tokenSource(tokenFile, environment, url ? brokerUrl(url) : undefined);

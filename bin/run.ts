@@ -162,21 +162,20 @@ executed, 127 it does not exist, 128 + n a signal ended it.`;
 
 /** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
-  { document, ...described }: ToRun,
+  { document, ...plan }: ToRun,
   given: Given,
   options: RunOptions,
   output: Output = plainOutput,
   cancelled?: AbortSignal,
 ): Promise<void> {
+  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { audit, onLeak, runtime, masking, registryAuth } = options;
-    const isOwn = audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking;
-    if (isOwn || registryAuth.length > 0) {
+    const { audit, onLeak, runtime, masking } = options;
+    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
-        detail:
-          "--audit, --on-leak, --registry-auth, --runtime and --no-masking are not for a job to say on a command line",
+        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -201,7 +200,6 @@ export async function run(
   const started = startRun(
     {
       ...described,
-      registries: [...described.registries, ...options.registryAuth],
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
