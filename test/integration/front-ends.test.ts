@@ -118,6 +118,13 @@ describe("the plans of one chain are the same bytes", () => {
   });
 });
 
+test("the packages have one version", () => {
+  const { version } = JSON.parse(readFileSync(path("../../package.json"), "utf8"));
+  expect(readFileSync(path("../../sdk/python/pyproject.toml"), "utf8")).toContain(
+    `\nversion = "${version}"\n`,
+  );
+});
+
 describe("the tests of its own language pass", () => {
   test("in Python", () => {
     needPython();
