@@ -1,7 +1,6 @@
 /** What a front end asks to be run: a plan, and the values that it names beside it. */
 import * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
-import { spell } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import type { Plan } from "../executor/plan.ts";
 import { generalOf, PlanDocument, toStep } from "../executor/plan-document.ts";
@@ -25,7 +24,7 @@ export function toRunRequest(content: unknown): RunRequest {
   const parsed = RunRequestFields.safeParse(content, { error: localeError });
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new Failure("usage", { detail: `${spell(issue?.path ?? [])}: ${issue?.message}` });
+    throw new Failure("usage", { detail: `${issue?.path.join(".")}: ${issue?.message}` });
   }
   const { plan, values = {} } = parsed.data;
   return {
