@@ -31,6 +31,8 @@ interface Contents {
 /** For one answer of the broker, in milliseconds. */
 const timeLimit = 30_000;
 
+export type BrokerCall = ReturnType<typeof createBrokerCall>;
+
 export function createBrokerCall({ url, fetch, signal }: Way) {
   /**
    * @returns the JSON of the answer.
