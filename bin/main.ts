@@ -22,7 +22,8 @@ function asFailure(thrown: unknown): Failure {
     return new Failure("usage", { detail: `${detail}; see --help` });
   }
   return new Failure("internal", {
-    detail: thrown instanceof Error ? thrown.name : "unknown",
+    // Its name may be anybody's text.
+    detail: thrown instanceof Error ? thrown.constructor.name : "unknown",
     cause: thrown,
   });
 }

@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Failure } from "../executor/failure.ts";
-import { type Plan, type SecretSource, type Step, secretsOf } from "../executor/plan.ts";
+import { loginsOf, type Plan, type SecretSource, type Step, secretsOf } from "../executor/plan.ts";
 import { type PlanDocument, toStep } from "../executor/plan-document.ts";
 import { type ExecutorAddress, sendRun } from "../executor/server/client.ts";
 import { splitAddress } from "./address.ts";
@@ -22,12 +22,22 @@ type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "steps"> & { readonly document?: PlanDocument | undefined },
+  plan: Pick<Plan, "image" | "registries" | "steps"> & { readonly document?: PlanDocument | undefined },
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,
 ): Promise<number> {
-  const document = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  const document = plan.document ?? {
+    version: 1,
+    image: plan.image,
+    ...(plan.registries.length > 0 && {
+      registryAuth: plan.registries.map(({ password, ...login }) => ({
+        ...login,
+        password: referenceTo(password),
+      })),
+    }),
+    steps: plan.steps.map(toFields),
+  };
   const abort = new AbortController();
   let interrupted: number | undefined;
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) {
@@ -36,7 +46,7 @@ export async function runRemotely(
       abort.abort();
     });
   }
-  const token = await findToken(plan.steps, where, environment);
+  const token = await findToken(plan, where, environment);
   const encoded = [...values].map(([name, value]) => [name, Buffer.from(value.expose()).toString("base64")]);
   for (const value of values.values()) value.wipe();
   try {
@@ -62,11 +72,11 @@ export async function runRemotely(
 
 /** The job's own, where the plan needs one. */
 async function findToken(
-  steps: readonly Step[],
+  { registries, steps }: Pick<Plan, "registries" | "steps">,
   { broker, tokenFile }: Where,
   environment: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
-  const sources = steps.flatMap(secretsOf).map(({ source }) => source);
+  const sources = [...loginsOf(registries), ...steps.flatMap(secretsOf)].map(({ source }) => source);
   if (sources.every((source) => "handle" in source)) return undefined;
   const url = broker ?? environment.CLAIMCHECK_BROKER;
   const find = tokenSource(tokenFile, environment, url ? brokerUrl(url) : undefined);

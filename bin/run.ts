@@ -5,18 +5,23 @@ import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
 import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
-
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -26,13 +31,12 @@ interface Options {
   executor?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
   onLeak?: LeakAction;
 }
-
-/** What a plan file says. */
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -60,7 +64,18 @@ export function runCommand(): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
+    )
     .addHelpText("after", help)
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
@@ -70,7 +85,7 @@ export function runCommand(): Command {
     );
 }
 
-type ToRun = Pick<Plan, "image" | "steps" | "onLeak" | "hash"> & {
+type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
   readonly document?: PlanDocument | undefined;
 };
 
@@ -83,13 +98,29 @@ async function whatToRun(
 ): Promise<ToRun> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }] };
+    return {
+      image,
+      registries: [],
+      steps: [{ ...step, secretVariables: [...step.secretVariables, ...asVariables(given)] }],
+    };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
   const { loadPlanFile } = await import("./plan-file.ts");
   return loadPlanFile(plan, given.handles);
+}
+
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
 }
 
 const help = `
@@ -100,28 +131,29 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run({ document, ...described }: ToRun, given: Given, options: Options): Promise<void> {
-  const { handles, values } = given;
+/** The same, by the executor of this host: what a job may not say of it is refused here already. */
+async function runAtExecutor(executor: string, plan: ToRun, given: Given, options: Options): Promise<void> {
+  const { audit, onLeak, runtime, masking, registryAuth } = options;
+  if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+    throw new Failure("usage", {
+      detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+    });
+  }
+  if (plan.document && registryAuth.length > 0) {
+    throw new Failure("usage", { detail: "what is run stands in the file of --plan, registryAuth too" });
+  }
+  const registries = [...plan.registries, ...registryAuth];
+  const { runRemotely } = await import("./remote-run.ts");
+  process.exitCode = await runRemotely({ ...plan, registries }, given, { ...options, executor }, process.env);
+}
+
+async function run(plan: ToRun, given: Given, options: Options): Promise<void> {
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
-  if (executor) {
-    const { audit, onLeak, runtime, masking } = options;
-    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
-      throw new Failure("usage", {
-        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
-      });
-    }
-    const { runRemotely } = await import("./remote-run.ts");
-    process.exitCode = await runRemotely(
-      { ...described, document },
-      given,
-      { ...options, executor },
-      process.env,
-    );
-    return;
-  }
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
-  }
+  if (executor) return runAtExecutor(executor, plan, given, options);
+  const { document, ...described } = plan;
+  const { handles, values } = given;
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
@@ -129,6 +161,7 @@ async function run({ document, ...described }: ToRun, given: Given, options: Opt
   const started = startRun(
     {
       ...described,
+      registries: [...described.registries, ...options.registryAuth],
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
@@ -138,7 +171,7 @@ async function run({ document, ...described }: ToRun, given: Given, options: Opt
       connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
       values,
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,

@@ -6,6 +6,7 @@ import {
   leakActions,
   networks,
   plainStep,
+  type RegistryLogin,
   type SecretSource,
   type Step,
   secretFileDefaults,
@@ -90,6 +91,18 @@ export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "Of this format."),
     image: described(word, "As podman and docker name images."),
+    registryAuth: z.optional(
+      described(
+        z.array(
+          z.strictObject({
+            address: described(word, "The registry's, such as registry.example:5000."),
+            user: described(word, "As whom to log in."),
+            password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
+          }),
+        ),
+        "For an image that only some may pull.",
+      ),
+    ),
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
@@ -156,6 +169,10 @@ export function toStep(
   };
 }
 
+/** The log-ins of a document. */
+export const toLogins = ({ registryAuth = [] }: PlanDocument): RegistryLogin[] =>
+  registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) }));
+
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;
 
@@ -180,6 +197,12 @@ export function mapHandles(document: PlanDocument, change: (handle: string) => s
       : reference;
   return {
     ...document,
+    ...(document.registryAuth && {
+      registryAuth: document.registryAuth.map(({ password, ...login }) => ({
+        ...login,
+        password: changed(password),
+      })),
+    }),
     steps: document.steps.map((step) => ({
       ...step,
       ...(step.secretEnv && {

@@ -76,8 +76,18 @@ export interface Step {
   readonly terminal: boolean;
 }
 
+/** What a registry asks for before it gives out an image. */
+export interface RegistryLogin {
+  /** Of a registry, or of a part of it: `registry.example:5000/team`. */
+  readonly address: string;
+  readonly user: string;
+  readonly password: SecretSource;
+}
+
 export interface Plan {
   readonly image: string;
+  /** For pulling the image, if that has to be. */
+  readonly registries: readonly RegistryLogin[];
   readonly steps: readonly Step[];
   /** Of its document (plan-hash.ts), where it has one: what handles for one plan are compared with. */
   readonly hash?: string;
@@ -105,8 +115,17 @@ export const plainStep: Step = {
 /** Root's, and nobody else's. */
 export const secretFileDefaults = { mode: 0o400, owner: "0:0" } as const;
 
-/** The secrets of a step and what people call them; one that it uses twice is there twice. */
-export const secretsOf = (step: Step): { readonly name: string; readonly source: SecretSource }[] => [
+/** A secret and what people call it. */
+export interface NamedSource {
+  readonly name: string;
+  readonly source: SecretSource;
+}
+
+export const loginsOf = (registries: Plan["registries"]): NamedSource[] =>
+  registries.map(({ address, password }) => ({ name: `the password for ${address}`, source: password }));
+
+/** The secrets of a step; one that it uses twice is there twice. */
+export const secretsOf = (step: Step): NamedSource[] => [
   ...step.secretVariables,
   ...step.secretFiles.map(({ path, source }) => ({ name: path, source })),
   ...(step.secretInput ? [{ name: "standard input", source: step.secretInput }] : []),
@@ -115,6 +134,18 @@ export const secretsOf = (step: Step): { readonly name: string; readonly source:
 /** Two sources with one key are one secret: the step needs one handle for both. */
 export const keyOf = (source: SecretSource): string =>
   "uri" in source ? JSON.stringify([source.uri, source.cacheKey]) : JSON.stringify(source);
+
+/** @throws {Failure} `invalid_plan`, which never shows what may be part of a password. */
+export function checkLogins(registries: Plan["registries"]): void {
+  for (const { address, user } of registries) {
+    const refuse = (detail: string): never => {
+      throw new Failure("invalid_plan", { detail: `the log-in of a registry ${detail}` });
+    };
+    if (!/^[\w.-]+(:\d+)?(\/[\w./-]+)?$/.test(address))
+      refuse("needs its address, such as registry.example:5000");
+    if (user === "" || user.includes(":")) refuse("needs the name of a user, without a colon");
+  }
+}
 
 /**
  * What a form or a command line cannot say by itself.

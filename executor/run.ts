@@ -9,7 +9,9 @@ import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkStep, type Plan, type Step } from "./plan.ts";
+import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import type { Login } from "./pull.ts";
+import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
@@ -19,7 +21,7 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
-  /** Root's folder for what runs and images need. */
+  /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   /** What an interactive step reads. */
@@ -53,16 +55,16 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** Whether anybody looks at what a step left. */
   const isLookedAt = plan.onLeak !== undefined;
 
-  async function open() {
+  async function open(requested: Promise<Secrets>) {
     const [image] = await Promise.all([
-      prepareImage(plan.image, { ...surroundings, signal: abort.signal }),
+      prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
     abort.signal.throwIfAborted();
     const opened = startSupervisor({
       ...surroundings,
       runs: `${surroundings.state}/runs`,
-      image: image.path,
+      layers: image.layers,
     });
     supervisor = opened;
     await opened.ready();
@@ -75,9 +77,32 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     return secrets;
   }
 
+  /** Only where an image has to be pulled is anything redeemed for it. */
+  async function logIn(requested: Promise<Secrets>): Promise<Login[]> {
+    const redeemed = await requested;
+    await redeemed.redeemLogins();
+    learn(redeemed);
+    return plan.registries.map(({ password, ...rest }) => ({
+      ...rest,
+      password: redeemed.valueOf(password),
+    }));
+  }
+
+  /** From here on nothing of what was redeemed is printed. */
+  function learn(from: Secrets): Scrubber {
+    const learned = buildScrubber(from.known(), from.credentials(), plan.masked ? plan.shortSecrets : "show");
+    scrubber?.wipe();
+    scrubber = learned;
+    names = from.known().map(({ name }) => name);
+    return learned;
+  }
+
   async function perform(): Promise<number> {
     for (const step of steps) checkStep(step);
-    const [opened, requested] = await Promise.all([open(), request()]);
+    if (isRootless) checkRootless(plan);
+    checkLogins(plan.registries);
+    const requesting = request();
+    const [opened, requested] = await Promise.all([open(requesting), requesting]);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
@@ -125,15 +150,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
-    const masking = buildScrubber(
-      place.secrets.known(),
-      place.secrets.credentials(),
-      plan.masked ? plan.shortSecrets : "show",
-    );
-    scrubber?.wipe();
-    scrubber = masking;
+    const masking = learn(place.secrets);
     surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
-    names = place.secrets.known().map(({ name }) => name);
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;

@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Failure, type FailureCode } from "../failure.ts";
+import { userNamespace } from "../rootless.ts";
 import { pipeSource } from "../source.ts";
 
 interface Surroundings {
@@ -18,8 +19,8 @@ interface Surroundings {
   readonly runtime: string;
   /** The folder of all runs' folders. */
   readonly runs: string;
-  /** The folder with the image's files. They stay as they are. */
-  readonly image: string;
+  /** Folders with the image's files, the upper ones first. They stay as they are. */
+  readonly layers: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
 }
 
@@ -77,7 +78,7 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
 }
 
 /** Starts the supervisor. Containers come one after the other. */
-export function startSupervisor({ runtime, runs, image, environment }: Surroundings) {
+export function startSupervisor({ runtime, runs, layers, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
   try {
     mkdirSync(runs, { recursive: true, mode: 0o700 });
@@ -85,10 +86,10 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
   const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
-  const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const namespaces = [...userNamespace, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const child: ChildProcess = spawn(
     "unshare",
-    [...namespaces, "--", "perl", script, runtime, runs, id, image],
+    [...namespaces, "--", "perl", script, runtime, runs, id, ...layers],
     {
       stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
@@ -140,8 +141,11 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     child.on("exit", (code, signal) => {
       // What it said last may still be on its way; only then is silence a failure.
       const end = async () => {
+        explained ??= lastWords(reasons).then((words) => {
+          const detail = `its supervisor ended early (${words || (signal ?? code)})`;
+          fail(new Failure("runtime_failed", { detail }));
+        });
         await explained;
-        fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${signal ?? code})` }));
         resolve();
       };
       if (answers.closed) void end();
@@ -194,7 +198,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     ready: (): Promise<unknown> => ready,
 
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
-    rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
+    rootfs: () => `/proc/${child.pid}/root${runs}/${id}/rootfs`,
 
     /**
      * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
@@ -287,9 +291,7 @@ const causes: Record<string, FailureCode> = {
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
 async function explain(step: string, reasons: Readable): Promise<Failure> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of reasons) chunks.push(chunk);
-  const reason = lastMessage(Buffer.concat(chunks).toString());
+  const reason = await lastWords(reasons);
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }
@@ -301,13 +303,17 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */
-function lastMessage(log: string): string {
-  const line = log.trim().split("\n").at(-1) ?? "";
+async function lastWords(reasons: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of reasons) chunks.push(chunk);
+  const line = Buffer.concat(chunks).toString().trim().split("\n").at(-1) ?? "";
   try {
-    return String(JSON.parse(line).msg).slice(0, 1000);
+    const { msg } = JSON.parse(line);
+    if (typeof msg === "string") return msg.slice(0, 1000);
   } catch {
-    return line.slice(0, 1000);
+    // It is no log of a runtime's.
   }
+  return line.slice(0, 1000);
 }
 
 const quotedCommand = (reason: string) => /exec: "([^"]*)"/.exec(reason)?.[1] ?? "";

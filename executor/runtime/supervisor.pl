@@ -55,6 +55,10 @@ my (@files, @made, @held);
 my ($init, $input, $input_end);
 my ($console, @size, $terminal);
 
+# In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
+open(my $uids, '<', '/proc/self/uid_map') or die "uid_map: $!\n";
+my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
+
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
 
@@ -178,7 +182,7 @@ sub add_layer {
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
 }

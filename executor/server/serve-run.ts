@@ -5,8 +5,8 @@ import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
 import { Failure } from "../failure.ts";
-import { checkStep, type Plan } from "../plan.ts";
-import { PlanDocument, toStep } from "../plan-document.ts";
+import { checkLogins, checkStep, type Plan } from "../plan.ts";
+import { PlanDocument, toLogins, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
@@ -100,9 +100,12 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   const document = parsed.data;
   try {
     const steps = document.steps.map((fields) => toStep(fields));
+    const registries = toLogins(document);
     for (const step of steps) checkStep(step);
+    checkLogins(registries);
     return {
       image: document.image,
+      registries,
       steps: permit({ image: document.image, steps }, permissions),
       hash: hashPlan(document),
       ...(document.onLeak && { onLeak: document.onLeak }),

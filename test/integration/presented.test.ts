@@ -65,7 +65,11 @@ async function setUp() {
         ...plainStep,
         secretVariables: sources.map((source, index) => ({ name: `V${index}`, source })),
       };
-      const secrets = await requestSecrets({ steps: [step], masked: true, hash: plan }, connect, values);
+      const secrets = await requestSecrets(
+        { registries: [], steps: [step], masked: true, hash: plan },
+        connect,
+        values,
+      );
       await secrets.redeem(step);
       return sources.map((source) => Buffer.from(secrets.valueOf(source).expose()).toString());
     },

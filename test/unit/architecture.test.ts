@@ -29,7 +29,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",
@@ -56,7 +56,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output)|bin\/remote-run)\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/remote-run)\.ts$/,
   ],
 ];
 
