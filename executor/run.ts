@@ -20,6 +20,12 @@ import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
 
+/** Where a step's output goes. */
+export interface Sinks {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
@@ -31,6 +37,8 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
+  readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** Where results may be kept and taken from. */
   readonly openCache?: (run: Run) => Promise<StepCache>;
@@ -159,9 +167,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const step = steps[index] as Step;
     surroundings.onStep?.(index, nameOf(step));
     if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
+    const sinks = surroundings.sinksOf?.(index + 1) ?? surroundings;
     await Promise.all([
-      forward(bytesSource(stdout), unmasked, surroundings.stdout),
-      forward(bytesSource(stderr), unmasked, surroundings.stderr),
+      forward(bytesSource(stdout), unmasked, sinks.stdout),
+      forward(bytesSource(stderr), unmasked, sinks.stderr),
     ]);
     surroundings.onExit?.(index, 0);
   }
@@ -218,6 +227,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const masking = learn(place.secrets);
     surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
+    const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
@@ -246,8 +256,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     };
     const [exitCode, ...passed] = await Promise.all([
       ended,
-      forward(stdout, scrub("stdout"), surroundings.stdout),
-      forward(stderr, scrub("stderr"), surroundings.stderr),
+      forward(stdout, scrub("stdout"), sinks.stdout),
+      forward(stderr, scrub("stderr"), sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     surroundings.onExit?.(place.order - 1, exitCode);

@@ -26,6 +26,8 @@ interface Meaning<Value> {
   readonly forbids?: (value: Value) => string | false;
 }
 
+const sha256 = (bytes: string | Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
 const asItIs: Meaning<unknown> = { counts: (value) => value };
 const nothing: Meaning<unknown> = { counts: () => undefined };
 
@@ -41,6 +43,10 @@ const meanings: { readonly [Field in keyof Required<Step>]: Meaning<Step[Field]>
   env: asItIs,
   user: asItIs,
   workdir: asItIs,
+  files: {
+    counts: (files) =>
+      files.map(({ content, ...how }) => ({ ...how, ...(content && { content: sha256(content) }) })),
+  },
   network: asItIs,
   memory: asItIs,
   cpus: asItIs,
@@ -85,7 +91,7 @@ export function keyOfStep(step: Step, { cacheIdOf, ...origin }: Origin): string 
     (meanings[field] as Meaning<unknown>).counts(step[field], cacheIdOf),
   ]);
   const text = JSON.stringify([version, origin, Object.fromEntries(counted)], sorted);
-  return createHash("sha256").update(text).digest("hex");
+  return sha256(text);
 }
 
 /** For JSON.stringify: one spelling for an object, in whatever order its fields were put in. */

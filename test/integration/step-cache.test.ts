@@ -37,7 +37,7 @@ const issue = async ({ client }: Executor) => {
 const decisions = ({ audit }: TestBroker) =>
   audit.records.map(({ action, outcome }) => `${action} ${outcome}`);
 
-const requests = ({ log }: TestBroker, path: string) => log.filter((entry) => entry.path === path).length;
+const requests = ({ log }: TestBroker, route: string) => log.filter((entry) => entry.route === route).length;
 
 describe("a result is shared", () => {
   test("with the same run again, for one check and no redemption", async () => {

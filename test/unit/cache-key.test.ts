@@ -28,12 +28,15 @@ const origin: Origin = {
 
 const file = { path: "/run/token", source: token, ...secretFileDefaults };
 
+const placed = { path: "/placed", mode: 0o644, owner: "0:0", content: Buffer.from("content") };
+
 const step: Step = {
   ...plainStep,
   name: "build",
   args: ["make"],
   entrypoint: ["sh"],
   env: [["A", "1"]],
+  files: [placed],
   secretVariables: [{ name: "TOKEN", source: token }],
   secretFiles: [file],
 };
@@ -62,6 +65,17 @@ const changes: { readonly [Field in keyof Required<Step>]: readonly Step[Field][
   ],
   user: ["", "nobody"],
   workdir: ["/srv"],
+  files: [
+    [],
+    [{ ...placed, path: "/other" }],
+    [{ ...placed, content: Buffer.from("other") }],
+    [{ ...placed, content: Buffer.of() }],
+    [{ ...placed, mode: 0o755 }],
+    [{ ...placed, owner: "1:1" }],
+    [{ path: "/placed", mode: 0o644, owner: "0:0" }],
+    [{ path: "/placed", mode: 0o644, owner: "0:0", link: "/content" }],
+    [placed, { ...placed, path: "/other" }],
+  ],
   network: ["host"],
   memory: [1 << 26],
   cpus: [1.5],
