@@ -19,7 +19,8 @@ import { type Scenario, scenarios } from "./scenarios.ts";
 const calm = 2_000;
 const day = 24 * 60 * 60;
 
-const rules = '      - { name: all, actions: [issue, redeem], secrets: ["env://**", "vault://**"] }\n';
+const rules =
+  '      - { name: all, actions: [issue, redeem], secrets: ["env://**", "file://**", "vault://**"] }\n';
 
 async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[]; good: boolean }> {
   const issuer = await openIssuer("ES256");
