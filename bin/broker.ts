@@ -121,7 +121,7 @@ async function serveDev(options: Options): Promise<void> {
       roots: fileRoot.map((folder) => resolve(folder)),
       commands: command,
     }),
-    auditFile: audit,
+    audit: { file: audit },
     rule: "dev: everything",
     tokenLifetime: day,
     log: createLog(),

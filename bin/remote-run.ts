@@ -9,6 +9,7 @@ import { type ExecutorAddress, sendRun } from "../executor/server/client.ts";
 import { splitAddress } from "./address.ts";
 import { brokerUrl } from "./broker-connection.ts";
 import type { Given } from "./given.ts";
+import type { Output } from "./output.ts";
 import { tokenSource } from "./token.ts";
 
 interface Where {
@@ -26,6 +27,8 @@ export async function runRemotely(
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,
+  { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,
+  cancelled?: AbortSignal,
 ): Promise<number> {
   const written = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
   // The document's own stay as they are, or it would be another plan.
@@ -59,13 +62,13 @@ export async function runRemotely(
         ...(encoded.length > 0 && { values: Object.fromEntries(encoded) }),
       },
       {
-        stdout: process.stdout,
-        stderr: process.stderr,
-        onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
-        signal: abort.signal,
+        sinksOf,
+        onProgress: progress,
+        signal: cancelled ? AbortSignal.any([abort.signal, cancelled]) : abort.signal,
       },
     );
   } catch (thrown) {
+    if (cancelled?.aborted) interrupted ??= constants.signals.SIGKILL;
     if (interrupted !== undefined) return 128 + interrupted;
     throw thrown;
   }

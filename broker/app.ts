@@ -6,7 +6,7 @@ import { createMiddleware } from "hono/factory";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
 import {
   bodyLimit,
   CheckRequest,
@@ -33,7 +33,7 @@ const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f
 export type BrokerApp = Hono<Env>;
 
 /** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
-const counted: readonly string[] = ["unauthenticated", "quota_exceeded"];
+const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
