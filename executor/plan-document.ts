@@ -1,5 +1,6 @@
 /** The plan as a document, which is what every front end makes. This is its one definition. */
 import * as z from "zod/mini";
+import { described } from "../shared/described.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
 import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
@@ -15,9 +16,6 @@ import {
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
-const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
-  schema.check(z.describe(description)) as Schema;
-
 /** Of a variable. */
 const name = z.string().check(z.regex(/^[^=\0]+$/));
 

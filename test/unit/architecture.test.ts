@@ -44,6 +44,9 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
     /^broker\/providers\/vault-libraries\.ts$/,
   ],
+  ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
+  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
+  ["pino, where the operator's log is written", /from "pino"/, /^bin\/log\.ts$/],
   ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
     `${scheme}://, in its own file`,
