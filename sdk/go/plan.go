@@ -61,16 +61,6 @@ type placedFile struct {
 	Owner   string  `json:"owner,omitempty"`
 }
 
-// Request is what an executor is sent: a plan, and the values of SetSecret beside it.
-type Request struct {
-	plan plan
-	// Values are those of SetSecret, by their names.
-	Values map[string][]byte
-}
-
-// Plan is the plan's document, as `claimcheck run --plan` takes it.
-func (r *Request) Plan() ([]byte, error) { return encode(r.plan) }
-
 // Without what Go's encoder escapes for the sake of HTML and JavaScript.
 func encode(document any) ([]byte, error) {
 	var out bytes.Buffer
