@@ -3,13 +3,13 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
-import { type Plan, plainStep } from "../executor/plan.ts";
+import { type PlanFields, plainStep } from "../executor/plan.ts";
 import { PlanDocument, toStep } from "../executor/plan-document.ts";
 
 /** All faults at once, with their lines. */
 export async function readPlanFile(
   path: string,
-): Promise<Pick<Plan, "image" | "steps" | "onLeak"> | { readonly faults: readonly Fault[] }> {
+): Promise<PlanFields | { readonly faults: readonly Fault[] }> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
   });
@@ -26,6 +26,12 @@ export async function readPlanFile(
     }
   });
   if (faults.length > 0) return { faults };
-  const { image, onLeak } = document.value;
-  return { image, steps, ...(onLeak && { onLeak }) };
+  const { image, onLeak, tag, publish } = document.value;
+  return {
+    image,
+    steps,
+    ...(onLeak && { onLeak }),
+    ...(tag !== undefined && { tag }),
+    ...(publish !== undefined && { publish }),
+  };
 }

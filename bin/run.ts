@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import { type LeakAction, leakActions, type PlanFields, plainStep, type Step } from "../executor/plan.ts";
 import { startRun } from "../executor/run.ts";
 import { connect } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
@@ -25,10 +25,9 @@ interface Options {
   masking: boolean;
   shortSecrets: ShortSecrets;
   onLeak?: LeakAction;
+  tag?: string;
+  publish?: string;
 }
-
-/** What a plan file says. */
-type Described = Pick<Plan, "image" | "steps" | "onLeak">;
 
 export function runCommand(): Command {
   const command = new Command("run");
@@ -54,6 +53,8 @@ export function runCommand(): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
+    .option("--tag <NAME>", "make an image of what is left in the end, and call it so")
+    .option("--publish <NAME>", "push that image to the registry that the name begins with")
     .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
     .addHelpText("after", help)
     .action(
@@ -69,7 +70,7 @@ async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Described> {
+): Promise<PlanFields> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
     return { image, steps: [step] };
@@ -92,7 +93,7 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(described: Described, options: Options): Promise<void> {
+async function run(plan: PlanFields, options: Options): Promise<void> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
@@ -100,8 +101,10 @@ async function run(described: Described, options: Options): Promise<void> {
   if (!masked) process.stderr.write("claimcheck: secrets are not masked in this output\n");
   const started = startRun(
     {
-      ...described,
+      ...plan,
       ...(options.onLeak && { onLeak: options.onLeak }),
+      ...(options.tag !== undefined && { tag: options.tag }),
+      ...(options.publish !== undefined && { publish: options.publish }),
       masked,
       shortSecrets: options.shortSecrets,
     },

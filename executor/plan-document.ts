@@ -89,6 +89,8 @@ export const PlanDocument = described(
         "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
       ),
     ),
+    tag: z.optional(described(word, "What the image that the steps make is to be called on this host.")),
+    publish: z.optional(described(word, "Where that image is pushed: its name, with the registry's.")),
   }),
   "What Claimcheck runs: steps on one image.",
 );
