@@ -6,6 +6,8 @@ import { defineConfig, type Plugin } from "rolldown";
 const beside = {
   "bin/claimcheck.cjs": "claimcheck.cjs",
   "executor/runtime/supervisor.pl": "supervisor.pl",
+  "executor/runtime/terminal.pl": "terminal.pl",
+  "executor/runtime/bridge.pl": "bridge.pl",
 };
 
 const copyBeside: Plugin = {
@@ -59,6 +61,12 @@ export default defineConfig([
     external: "@1password/sdk",
     transform: { target: "node20.19" },
     output: { file: "dist/op-worker.js", minify: true },
+  },
+  {
+    input: "sdk/typescript/claimcheck.ts",
+    platform: "node",
+    transform: { target: "node20.19" },
+    output: { file: "dist/sdk.js", minify: true },
   },
   {
     input: "executor/scrub/scrubber.ts",

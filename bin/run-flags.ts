@@ -32,6 +32,7 @@ interface Values {
   readonly timeout?: number;
   readonly readOnly?: boolean;
   readonly interactive?: boolean;
+  readonly tty?: boolean;
 }
 
 /** @returns what makes a step of what commander has parsed. */
@@ -115,7 +116,8 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
       parseDuration,
     )
     .option("--read-only", "let the container only read its files")
-    .option("-i, --interactive", "let the command read standard input");
+    .option("-i, --interactive", "let the command read standard input")
+    .option("-t, --tty", "give the command a terminal; with -i it is yours");
 
   return (args: readonly string[], values: Values): Step => {
     const all = [...variables];
@@ -140,6 +142,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
       ...(timeout !== undefined && { timeout }),
       readOnly: values.readOnly === true,
       interactive: values.interactive === true,
+      terminal: values.tty === true,
     };
   };
 }

@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { type Context, Hono } from "hono";
 import { bodyLimit as limitBody } from "hono/body-limit";
 import { createMiddleware } from "hono/factory";
+import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
 import {
   bodyLimit,
   CheckRequest,
@@ -19,14 +20,20 @@ import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
-import { type QuotaName, quotaHeaders } from "./quota.ts";
+import type { QuotaName } from "./quota.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
 
 type Env = { Variables: { caller: Caller; request: string } };
 
+/** Version, trace id, the caller's span, flags. Later versions may have more to say. */
+const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+
 export type BrokerApp = Hono<Env>;
+
+/** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
+const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
@@ -59,7 +66,7 @@ export function createApp(broker: Broker): BrokerApp {
   const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
     const charged = amount > 0 && (await broker.quotas?.charge(quota, c.get("caller"), amount));
     if (!charged) return;
-    for (const [name, value] of Object.entries(quotaHeaders(charged))) c.header(name, value);
+    for (const [name, value] of Object.entries(charged.headers)) c.header(name, value);
     const { exceeded } = charged;
     if (!exceeded) return;
     throw new ClaimcheckError("quota_exceeded", { detail: `${exceeded.policy}: ${exceeded.limit} a minute` });
@@ -73,15 +80,21 @@ export function createApp(broker: Broker): BrokerApp {
     });
 
   app.use(async (c, next) => {
+    const start = performance.now();
     c.set("request", randomUUID());
     await next();
-    const { method, path } = c.req;
+    const { method } = c.req;
+    const [, trace] = traceparent.exec(c.req.header("traceparent") ?? "") ?? [];
+    const route = matchedRoutes(c).findLast((each) => each.method !== "ALL")?.path;
     const error = c.error && asClaimcheckError(c.error);
+    if (error && counted.includes(error.code)) countRefusal(broker, error, c.get("caller"));
     broker.log({
       request: c.get("request"),
+      ...(trace !== undefined && { trace }),
       method,
-      path,
+      ...(route !== undefined && { route }),
       status: c.res.status,
+      seconds: (performance.now() - start) / 1000,
       ...(error && { code: error.reason, cause: error.cause }),
     });
   });
@@ -131,6 +144,17 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
+  // An embedded broker, which is started for each run, has nobody who asks these.
+  app.get("/v1/audit", authenticated("manage"), async (c) => {
+    const { AuditQuery, readAudit } = await import("./auditor.ts");
+    const asked = validate(parametersOf(c), AuditQuery, "the query");
+    return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
+  });
+
+  app.get("/v1/audit/head", authenticated("manage"), async (c) =>
+    c.json({ heads: await broker.audit.heads() }),
+  );
+
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
@@ -165,6 +189,10 @@ export function createApp(broker: Broker): BrokerApp {
   return app;
 }
 
+function countRefusal({ audit }: Broker, { reason }: ClaimcheckError, caller: Caller | undefined): void {
+  audit.count({ code: reason, ...(caller && { tenant: caller.tenant }) });
+}
+
 function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.infer<Schema> {
   let json: unknown;
   try {
@@ -172,10 +200,24 @@ function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema): z.in
   } catch {
     throw new ClaimcheckError("invalid_request", { detail: "the body is not JSON" });
   }
+  return validate(json, schema);
+}
+
+/** Those of the query; one that is there twice is a list, and no parameter is. */
+function parametersOf({ req }: Context<Env>): unknown {
+  const given = Object.entries(req.queries());
+  return Object.fromEntries(given.map(([name, values]) => [name, values.length === 1 ? values[0] : values]));
+}
+
+function validate<Schema extends z.ZodMiniType>(
+  json: unknown,
+  schema: Schema,
+  whole = "the body",
+): z.infer<Schema> {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   // The path names fields of ours and positions; what the client wrote there is not repeated.
-  const where = parsed.error.issues.map(({ path }) => path.join(".") || "the body").slice(0, 5);
+  const where = parsed.error.issues.map(({ path }) => path.join(".") || whole).slice(0, 5);
   throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
 }
 

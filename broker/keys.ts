@@ -15,7 +15,7 @@ import { findAuditKeys } from "../shared/audit-head.ts";
 import type { FindKey } from "../shared/handle.ts";
 import { Secret } from "../shared/secret.ts";
 import type { Jwks } from "../shared/wire.ts";
-import { createDerivation } from "./derivation.ts";
+import { createDerivation, type Derivation } from "./derivation.ts";
 import type { OpenHandle } from "./store/store.ts";
 
 const nonceLength = 12;
@@ -47,6 +47,8 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   const signatureKeys = signing.map(({ jwk }) => jwk);
   const jwks: Jwks = { keys: [...signing, ...encryption, ...auditing].map(({ jwk }) => jwk) };
 
+  const redacted = (root: Derivation, tenant: string, text: string) =>
+    mac(root.key("redact", tenant), text).slice(0, 22);
   const mac = (key: KeyObject, ...parts: (string | Uint8Array)[]): string => {
     const hmac = createHmac("sha256", key);
     for (const part of parts) hmac.update(part);
@@ -89,7 +91,10 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     },
 
     /** A URI that no rule allowed may be a pasted value: the audit log gets this instead. */
-    redact: (tenant: string, text: string): string => mac(current.key("redact", tenant), text).slice(0, 22),
+    redact: (tenant: string, text: string): string => redacted(current, tenant, text),
+
+    /** The same under each root key: what the audit log may have instead. */
+    redactions: (tenant: string, text: string): string[] => roots.map((root) => redacted(root, tenant, text)),
 
     /** What makes a record in the store this broker's own. */
     recordMac: (record: StoredFields): string => mac(current.key("record", record.tenant), fieldsOf(record)),

@@ -61,8 +61,9 @@ export async function redeem(
       ...(run !== undefined && { run }),
     }),
   );
+  let heads: readonly string[];
   try {
-    await broker.audit.record(records);
+    heads = await broker.audit.record(records);
   } catch (thrown) {
     if (outcome === "released") {
       await broker.store.giveBack(
@@ -73,7 +74,7 @@ export async function redeem(
     throw thrown;
   }
   try {
-    return await answer(broker, redemption, proof.jti, released, recipient);
+    return await answer(broker, redemption, proof.jti, { released, heads }, recipient);
   } catch (thrown) {
     const error = asClaimcheckError(thrown);
     await broker.audit.record(
@@ -115,7 +116,7 @@ async function answer(
   { keys, url }: Broker,
   { tenant, id }: Redemption,
   proof: string,
-  released: readonly Release[],
+  { released, heads }: { readonly released: readonly Release[]; readonly heads: readonly string[] },
   recipient: Recipient,
 ): Promise<RedemptionResponse> {
   const values: RedeemedValue[] = [];
@@ -125,7 +126,7 @@ async function answer(
       values.push({ jti, digest, value: open(keys, tenant, jti, sealed, index) });
     }
     const context = { iss: url, tenant, redemption: id, proof };
-    return { id, payload: await sealRedemption(context, values, keys.signingKey, recipient) };
+    return { id, payload: await sealRedemption(context, { values, heads }, keys.signingKey, recipient) };
   } finally {
     for (const { value } of values) value.wipe();
   }

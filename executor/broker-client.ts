@@ -8,15 +8,19 @@ import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
+import type { Secret } from "../shared/secret.ts";
 import { thumbprint } from "../shared/thumbprint.ts";
 import {
   CheckResponse,
   type EncryptionKey,
+  type HandleTerms,
   type IssueItem,
   IssueResponse,
   Jwks,
   RedemptionResponse,
 } from "../shared/wire.ts";
+import { wrapValue } from "../shared/wrapping.ts";
+import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
@@ -27,9 +31,17 @@ interface Connection extends Patience {
   readonly fetch: Fetch;
   /** Asked before each request that needs one: tokens expire, and the files that they lie in change. */
   readonly findToken: () => string | Promise<string>;
-  /** RFC 7638 thumbprints of the broker's signing keys: no other key is believed, whoever sends it. */
+  /** Whose name handles are asked for in, where that is not the executor itself. */
+  readonly requester?: {
+    readonly findToken: () => string | Promise<string>;
+    /** The executor's principal, which handles have to be for. */
+    readonly audience: string;
+  };
+  /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   readonly identity: Identity;
+  /** Gets the heads of the broker's audit log that come with each redemption. */
+  readonly keepHeads: KeepHeads;
 }
 
 export interface IssuedHandle {
@@ -40,32 +52,70 @@ export interface IssuedHandle {
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
 export function createBrokerClient(connection: Connection) {
-  const { url, fetch, findToken, pinnedKeys, identity, signal } = connection;
+  const { url, fetch, findToken, requester, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
-  let keys: Promise<FindKey> | undefined;
+  let pinned: Promise<Jwks["keys"]> | undefined;
+  let findKey: Promise<FindKey> | undefined;
   const sentTokens = new Set<string>();
 
-  async function authorise(): Promise<string> {
-    const token = await findToken();
+  async function authorise(find = findToken): Promise<string> {
+    const token = await find();
     sentTokens.add(token);
     return token;
   }
 
-  async function fetchKeys(): Promise<FindKey> {
+  async function fetchKeys(): Promise<Jwks["keys"]> {
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
-    const believed: jose.JWK[] = [];
-    for (const jwk of jwks.data?.keys ?? []) {
-      if (jwk.use === "sig" && pinnedKeys.includes(thumbprint(jwk))) believed.push(jwk);
-    }
-    if (believed.length === 0)
-      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
-    return jose.createLocalJWKSet({ keys: believed });
+    return jwks.data?.keys.filter((jwk) => pinnedKeys.includes(thumbprint(jwk))) ?? [];
   }
 
-  /** The pinned ones among the broker's keys; asked for once. */
+  /** The pinned ones among the broker's keys that are for this; asked for once. */
+  async function keysFor(use: "sig" | "enc"): Promise<Jwks["keys"]> {
+    pinned ??= fetchKeys();
+    const believed = (await pinned).filter((jwk) => jwk.use === use);
+    if (believed.length === 0)
+      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
+    return believed;
+  }
+
   function findKeys(): Promise<FindKey> {
-    keys ??= fetchKeys();
-    return keys;
+    findKey ??= keysFor("sig").then((keys) => jose.createLocalJWKSet({ keys }));
+    return findKey;
+  }
+
+  /** What handles that are asked for here have in common. */
+  const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
+
+  /**
+   * Asks in the requester's name.
+   *
+   * @param describe the secrets of a request with this token, as many as `count`.
+   * @returns handles in the order of the secrets, their signatures checked.
+   */
+  async function askForHandles(
+    path: string,
+    count: number,
+    describe: (accessToken: string) => object[] | Promise<object[]>,
+  ): Promise<IssuedHandle[]> {
+    const ask = async () => {
+      const accessToken = await authorise(requester?.findToken);
+      const secrets = await describe(accessToken);
+      return call("POST", path, { body: JSON.stringify({ secrets }), accessToken });
+    };
+    const [find, answer] = await Promise.all([findKeys(), askPatiently(ask, connection)]);
+    const { handles } = understand(IssueResponse, answer);
+    if (handles.length !== count) throw new Failure("broker_untrusted", { detail: "handles are missing" });
+    return Promise.all(
+      handles.map(async ({ handle }) => {
+        const claims = await verifyHandle(handle, find, url).catch((cause) => {
+          throw new Failure("broker_untrusted", {
+            detail: "a handle is not the broker's, or it knows itself by another URL",
+            cause,
+          });
+        });
+        return { handle, claims };
+      }),
+    );
   }
 
   /** Posts a body with a proof that covers it. */
@@ -90,31 +140,24 @@ export function createBrokerClient(connection: Connection) {
      *
      * @returns them in the order of the secrets, their signatures checked.
      */
-    async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
-      const bound = secrets.map((secret) => ({ ...secret, jkt: identity.jkt }));
-      const body = JSON.stringify({ secrets: bound });
-      const [findKey, answer] = await Promise.all([
-        findKeys(),
-        askPatiently(
-          async () => call("POST", "/v1/handles", { body, accessToken: await authorise() }),
-          connection,
-        ),
-      ]);
-      const { handles } = understand(IssueResponse, answer);
-      if (handles.length !== secrets.length)
-        throw new Failure("broker_untrusted", { detail: "handles are missing" });
-      return Promise.all(
-        handles.map(async ({ handle }) => {
-          const claims = await verifyHandle(handle, findKey, url).catch((cause) => {
-            throw new Failure("broker_untrusted", {
-              detail: "a handle is not the broker's, or it knows itself by another URL",
-              cause,
-            });
-          });
-          return { handle, claims };
-        }),
-      );
-    },
+    issue: (secrets: readonly IssueItem[]): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles", secrets.length, () => secrets.map((secret) => ({ ...secret, ...bound }))),
+
+    /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
+    wrap: (
+      items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
+    ): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles/wrap", items.length, async (accessToken) => {
+        const [key] = await keysFor("enc");
+        const context = { iss: url, accessToken, ...bound };
+        return Promise.all(
+          items.map(async ({ value, ...terms }) => ({
+            ...terms,
+            ...bound,
+            value: await wrapValue(value, context, key as Jwks["keys"][number]),
+          })),
+        );
+      }),
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {
@@ -173,21 +216,28 @@ export function createBrokerClient(connection: Connection) {
       });
       const { payload } = understand(RedemptionResponse, answer);
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
+      const opened = await openRedemption(payload, identity.decryptionKey, await findKeys(), context).catch(
+        (cause) => {
+          throw foreign(cause);
+        },
+      );
+      const { values, heads } = opened;
       try {
-        const values = await openRedemption(payload, identity.decryptionKey, await findKeys(), context);
         const same = handles.every(
           ({ claims }, index) => values[index]?.jti === claims.jti && values[index]?.digest === claims.digest,
         );
-        if (!same || values.length !== handles.length) throw new Error("values of other handles");
+        if (!same || values.length !== handles.length) throw foreign();
+        await keepHeads(heads);
         return values;
-      } catch (cause) {
-        throw new Failure("broker_untrusted", {
-          detail: "the values are not what the handles stand for",
-          cause,
-        });
+      } catch (thrown) {
+        for (const { value } of values) value.wipe();
+        throw thrown;
       }
     },
   };
 }
+
+const foreign = (cause?: unknown) =>
+  new Failure("broker_untrusted", { detail: "the values are not what the handles stand for", cause });
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";

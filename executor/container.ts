@@ -5,7 +5,7 @@ import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import type { Step } from "./plan.ts";
-import type { Supervisor } from "./runtime/runc.ts";
+import type { Supervisor, TerminalSize } from "./runtime/runc.ts";
 import type { Secrets } from "./secrets.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
@@ -18,22 +18,38 @@ export async function createContainer(
     supervisor,
     secrets,
     order,
+    screen,
   }: {
     readonly config: ImageConfig;
     readonly supervisor: Supervisor;
     readonly secrets: Secrets;
     /** Its place among the steps, from 1 on. */
     readonly order: number;
+    /** The size of its terminal, if the step has one. */
+    readonly screen: () => TerminalSize;
   },
 ) {
-  const { id, bundle } = supervisor;
+  const { id, bundle, network } = supervisor;
+  if (step.files.length > 0) {
+    const before = supervisor.rootfs();
+    const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
+    await supervisor.place(owned);
+  }
   const rootfs = supervisor.rootfs();
-  const spec = createSpec(step, {
-    config,
-    user: findUser(step.user ?? config.User ?? "", rootfs),
-    hostname: id,
-    cgroup: `${id}-${order}`,
-  });
+  const binds = step.binds.map((bind) => ({
+    ...bind,
+    ...(bind.within !== undefined && { source: supervisor.bind(bind.within, bind.source) }),
+  }));
+  const spec = createSpec(
+    { ...step, binds },
+    {
+      config,
+      user: findUser(step.user ?? config.User ?? "", rootfs),
+      hostname: id,
+      cgroup: `${id}-${order}`,
+      network,
+    },
+  );
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
     ({ path, source, mode, owner }): InjectedFile => ({
@@ -52,6 +68,8 @@ export async function createContainer(
     configuration: injectVariables(injected.configuration, variables),
     files: [...names.files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
+    screen: step.terminal ? screen : undefined,
+    isBridged: step.network === "bridge",
   });
 }
 

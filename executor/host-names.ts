@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { Mount } from "./mounts.ts";
 import type { Network } from "./plan.ts";
+import { resolversBeyond } from "./resolvers.ts";
 import type { BundleFile } from "./runtime/runc.ts";
 
 interface Host {
@@ -18,7 +19,8 @@ export function nameFiles(host: Host, folder: string): { mounts: Mount[]; files:
     hosts: hostsFile(host),
     hostname: `${host.name}\n`,
     // Without a network nobody can be asked.
-    ...(host.network !== "none" && { "resolv.conf": read("/etc/resolv.conf") }),
+    ...(host.network === "host" && { "resolv.conf": read("/etc/resolv.conf") }),
+    ...(host.network === "bridge" && { "resolv.conf": resolversBeyond() }),
   };
   return {
     mounts: Object.keys(texts).map((name) => ({

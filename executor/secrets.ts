@@ -3,9 +3,18 @@
  * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
  */
 import type { Secret } from "../shared/secret.ts";
+import { head } from "../shared/uri.ts";
 import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
 import { Failure } from "./failure.ts";
-import { keyOf, type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
+import {
+  keyOf,
+  loginsOf,
+  type NamedSource,
+  type Plan,
+  type SecretSource,
+  type Step,
+  secretsOf,
+} from "./plan.ts";
 
 export interface Secrets {
   /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
@@ -13,6 +22,9 @@ export interface Secrets {
 
   /** Trades the handles of a step for plaintext, all of them or none. */
   redeem(step: Step): Promise<void>;
+
+  /** The same for what registries ask for. */
+  redeemLogins(): Promise<void>;
 
   /** The plaintext, once a step that uses it was redeemed. */
   valueOf(source: SecretSource): Secret;
@@ -29,18 +41,19 @@ const margin = 5;
 /** Of a handle's `name`, in characters. */
 const nameLimit = 256;
 
-interface Use {
-  readonly source: SecretSource;
-  readonly name: string;
-  readonly uses: number;
-}
+type Use = NamedSource & { readonly uses: number };
 
-/** @param connect called only where there are secrets. */
+/**
+ * @param connect called only where there are secrets.
+ * @param brought values by the names that the plan has for them; the caller wipes them.
+ */
 export async function requestSecrets(
-  { steps, masked }: Pick<Plan, "steps" | "masked">,
+  { registries, steps, masked, hash }: Pick<Plan, "registries" | "steps" | "masked" | "hash">,
   connect: () => Promise<BrokerClient>,
+  brought: ReadonlyMap<string, Secret> = new Map(),
 ): Promise<Secrets> {
-  const uses = usesOf(steps);
+  const logins = loginsOf(registries);
+  const uses = usesOf([logins, ...steps.map(secretsOf)]);
   const handles = new Map<string, IssuedHandle>();
   const values = new Map<string, Secret>();
   const retired: string[] = [];
@@ -55,24 +68,58 @@ export async function requestSecrets(
     const given = entries.flatMap(([key, { source }]) =>
       "handle" in source ? [{ key, handle: source.handle }] : [],
     );
-    const [issued, accepted] = await Promise.all([
+    const wrapped = entries.flatMap(([key, { source, uses: times }]) =>
+      "value" in source ? [{ key, item: { ...bring(source.value), uses: times } }] : [],
+    );
+    const [issued, accepted, wrappedHandles] = await Promise.all([
       asked.length > 0 ? from.issue(asked.map(({ item }) => item)) : [],
       Promise.all(given.map(({ handle }) => from.accept(handle))),
+      wrapped.length > 0 ? from.wrap(wrapped.map(({ item }) => item)) : [],
     ]);
+    checkPlan(accepted);
     for (const [index, { key }] of asked.entries()) handles.set(key, issued[index] as IssuedHandle);
     for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
+    for (const [index, { key }] of wrapped.entries()) handles.set(key, wrappedHandles[index] as IssuedHandle);
+  }
+
+  function bring(name: string): { name: string; value: Secret } {
+    const value = brought.get(name);
+    if (!value) throw new Failure("invalid_plan", { detail: `no value is given for ${head(name)}` });
+    return { name, value };
+  }
+
+  /** Where one handle is for this plan alone, all are: another handle in its place would make it another plan. */
+  function checkPlan(accepted: readonly IssuedHandle[]): void {
+    if (accepted.every(({ claims }) => claims.plan === undefined)) return;
+    const stray = accepted.find(({ claims }) => claims.plan === undefined || claims.plan !== hash);
+    if (stray) throw new Failure("plan_mismatch", { detail: head(stray.claims.name) });
   }
 
   /** A plan may take longer than its handles live. */
   async function renew(step: Step, from: BrokerClient): Promise<void> {
     const soon = Date.now() / 1000 + margin;
-    const expired = [...usesOf(steps.slice(steps.indexOf(step)))].filter(([key, { source }]) => {
-      const { claims, handle } = handles.get(key) as IssuedHandle;
-      if ("handle" in source || claims.exp > soon) return false;
-      retired.push(handle);
-      return true;
-    });
+    const expired = [...usesOf(steps.slice(steps.indexOf(step)).map(secretsOf))].filter(
+      ([key, { source }]) => {
+        const { claims, handle } = handles.get(key) as IssuedHandle;
+        if (!("uri" in source) || claims.exp > soon) return false;
+        retired.push(handle);
+        return true;
+      },
+    );
     if (expired.length > 0) await acquire(new Map(expired), from);
+  }
+
+  async function redeemAll(wanted: readonly NamedSource[]): Promise<void> {
+    const keys = [...usesOf([wanted]).keys()];
+    if (!broker || keys.length === 0) return;
+    const redeemed = await broker.redeem(
+      keys.map((key) => handles.get(key) as IssuedHandle),
+      { masked },
+    );
+    for (const [index, key] of keys.entries()) {
+      values.get(key)?.wipe();
+      values.set(key, (redeemed[index] as { value: Secret }).value);
+    }
   }
 
   if (broker) await acquire(uses, broker);
@@ -84,18 +131,11 @@ export async function requestSecrets(
     ],
 
     async redeem(step) {
-      const keys = [...usesOf([step]).keys()];
-      if (!broker || keys.length === 0) return;
-      await renew(step, broker);
-      const redeemed = await broker.redeem(
-        keys.map((key) => handles.get(key) as IssuedHandle),
-        { masked },
-      );
-      for (const [index, key] of keys.entries()) {
-        values.get(key)?.wipe();
-        values.set(key, (redeemed[index] as { value: Secret }).value);
-      }
+      if (broker) await renew(step, broker);
+      await redeemAll(secretsOf(step));
     },
+
+    redeemLogins: () => redeemAll(logins),
 
     valueOf(source) {
       const value = values.get(keyOf(source));
@@ -112,12 +152,12 @@ export async function requestSecrets(
   };
 }
 
-/** Each secret once, with the number of steps that use it. */
-function usesOf(steps: readonly Step[]): Map<string, Use> {
+/** Each secret once, with the number of redemptions that it is part of. */
+function usesOf(redemptions: readonly (readonly NamedSource[])[]): Map<string, Use> {
   const uses = new Map<string, Use>();
-  for (const step of steps) {
-    const ofStep = new Map(secretsOf(step).map((use) => [keyOf(use.source), use]));
-    for (const [key, use] of ofStep) uses.set(key, { ...use, uses: (uses.get(key)?.uses ?? 0) + 1 });
+  for (const redemption of redemptions) {
+    const once = new Map(redemption.map((use) => [keyOf(use.source), use]));
+    for (const [key, use] of once) uses.set(key, { ...use, uses: (uses.get(key)?.uses ?? 0) + 1 });
   }
   return uses;
 }

@@ -6,6 +6,7 @@
 import type { ImageConfig } from "./image.ts";
 import { bindMounts, kernelMounts } from "./mounts.ts";
 import type { Step } from "./plan.ts";
+import { isRootless } from "./rootless.ts";
 import { loadSeccomp } from "./seccomp.ts";
 import type { User } from "./user.ts";
 
@@ -56,17 +57,23 @@ interface Surroundings {
   readonly hostname: string;
   /** The container's cgroup. */
   readonly cgroup: string;
+  /** Where its network namespace is, if it is bridged. */
+  readonly network: string;
 }
 
-export function createSpec(step: Step, { config, user, hostname, cgroup }: Surroundings) {
+export function createSpec(step: Step, { config, user, hostname, cgroup, network }: Surroundings) {
   const isRoot = user.uid === 0;
   return {
     ociVersion: "1.0.2",
     process: {
-      terminal: false,
+      terminal: step.terminal,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: commandOf(step, config),
-      env: environmentOf(step, config, { HOSTNAME: hostname, HOME: user.home }),
+      env: environmentOf(step, config, {
+        HOSTNAME: hostname,
+        ...(step.terminal && { TERM: "xterm" }),
+        HOME: user.home,
+      }),
       cwd: step.workdir ?? (config.WorkingDir || "/"),
       capabilities: {
         bounding: capabilities,
@@ -80,19 +87,10 @@ export function createSpec(step: Step, { config, user, hostname, cgroup }: Surro
     },
     root: { path: "../rootfs", readonly: step.readOnly },
     hostname,
-    mounts: [...kernelMounts, ...bindMounts(step.binds)],
+    mounts: [...kernelMounts(step.network), ...bindMounts(step.binds)],
     linux: {
-      cgroupsPath: `/claimcheck/${cgroup}`,
-      resources: {
-        devices: [{ allow: false, access: "rwm" }],
-        pids: { limit: step.pidsLimit ?? 2048 },
-        // As much with swap as without: what a container keeps in memory stays there.
-        ...(step.memory !== undefined && { memory: { limit: step.memory, swap: step.memory } }),
-        ...(step.cpus !== undefined && {
-          cpu: { period: cpuPeriod, quota: Math.round(step.cpus * cpuPeriod) },
-        }),
-      },
-      namespaces: namespacesOf(step),
+      ...(isRootless ? {} : limitsOf(step, cgroup)),
+      namespaces: namespacesOf(step, network),
       maskedPaths,
       readonlyPaths,
       seccomp: loadSeccomp(capabilities),
@@ -100,9 +98,23 @@ export function createSpec(step: Step, { config, user, hostname, cgroup }: Surro
   };
 }
 
-function namespacesOf({ network }: Step): { type: string }[] {
-  const own = ["pid", "ipc", "uts", "mount"];
-  return (network === "host" ? own : [...own, "network"]).map((type) => ({ type }));
+function limitsOf({ pidsLimit, memory, cpus }: Step, cgroup: string) {
+  return {
+    cgroupsPath: `/claimcheck/${cgroup}`,
+    resources: {
+      devices: [{ allow: false, access: "rwm" }],
+      pids: { limit: pidsLimit ?? 2048 },
+      // As much with swap as without: what a container keeps in memory stays there.
+      ...(memory !== undefined && { memory: { limit: memory, swap: memory } }),
+      ...(cpus !== undefined && { cpu: { period: cpuPeriod, quota: Math.round(cpus * cpuPeriod) } }),
+    },
+  };
+}
+
+function namespacesOf({ network }: Step, path: string): { type: string; path?: string }[] {
+  const own = ["pid", "ipc", "uts", "mount"].map((type) => ({ type }));
+  if (network === "host") return own;
+  return [...own, network === "bridge" ? { type: "network", path } : { type: "network" }];
 }
 
 /** An entrypoint of the step's own takes the image's command away too, as with Docker and podman. */

@@ -6,7 +6,8 @@
  *
  * where the manifest is a compact JWS (EdDSA) over JSON that says whose answer to what this is and gives each
  * value's handle, digest, length and SHA-256. So the values are never text, and no one but the broker can
- * have put them together.
+ * have put them together. The manifest also has the heads of the audit log that the release is recorded in, so that
+ * whoever got the values can tell later whether the log still has it.
  */
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import * as jose from "jose";
@@ -26,6 +27,8 @@ const Manifest = z.object({
   /** The redemption id of the request, and the `jti` of its proof. */
   redemption: z.string(),
   proof: z.string(),
+  /** One for each place that the log is kept in. */
+  heads: z.array(z.string()),
   values: z.array(z.object({ jti: z.string(), digest: z.string(), length: z.int(), sha256: z.string() })),
 });
 
@@ -33,6 +36,12 @@ type Manifest = z.infer<typeof Manifest>;
 
 /** What an answer is about; the executor expects exactly what it asked. */
 export type RedemptionContext = Pick<Manifest, "iss" | "tenant" | "redemption" | "proof">;
+
+export interface OpenedRedemption {
+  /** In the order of the manifest. */
+  readonly values: RedeemedValue[];
+  readonly heads: readonly string[];
+}
 
 export interface RedeemedValue {
   jti: string;
@@ -55,12 +64,13 @@ export async function importRecipient(key: EncryptionKey): Promise<Recipient> {
 
 export async function sealRedemption(
   context: RedemptionContext,
-  values: readonly RedeemedValue[],
+  { values, heads }: { readonly values: readonly RedeemedValue[]; readonly heads: readonly string[] },
   signingKey: SigningKey,
   recipient: Recipient,
 ): Promise<string> {
   const manifest: Manifest = {
     ...context,
+    heads: [...heads],
     values: values.map(({ jti, digest, value }) => {
       const bytes = value.expose();
       return { jti, digest, length: bytes.length, sha256: sha256(bytes) };
@@ -81,7 +91,7 @@ export async function sealRedemption(
  * Decrypts an answer and checks that the broker signed it, that it answers this request, and that each value is
  * the one the manifest names.
  *
- * @returns the values in the order of the manifest; the caller compares `jti` and `digest` with its handles'.
+ * @returns also the values, of which the caller compares `jti` and `digest` with its handles'.
  * @throws when anything about the answer is not as it has to be; nothing of it is to be used then.
  */
 export async function openRedemption(
@@ -89,7 +99,7 @@ export async function openRedemption(
   privateKey: jose.CryptoKey,
   findKey: FindKey,
   expected: RedemptionContext,
-): Promise<RedeemedValue[]> {
+): Promise<OpenedRedemption> {
   let plaintext: Uint8Array | undefined;
   try {
     ({ plaintext } = await jose.compactDecrypt(payload, privateKey, {
@@ -104,7 +114,7 @@ export async function openRedemption(
     for (const [claim, value] of Object.entries(expected)) {
       if (manifest[claim as keyof RedemptionContext] !== value) throw new Error(`another ${claim}`);
     }
-    return cutValues(plaintext.subarray(end + 1), manifest);
+    return { values: cutValues(plaintext.subarray(end + 1), manifest), heads: manifest.heads };
   } finally {
     plaintext?.fill(0);
   }

@@ -90,6 +90,9 @@ export const RevocationRequest = z.union([
 
 export const Revoked = z.strictObject({ status: z.literal("revoked") });
 
+/** The signed heads of the broker's audit log, one for each place that it is kept in; shared/audit-head.ts says more. */
+export const AuditHeads = z.strictObject({ heads: z.array(compact) });
+
 const SignatureKey = z.strictObject({
   kty: z.literal("OKP"),
   crv: z.literal("Ed25519"),

@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openChain } from "../broker/audit/chain.ts";
 import { fileSink } from "../broker/audit/file.ts";
-import type { AuditLine, Unplaced } from "../broker/audit/record.ts";
+import { type AuditLine, type Decision, decodeLine, type Unplaced } from "../broker/audit/record.ts";
 import { createKeys } from "../broker/keys.ts";
 import { Secret } from "../shared/secret.ts";
 import { makeFolder } from "./served.ts";
 
 export const keys = await createKeys(new Secret(new Uint8Array(32)));
 
-export const decision = (request: string): Unplaced => ({
+export const decision = (request: string): Extract<Unplaced, { type: "decision" }> => ({
   type: "decision",
   action: "redeem",
   outcome: "released",
@@ -39,3 +39,19 @@ export async function writeLog(path: string, groups: readonly (readonly string[]
 export const linesOf = (path: string): string[] => readFileSync(path, "utf8").split("\n").slice(0, -1);
 
 export const recordsOf = (path: string): AuditLine[] => linesOf(path).map((line) => JSON.parse(line));
+
+/** Those of a file whose end a crash may have torn: what is no line is passed over. */
+export const soundRecordsOf = (path: string): AuditLine[] =>
+  linesOf(path).flatMap((line) => decodeLine(Buffer.from(line)) ?? []);
+
+/** The decisions among them. */
+export const decisionsOf = (entries: readonly AuditLine[]): Decision[] =>
+  entries.filter((entry) => entry.type === "decision");
+
+/** What they call their requests, by which these tests tell them apart. */
+export const requestsOf = (entries: readonly AuditLine[]): string[] =>
+  decisionsOf(entries).map(({ request }) => request);
+
+/** The ids of the handles whose plaintext left. */
+export const releasedIn = (lines: readonly AuditLine[]): (string | undefined)[] =>
+  decisionsOf(lines).flatMap(({ outcome, jti }) => (outcome === "released" ? [jti] : []));

@@ -5,7 +5,14 @@
 import { randomUUID } from "node:crypto";
 import { createApp } from "../broker/app.ts";
 import { openAuditLog, secretNames } from "../broker/audit/log.ts";
-import { type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
+import {
+  type AuditFilter,
+  type AuditPage,
+  createPage,
+  fits,
+  type PageRequest,
+} from "../broker/audit/query.ts";
+import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
@@ -17,6 +24,7 @@ import type { Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
+import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import { type BrokerClient, createBrokerClient } from "../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../executor/identity.ts";
@@ -106,6 +114,16 @@ export class RecordingSink implements AuditSink {
 
   isFull = () => false;
 
+  isLost = () => false;
+
+  async query(filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
+    const page = createPage(asked);
+    const { lines } = this;
+    let at = Number(asked.after ?? 0);
+    while (at < lines.length && !(fits(filter, lines[at]!) && !page.add(lines[at] as AuditEntry, 0))) at += 1;
+    return { entries: page.entries, next: String(at), isLast: at === lines.length };
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -115,6 +133,8 @@ interface Seams {
   /** Besides `env://`. */
   readonly providers?: readonly Provider[];
   readonly rules?: readonly Rule[];
+  /** Whether it keeps a log at all. */
+  readonly logged?: boolean;
   /** Besides the one that records. */
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
@@ -143,6 +163,8 @@ interface Token {
 
 interface Who extends Pick<Token, "principal" | "tenant"> {
   readonly identity?: Identity;
+  /** Where the heads that come with its redemptions go. */
+  readonly keepHeads?: KeepHeads;
   /** Stands between the client and the broker. */
   readonly proxy?: (forward: Fetch) => Fetch;
 }
@@ -176,7 +198,7 @@ export async function startBroker(seams: Seams = {}) {
     })),
   };
   const resolver = createResolver([envProvider(seams.environment ?? {}), ...(seams.providers ?? [])]);
-  const sinks = [audit, ...(seams.sinks ?? [])];
+  const sinks = seams.logged === false ? [] : [audit, ...(seams.sinks ?? [])];
   const auditLog = await openAuditLog(sinks, keys.auditKey, secretNames(resolver, keys));
   const app = createApp({
     url: brokerUrl,
@@ -256,7 +278,7 @@ export async function startBroker(seams: Seams = {}) {
       return wrapValue(new Secret(Buffer.from(value)), { iss: brokerUrl, accessToken, ...item }, key);
     },
 
-    async executor({ identity, proxy, ...who }: Who = {}): Promise<Executor> {
+    async executor({ identity, proxy, keepHeads = async () => {}, ...who }: Who = {}): Promise<Executor> {
       const own = identity ?? (await createIdentity());
       const accessToken = await token(who);
       const client = createBrokerClient({
@@ -265,6 +287,7 @@ export async function startBroker(seams: Seams = {}) {
         findToken: () => accessToken,
         pinnedKeys: [keys.signingKey.kid],
         identity: own,
+        keepHeads,
         signal: new AbortController().signal,
       });
       return { identity: own, accessToken, client };

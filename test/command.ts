@@ -31,8 +31,24 @@ interface Settings {
 // A state folder of its own: tests neither use nor leave the root key of whoever runs them.
 const stateHome = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
 
-export function start(args: readonly string[], settings: Settings = {}) {
-  const child = spawn(settings.node ?? process.execPath, [settings.entry ?? entry, ...args], {
+export const start = (args: readonly string[], settings: Settings = {}) =>
+  startProgram(settings.node ?? process.execPath, [settings.entry ?? entry, ...args], settings);
+
+/**
+ * A shell script, at a terminal of its own as a user's is, in which `claimcheck` is the command. What is written to
+ * its standard input is typed.
+ */
+export function startAtTerminal(script: string, settings: Settings = {}) {
+  const command = `claimcheck() { "$NODE" "$ENTRY" "$@"; }\n${script}`;
+  return startProgram("script", ["--quiet", "--flush", "--return", "--command", command, "/dev/null"], {
+    ...settings,
+    env: { NODE: process.execPath, ENTRY: entry, SHELL: "/bin/sh", ...settings.env },
+    input: true,
+  });
+}
+
+function startProgram(program: string, args: readonly string[], settings: Settings) {
+  const child = spawn(program, args, {
     env: {
       PATH: process.env.PATH ?? "",
       HOME: process.env.HOME ?? "/root",

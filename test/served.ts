@@ -28,7 +28,12 @@ ${rules}`;
 
 export const anyVariable = `      - { name: variables, actions: [issue, redeem], secrets: ["env://**"] }\n`;
 
-export async function serve(issuer: Pick<TestIssuer, "url">, fields = "", env: Record<string, string> = {}) {
+export async function serve(
+  issuer: Pick<TestIssuer, "url">,
+  fields = "",
+  env: Record<string, string> = {},
+  { audit = "audit.jsonl" } = {},
+) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const folder = makeFolder({
@@ -38,7 +43,7 @@ export async function serve(issuer: Pick<TestIssuer, "url">, fields = "", env: R
 listen: 127.0.0.1:${port}
 rootKey: { file: root-key }
 policy: policy.yaml
-audit: audit.jsonl
+audit: ${audit}
 env: [API_TOKEN]
 ${fields}`,
   });

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import type { SigningKey } from "../../shared/handle.ts";
+import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";
 import type { AuditSink, ChainEnd } from "./sink.ts";
 
@@ -21,7 +22,6 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
   let waiting: Waiting[] = [];
   let working: Promise<void> | undefined;
   let end: ChainEnd | undefined;
-  let head: string | undefined;
   let isOpen = false;
 
   async function open(): Promise<void> {
@@ -55,7 +55,6 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
       throw cause;
     }
     end = last;
-    head = signed;
     return signed;
   }
 
@@ -64,7 +63,7 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
       const batch = waiting;
       waiting = [];
       try {
-        if (!isOpen) await open();
+        if (!isOpen || sink.isLost()) await open();
         const signed = await commit(batch.flatMap(({ lines }) => lines));
         for (const { resolve } of batch) resolve(signed);
       } catch (cause) {
@@ -76,19 +75,29 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
 
   await open();
 
+  const append = (lines: readonly Unplaced[]): Promise<string> =>
+    new Promise((resolve, reject) => {
+      waiting.push({ lines, resolve, reject });
+      working ??= work();
+    });
+
   return {
     /**
      * @returns the head that the lines are part of, once it is durable.
      * @throws what the sink threw: whether the lines are there is not known then.
      */
-    append: (lines: readonly Unplaced[]): Promise<string> =>
-      new Promise((resolve, reject) => {
-        waiting.push({ lines, resolve, reject });
-        working ??= work();
-      }),
+    append,
 
-    /** The head of what this process wrote; missing before its first line. */
-    head: () => head,
+    /** After a failure: opens the sink again, and puts a checkpoint there. @throws as `append`. */
+    async recover(): Promise<void> {
+      if (!isOpen) await append([]);
+    },
+
+    /** All of it, signed now; missing where there is none. */
+    head: async (): Promise<string | undefined> =>
+      end && signAuditHead({ ...end, iat: Date.now() / 1000 }, key),
+
+    query: (filter: AuditFilter, page: PageRequest): Promise<AuditPage> => sink.query(filter, page),
 
     async close(): Promise<void> {
       await working;

@@ -5,13 +5,14 @@
  */
 import { hash } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, link, open, readdir, realpath, rename, rm, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type FileHandle, link, open, realpath, rename, rm, stat, unlink } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/handle.ts";
 import { lock } from "./lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";
+import { queryFiles, rotatedFiles } from "./scan.ts";
 import type { AuditSink, OpenedChain } from "./sink.ts";
 
 const appending = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;
@@ -85,6 +86,10 @@ export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: 
 
     isFull: () => log !== undefined && log.size >= fileSize,
 
+    isLost: () => false,
+
+    query: (filter, page) => queryFiles(log?.path ?? path, filter, page, log?.size),
+
     async close(): Promise<void> {
       await log?.file.close();
     },
@@ -144,9 +149,7 @@ function lastBefore(lines: Buffer): string {
 /** A crash between the two steps of a rotation leaves a second name for the log. */
 async function removeLinks({ path, file }: OpenLog): Promise<void> {
   if ((await file.stat()).nlink === 1) return;
-  for (const name of await readdir(dirname(path))) {
-    const other = join(dirname(path), name);
-    if (!/^\.\d{12,}$/.test(name.slice(basename(path).length)) || !name.startsWith(basename(path))) continue;
+  for (const { path: other } of await rotatedFiles(path)) {
     if (await isNamed(file, other)) await unlink(other);
   }
 }

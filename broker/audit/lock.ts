@@ -7,19 +7,27 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
+import { ClaimcheckError } from "../../shared/errors.ts";
 
 /**
+ * @param path where the program is looked for.
  * @returns false when somebody else holds it.
- * @throws when it cannot be had at all.
+ * @throws {ClaimcheckError} `audit_unavailable` when it cannot be had at all.
  */
-export async function lock(file: FileHandle): Promise<boolean> {
+export async function lock(file: FileHandle, path = "/usr/local/bin:/usr/bin:/bin"): Promise<boolean> {
   const inherited = 3;
   const program = spawn("flock", ["-x", "-n", String(inherited)], {
     stdio: ["ignore", "ignore", "ignore", file.fd],
-    env: { PATH: "/usr/local/bin:/usr/bin:/bin" },
+    env: { PATH: path },
   });
-  const [code] = await once(program, "close");
+  const [code] = await once(program, "close").catch((cause: NodeJS.ErrnoException) => {
+    const detail =
+      cause.code === "ENOENT"
+        ? "the program flock is missing; install util-linux"
+        : `flock cannot be run (${cause.code})`;
+    throw new ClaimcheckError("audit_unavailable", { detail, cause });
+  });
   if (code === 0) return true;
   if (code === 1) return false;
-  throw new Error(`flock ended with ${code}`);
+  throw new ClaimcheckError("audit_unavailable", { detail: `flock ended with ${code}` });
 }

@@ -13,7 +13,7 @@
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
- *     action      issue, wrap, redeem, check, inspect, revoke
+ *     action      issue, wrap, redeem, check, inspect, revoke, audit.read
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
  *                 shown, revoked, denied, failed
  *     code        why, where the outcome is denied or failed; finer than the public code
@@ -30,6 +30,13 @@
  *     redemption  the redemption's id
  *     masked      false where the executor said that it will not mask the output
  *
+ *   summary     refusals that are counted and not written one by one, so that nobody can fill the disk with them; at
+ *               most one line for each code and tenant in a minute
+ *     code        why: the caller is not known, or asks more often than it may
+ *     tenant      whose principals these are, where that is known
+ *     count       how many of them there were
+ *     since       when the first of them was
+ *
  *   recovered   what followed the last checkpoint after a crash was cut off; nobody was ever told that it was written
  *     bytes       how many bytes that was
  *     sha256      their SHA-256, base64url
@@ -43,10 +50,12 @@ import * as z from "zod/mini";
 
 const sha256 = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 
+const time = z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
+
 const place = {
   seq: z.int().check(z.nonnegative()),
   prev: z.union([sha256, z.literal("")]),
-  time: z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)),
+  time,
 };
 
 const Chain = z.strictObject({
@@ -56,10 +65,10 @@ const Chain = z.strictObject({
   chain: z.uuid(),
 });
 
-const Decision = z.strictObject({
+export const Decision = z.strictObject({
   ...place,
   type: z.literal("decision"),
-  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke"]),
+  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"]),
   outcome: z.enum(["issued", "released", "repeat", "confirmed", "shown", "revoked", "denied", "failed"]),
   code: z.optional(z.string()),
   tenant: z.optional(z.string()),
@@ -75,6 +84,15 @@ const Decision = z.strictObject({
   masked: z.optional(z.boolean()),
 });
 
+export const Summary = z.strictObject({
+  ...place,
+  type: z.literal("summary"),
+  code: z.string(),
+  tenant: z.optional(z.string()),
+  count: z.int().check(z.positive()),
+  since: time,
+});
+
 const Recovered = z.strictObject({
   ...place,
   type: z.literal("recovered"),
@@ -85,13 +103,19 @@ const Recovered = z.strictObject({
 
 const Checkpoint = z.strictObject({ ...place, type: z.literal("checkpoint"), head: z.string() });
 
-const kinds = [Chain, Decision, Recovered, Checkpoint] as const;
+const kinds = [Chain, Decision, Summary, Recovered, Checkpoint] as const;
 
 export const AuditLine = z.discriminatedUnion("type", kinds);
 
 export type AuditLine = z.infer<typeof AuditLine>;
 export type Decision = z.infer<typeof Decision>;
+export type Summary = z.infer<typeof Summary>;
 export type Recovered = z.infer<typeof Recovered>;
+
+/** What people look for in a log; the other lines hold it together. */
+export const AuditEntry = z.discriminatedUnion("type", [Decision, Summary]);
+
+export type AuditEntry = z.infer<typeof AuditEntry>;
 
 type Place = keyof typeof place;
 

@@ -1,4 +1,5 @@
 /** Where a chain of audit lines is kept, and what it may promise. */
+import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { Recovered } from "./record.ts";
 
 /** The last line of a chain. */
@@ -36,6 +37,12 @@ export interface AuditSink {
 
   /** Whether the next lines should begin with a chain line, as the first of a new file. */
   isFull(): boolean;
+
+  /** Whether `open` comes before the next line: a connection can be lost while nothing is written. */
+  isLost(): boolean;
+
+  /** What is durable and fits, in the order in which it was written. May overlap with the other calls. */
+  query(filter: AuditFilter, page: PageRequest): Promise<AuditPage>;
 
   close(): Promise<void>;
 }

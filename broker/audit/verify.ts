@@ -1,19 +1,19 @@
 /**
- * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The files' own word is that
+ * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The log's own word is that
  * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
  */
-import { createReadStream } from "node:fs";
 import type { AuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/handle.ts";
+import { readLines } from "./lines.ts";
 import { BrokenChain, createChainReader } from "./reader.ts";
 import type { ChainEnd } from "./sink.ts";
 
 export interface Verdict {
-  /** How many lines are whole, in all files. */
+  /** How many lines are whole, in all parts. */
   readonly lines: number;
   /** The first that is not; none where the chain is whole. */
   readonly broken?: {
-    readonly file: string;
+    readonly part: string;
     /** From 1. */
     readonly line: number;
     /** Its number in the chain, where it has one. */
@@ -22,24 +22,33 @@ export interface Verdict {
   };
 }
 
+/** Some of a chain's lines, under a name for people. */
+export interface ChainPart {
+  readonly name: string;
+  /** Without their line feeds; undefined for a last one that has none. */
+  lines(): AsyncIterable<Uint8Array | undefined>;
+}
+
+export const filePart = (path: string): ChainPart => ({ name: path, lines: () => readLines(path) });
+
 /**
- * @param files in the order of the chain.
+ * @param parts in the order of the chain.
  * @param heads what signed heads of this chain say that it had once.
- * @throws what reading a file throws.
+ * @throws what reading a part throws.
  */
 export async function verifyChain(
-  files: readonly string[],
+  parts: readonly ChainPart[],
   findKey: FindKey,
   heads: readonly AuditHead[] = [],
 ): Promise<Verdict> {
   const reader = createChainReader(findKey);
   let lines = 0;
-  let file = files[0] as string;
+  let part = parts[0] as ChainPart;
   let line = 0;
   try {
-    for (file of files) {
+    for (part of parts) {
       line = 0;
-      for await (const bytes of readLines(file)) {
+      for await (const bytes of part.lines()) {
         line += 1;
         if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
         const { seq } = await reader.read(bytes);
@@ -52,7 +61,7 @@ export async function verifyChain(
     expectEnd(heads, reader.end(), reader.sealed());
   } catch (thrown) {
     if (!(thrown instanceof BrokenChain)) throw thrown;
-    return { lines, broken: { file, line, seq: thrown.seq, expected: thrown.message } };
+    return { lines, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }
   return { lines };
 }
@@ -79,21 +88,4 @@ function expectEnd(heads: readonly AuditHead[], end?: ChainEnd, sealed?: ChainEn
   if (last > end.seq) throw new BrokenChain(end.seq + 1, `lines up to seq ${last}, which the head is of`);
   if (sealed?.seq !== end.seq)
     throw new BrokenChain(end.seq + 1, "a checkpoint, as at the end of every write");
-}
-
-const lineFeed = 0x0a;
-
-/** The lines of a file without their line feeds; undefined for a last one that has none. */
-async function* readLines(path: string): AsyncGenerator<Uint8Array | undefined> {
-  let begun: Buffer[] = [];
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    let from = 0;
-    for (let at = chunk.indexOf(lineFeed); at >= 0; at = chunk.indexOf(lineFeed, from)) {
-      yield Buffer.concat([...begun, chunk.subarray(from, at)]);
-      begun = [];
-      from = at + 1;
-    }
-    if (from < chunk.length) begun.push(chunk.subarray(from));
-  }
-  if (begun.length > 0) yield undefined;
 }

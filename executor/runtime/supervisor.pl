@@ -17,10 +17,19 @@
 # it writes becomes RUNS/ID/N/upper. Descriptor 3 brings orders, one a line:
 #
 #   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
+#                             file PATH SIZE MODE UID GID   that many bytes follow (PATH percent-encoded)
+#                             link PATH SIZE                that many bytes follow, which are where it points
+#                             folder PATH 0 MODE UID GID    if there is none
+#   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
+#   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
+#                           the input is typed
+#   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
 #   create                  create the container and unlink what is in the bundle; answer "created"
 #   start                   after "created": start its command
+#   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
@@ -41,13 +50,18 @@ use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, O_PATH => 010000000 };
 
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made, @held);
+my (@files, @made, @held, %placed);
 my ($init, $input, $input_end);
+my ($console, @size, $terminal);
+
+# In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
+open(my $uids, '<', '/proc/self/uid_map') or die "uid_map: $!\n";
+my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
 
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
@@ -96,12 +110,15 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
+# Their network goes with them.
 sub end_all {
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    end_network() if defined &end_network;
 }
 
 sub finish {
+    exit 1 if $$ != 1;    # a child of ours only goes
     end_all();
     my @mounts = grep { -d } "$dir/rootfs", "$dir/bundle";
     system('umount', '--lazy', '--', @mounts) if @mounts;
@@ -143,19 +160,25 @@ sub receive {
     }
 }
 
-sub keep_file {
-    my ($size, $mode, $uid, $gid, $name) = @_;
-    my $path = "$dir/bundle/$name";
-    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or fail('file', $!);
-    push @files, $path;
+# Makes a file of the bytes that follow. What is there already is not written to. @return whether it could, else why in $!.
+sub make_file {
+    my ($path, $size, $mode, $uid, $gid) = @_;
+    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or return;
+    my $good = 1;
     receive($size, sub {
-        for (my $sent = 0; $sent < length $_[0];) {
-            $sent += syswrite($out, $_[0], length($_[0]) - $sent, $sent) // fail('file', $!);
+        for (my $sent = 0; $good && $sent < length $_[0];) {
+            my $n = syswrite $out, $_[0], length($_[0]) - $sent, $sent;
+            $sent += $n // 0;
+            $good = defined $n;
         }
     });
-    chown $uid, $gid, $out or fail('file', $!);
-    chmod oct $mode, $out or fail('file', $!);
-    close $out or fail('file', $!);
+    return $good && chown($uid, $gid, $out) && chmod(oct $mode, $out) && close $out;
+}
+
+sub keep_file {
+    my ($size, $mode, $uid, $gid, $name) = @_;
+    push @files, "$dir/bundle/$name";
+    make_file($files[-1], $size, $mode, $uid, $gid) or fail('file', $!);
 }
 
 # A layer for the next container.
@@ -170,7 +193,7 @@ sub add_layer {
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
     system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
     answer('ready');
 }
@@ -214,6 +237,47 @@ sub enter {
     return 1;
 }
 
+# Runs in a child, whose / are the container's files: a link that an earlier container left can lead nowhere else.
+sub place_all {
+    my $failed = sub { print STDERR "$_[0]: $!\n"; exit 1 };
+    chroot "$dir/rootfs" and chdir '/' or $failed->('chroot');
+    umask 022;
+    while ((my $line = order() // exit 1) ne 'placed') {
+        my ($kind, $path, $size, $mode, $uid, $gid) = split ' ', $line;
+        $path =~ s/%(..)/chr hex $1/ge;
+        my $around = '';
+        for my $name (grep { length } split '/', $path =~ s{[^/]+$}{}r) {
+            $around .= "/$name";
+            -d $around or mkdir $around or $failed->($path);
+        }
+        if ($kind eq 'folder') {
+            -d $path or mkdir $path and chown $uid, $gid, $path and chmod oct $mode, $path or $failed->($path);
+            next;
+        }
+        unlink $path or $!{ENOENT} or $failed->($path);
+        if ($kind eq 'file') {
+            make_file($path, $size, $mode, $uid, $gid) or $failed->($path);
+            next;
+        }
+        my $target = '';
+        receive($size, sub { $target .= $_[0] });
+        symlink $target, $path or $failed->($path);
+    }
+    exit 0;
+}
+
+# What is there before the runtime makes what it needs is not to be taken away with that.
+sub place {
+    my $child = fork // fail('place', $!);
+    place_all() if $child == 0;
+    waitpid $child, 0;
+    fail('place') if $?;
+    note_made('');
+    chdir '/';
+    $placed{"$_->{folder}/$_->{name}"} = 1 for splice @made;
+    answer('placed');
+}
+
 # What the runtime made to mount on: before the container's first instruction, all that its layer holds.
 sub note_made {
     my ($path) = @_;
@@ -223,7 +287,7 @@ sub note_made {
     for my $entry (@entries) {
         my ($name, $device, $inode, $mode, undef, $uid, $gid) = @$entry;
         note_made("$path/$name") if S_ISDIR($mode);
-        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" };
+        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" } unless $placed{"$path/$name"};
     }
 }
 
@@ -239,11 +303,52 @@ sub remove_made {
     }
     chdir '/';
     @made = ();
+    %placed = ();
+}
+
+# No link under $root is followed, and it stays what was opened, whatever becomes of its name.
+sub bind_mount {
+    my ($name, $root, $path) = map { s/%(..)/chr hex $1/ger } @_;
+    my $refuse = sub { chdir '/'; fail('bind', "$path in $root: $_[0]") };
+    my @names = grep { length } split '/', $path;
+    my $last = pop @names // '.';
+    enter($root, join '/', @names) or $refuse->($!);
+    sysopen(my $source, $last, O_PATH | O_NOFOLLOW) or $refuse->($!);
+    my $target = "$dir/bundle/$name";
+    if    (-d $source) { mkdir $target or $refuse->($!) }
+    elsif (-f _)       { sysopen(my $made, $target, O_WRONLY | O_CREAT | O_EXCL, 0600) or $refuse->($!) }
+    else               { $refuse->('neither a file nor a folder') }
+    fcntl $source, F_SETFD, 0;
+    # Without canonicalising, or mount would resolve the name again.
+    system('mount', '-c', '--rbind', '/proc/self/fd/' . fileno $source, $target) == 0 or $refuse->('mount');
+    chdir '/';
 }
 
 sub open_input {
     pipe $input, $input_end or fail('pipes', $!);
     answer('input', fileno $input_end);
+}
+
+# Where the runtime sends it.
+sub prepare_terminal {
+    @size = @_;
+    require($0 =~ s{[^/]+$}{terminal.pl}r);
+    $console = Terminal::listen_at("$dir/bundle/console") or fail('terminal', $!);
+    push @files, "$dir/bundle/console";
+}
+
+sub take_terminal {
+    my ($screen) = @_;
+    $terminal = Terminal::accept_from($console, $screen, $input) or fail('terminal', $!);
+    $terminal->resize(@size) or fail('terminal', $!);
+    undef $console;
+}
+
+sub open_network {
+    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    my $path = "$dir/bundle/network";
+    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
+    make_network($path);
 }
 
 # The writing end of one of the container's pipes.
@@ -269,11 +374,15 @@ sub run_create {
     my ($pid_file) = @_;
     my @ends = (output('stdout'), output('stderr'));
     open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
-    open(STDIN, '<&', $input) or fail('pipes', $!) if $input;
-    my $status = system(runtime(), 'create', '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count");
+    open(STDIN, '<&', $input) or fail('pipes', $!) if $input && !$console;
+    my @sends = $console ? ('--console-socket', "$dir/bundle/console") : ();
+    my $status = system(
+        runtime(), 'create', @sends, '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count"
+    );
     my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
-    undef $_ for $input, $input_end;
     open(STDIN, '<', '/dev/null') && open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
+    take_terminal($ends[0]) if $console && $status == 0;
+    undef $_ for $input, $input_end;
     return if $status == 0;
     show_log();
     fail('create', $reason);
@@ -307,17 +416,20 @@ sub keep {
     answer('kept');
 }
 
-# Waits for the container's end and for orders, whichever comes.
+# Waits for the container's end, for orders and for what passes its terminal, whichever comes.
 pipe(my $child_ended, my $wake) or die "pipe: $!\n";
 $SIG{CHLD} = sub { syswrite $wake, '.' };
 
 sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         next unless $init && $pid == $init;
         my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
         undef $init;
         end_all();
+        $terminal->drain() if $terminal;
+        undef $terminal;
         answer('exited', $code);
     }
 }
@@ -325,16 +437,24 @@ sub reap {
 prepare();
 sweep();
 while (1) {
-    my $ready = '';
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended;
-    next if select($ready, undef, undef, undef) < 0;
+    my ($ready, $room) = ('', '');
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $terminal ? $terminal->sources() : ();
+    vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
+    next if select($ready, $room, undef, undef) < 0;
+    # Nobody reads: the container learns of it as on any terminal that is hung up.
+    $terminal->relay() or undef $terminal if $terminal;
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
+    elsif ($verb eq 'place')   { place() }
+    elsif ($verb eq 'bind')    { bind_mount(@words) }
     elsif ($verb eq 'input')   { open_input() }
+    elsif ($verb eq 'terminal') { prepare_terminal(@words) }
+    elsif ($verb eq 'network') { open_network() }
     elsif ($verb eq 'create')  { create() }
     elsif ($verb eq 'start')   { start() }
+    elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }
     elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
     elsif ($verb eq 'keep')    { keep() }
     elsif ($verb eq 'next')    { add_layer() }

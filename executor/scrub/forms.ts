@@ -4,6 +4,9 @@
 // stand in innocent output too often. Spellings that come out the same are one pattern, so a token of
 // letters and digits costs 8 to 10 of them. Every array made here is either given out or wiped.
 //
+// A terminal puts a CR before each LF that it shows (ONLCR, termios(3)). So the value and its spellings are also
+// searched that way, which is a difference only where they have line breaks.
+//
 // A pattern costs about 10 bytes of memory a byte, and a binary value has some 50 spellings with escapes, most of
 // them longer than the value. So values over 64 KiB are searched without those: raw, by lines, base64 and hex.
 //
@@ -144,18 +147,20 @@ export const forms: readonly Form[] = [
   },
 ];
 
+const asShown = spelling({ "\n": "\r\n" });
+
 /** The value (already trimmed) and all spellings of it that are searched, each once. */
 export function spellings(value: Uint8Array): Uint8Array[] {
-  const found = [value];
-  for (const form of forms) {
-    if (value.length > longestEscaped && !form.anySize) continue;
-    // The set, because an array that is wiped below must not come again.
-    for (const spelled of new Set(form.spell(value))) {
-      if (spelled === value) continue;
-      if (spelled.length >= shortestDerived && !found.some((known) => equal(known, spelled)))
-        found.push(spelled);
-      else spelled.fill(0);
-    }
+  const applied = forms.filter(({ anySize }) => anySize || value.length <= longestEscaped);
+  const derived = applied.flatMap((form) => form.spell(value));
+  const shown = derived.map((spelled) => respell(spelled, asShown));
+  const found = [...new Set([value, respell(value, asShown)])];
+  // The sets, because an array that is wiped below must not come again.
+  for (const spelled of new Set([...derived, ...shown])) {
+    if (found.includes(spelled)) continue;
+    if (spelled.length >= shortestDerived && !found.some((known) => equal(known, spelled)))
+      found.push(spelled);
+    else spelled.fill(0);
   }
   return found;
 }

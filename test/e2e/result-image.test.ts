@@ -7,7 +7,7 @@ import { gunzipSync } from "node:zlib";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
-import { startRegistry } from "../registry.ts";
+import { startRegistry } from "../open-registry.ts";
 
 const value = "the-value-of-a-test";
 const env = { API_TOKEN: value };

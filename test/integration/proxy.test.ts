@@ -127,7 +127,12 @@ describe("a proxy that wants the executor to have another value is not believed:
     const signingKey = { ...mallory.keys.signingKey, ...(kid && { kid }) };
     return JSON.stringify({
       id,
-      payload: await sealRedemption(context, [evil], signingKey, await importRecipient(key)),
+      payload: await sealRedemption(
+        context,
+        { values: [evil], heads: [] },
+        signingKey,
+        await importRecipient(key),
+      ),
     });
   }
 

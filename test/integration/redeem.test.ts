@@ -499,7 +499,8 @@ describe("an executor believes only its broker", () => {
         const proof = String(jose.decodeJwt(String(init.headers?.dpop)).jti);
         const context = { iss: brokerUrl, tenant: "acme", redemption: id, proof };
         const recipient = await importRecipient(key);
-        const payload = await sealRedemption(context, answer(values), broker.keys.signingKey, recipient);
+        const sealed = { values: answer(values), heads: [] };
+        const payload = await sealRedemption(context, sealed, broker.keys.signingKey, recipient);
         return Response.json({ id, payload });
       },
     });

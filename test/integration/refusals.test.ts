@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
+import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
@@ -135,6 +136,24 @@ const provocations: Record<string, Record<string, Provocation>> = {
     body_too_large: ({ broker }) => broker.send("POST", "/v1/revocations", tooLarge),
     ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
   },
+  "GET /v1/audit": {
+    ...atTheDoor("GET", "/v1/audit"),
+    invalid_request: ({ send }) => send("GET", "/v1/audit?limit=0"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/audit"),
+    forbidden: ({ send }) => send("GET", "/v1/audit"),
+    not_found: async () => {
+      const broker = await startBroker({ logged: false });
+      return broker.send("GET", "/v1/audit", undefined, { authorization: `Bearer ${await broker.token()}` });
+    },
+    audit_unavailable: ({ broker, send }) => {
+      broker.audit.broken = true;
+      return send("GET", "/v1/audit");
+    },
+  },
+  "GET /v1/audit/head": {
+    ...atTheDoor("GET", "/v1/audit/head"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/audit/head"),
+  },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},
   "GET /readyz": {
@@ -160,6 +179,7 @@ function atTheDoor(method: string, path: string): Record<string, Provocation> {
   const body = method === "POST" ? {} : undefined;
   return {
     issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
+    quota_exceeded: async () => (await setScene(nothing)).send(method, path, body),
     ...(body && {
       unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
     }),
@@ -194,9 +214,13 @@ function whenBroken(act: (scene: Scene, handle: string) => Promise<Response>): R
 
 const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 
-async function setScene(): Promise<Scene> {
+const none = { principal: 0, tenant: 0 };
+const nothing = createQuotas({ limits: { issue: none, redeem: none, manage: none } });
+
+async function setScene(quotas?: Quotas): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
+    ...(quotas && { quotas }),
     moreIssuers: [
       {
         issuer: silentIssuer,

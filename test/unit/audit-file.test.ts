@@ -13,6 +13,7 @@ import {
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { lock } from "../../broker/audit/lock.ts";
 import { hashLine } from "../../broker/audit/record.ts";
 import { findAuditKeys, readAuditHead } from "../../shared/audit-head.ts";
 import { decision, keys, linesOf, newLog, openLog, recordsOf, writeLog } from "../audit-log.ts";
@@ -153,6 +154,14 @@ describe("one writer", () => {
     holder.stdin.end();
     await once(holder, "close");
     await writeLog(path, [["a"]]);
+  });
+
+  test("cannot be made sure of without the program flock, which is said", async () => {
+    const file = await open("/dev/null");
+    await expect(lock(file, "/nowhere")).rejects.toEqual(
+      refusal("the program flock is missing; install util-linux"),
+    );
+    await file.close();
   });
 
   test("has a new file too, once it has begun one", async () => {

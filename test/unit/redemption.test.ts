@@ -33,7 +33,7 @@ const value = (jti: string, bytes: string | Uint8Array): RedeemedValue => ({
 });
 
 const seal = (values: readonly RedeemedValue[], key = broker.signingKey) =>
-  sealRedemption(context, values, key, recipient);
+  sealRedemption(context, { values, heads: ["head.of.it"] }, key, recipient);
 
 const open = (payload: string, expected = context, key = executor.decryptionKey) =>
   openRedemption(payload, key, broker.findKey, expected);
@@ -62,7 +62,9 @@ describe("an answer opens to the values that went in", () => {
     ["512 KiB", [value("a", new Uint8Array(512 * 1024).fill(7))]],
   ])("%s", async (_, values) => {
     const expected = plain(values);
-    expect(plain(await open(await seal(values)))).toEqual(expected);
+    const opened = await open(await seal(values));
+    expect(plain(opened.values)).toEqual(expected);
+    expect(opened.heads).toEqual(["head.of.it"]);
   });
 });
 
@@ -111,11 +113,11 @@ describe("an answer is refused", () => {
 
   test("when nothing was changed but it was encrypted anew it is taken, or the rows above would show nothing", async () => {
     const same = await decrypt(await seal(values()));
-    expect(plain(await open(await encrypt(same)))).toEqual(plain(values()));
+    expect(plain((await open(await encrypt(same))).values)).toEqual(plain(values()));
   });
 
   test("when what the broker signed is something else than a redemption", async () => {
-    const payload = { ...context, values: [] };
+    const payload = { ...context, values: [], heads: [] };
     const handle = await new jose.SignJWT(payload)
       .setProtectedHeader({ alg: "EdDSA", typ: "claimcheck+jwt", kid: broker.signingKey.kid })
       .sign(broker.signingKey.privateKey);

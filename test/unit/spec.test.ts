@@ -12,6 +12,7 @@ const specOf = (config: ImageConfig = {}, step: Partial<Step> = { args: ["true"]
       user: findUser(step.user ?? config.User ?? "", "/nonexistent"),
       hostname: "run-1",
       cgroup: "run-1",
+      network: "/run-1/network",
     },
   );
 
@@ -37,6 +38,15 @@ describe("a container's environment", () => {
       "HOSTNAME=run-1",
       "HOME=/",
     ]);
+  });
+
+  test("has the kind of its terminal, where there is one, unless the image or the step says otherwise", () => {
+    const withTerminal = (config: ImageConfig, env: Step["env"] = []) =>
+      specOf(config, { terminal: true, env }).process;
+    expect(withTerminal({})).toMatchObject({ terminal: true, env: expect.arrayContaining(["TERM=xterm"]) });
+    expect(withTerminal({ Env: ["TERM=vt100"] }).env).toContain("TERM=vt100");
+    expect(withTerminal({}, [["TERM", "linux"]]).env).toContain("TERM=linux");
+    expect(specOf().process.terminal).toBe(false);
   });
 
   test("is what the image says, once a name", () => {
@@ -79,9 +89,8 @@ describe("a container is shut in", () => {
   });
 
   test("without devices but those that the runtime gives everyone, and with a limit of processes", () => {
-    const { devices, pids } = linux.resources;
-    expect(devices).toEqual([{ allow: false, access: "rwm" }]);
-    expect(pids.limit).toBeGreaterThan(0);
+    expect(linux.resources?.devices).toEqual([{ allow: false, access: "rwm" }]);
+    expect(linux.resources?.pids.limit).toBeGreaterThan(0);
   });
 
   test("with nothing of the host mounted into it", () => {

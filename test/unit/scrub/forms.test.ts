@@ -87,6 +87,22 @@ test.each(printed)("%s hides %j in %j", (name, value, text, left) => {
   expect(others.map((form) => form.name)).toEqual([]);
 });
 
+test.each([
+  // printf of the value with ONLCR, the terminal's default
+  ["LF", "1-line\n2-line\n3", "a 1-line\r\n2-line\r\n3 b"],
+  ["CRLF", "1-line\r\n2-line\r\n3", "a 1-line\r\r\n2-line\r\r\n3 b"],
+  ["LF and CR", "1\r2\n3", "a 1\r2\r\n3 b"],
+  // export -p in dash
+  ["LF, in quotes", "it's\n2\n3", "a it'\"'\"'s\r\n2\r\n3 b"],
+  [
+    "LF and more than 64 KiB, with a CR",
+    `1\r${"23\n".repeat(30_000)}4`,
+    `a 1\r${"23\r\n".repeat(30_000)}4 b`,
+  ],
+])("a value with %s is hidden where a terminal shows it", (_, value, text) => {
+  expect(scrub(value, text)).toBe("a *** b");
+});
+
 test("every form has a row", () => {
   expect(new Set(printed.map(([name]) => name))).toEqual(new Set(forms.map((form) => form.name)));
 });

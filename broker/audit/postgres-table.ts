@@ -1,0 +1,158 @@
+/**
+ * The table that chains are kept in, and looking into it:
+ *
+ *     broker     whose chain it is of
+ *     seq, time, type, tenant, principal, uri      as in the line; no NUL, which PostgreSQL's texts cannot hold
+ *     line       the line, without its line feed
+ *
+ * A broker needs to SELECT and INSERT, and to create the table where it is not there yet. Pages go by time, over all
+ * brokers: what one of them writes later with an earlier time is in no page that comes after it.
+ */
+import type { Client, Pool } from "pg";
+import * as z from "zod/mini";
+import {
+  type AuditFilter,
+  type AuditPage,
+  createPage,
+  fits,
+  type PageRequest,
+  readCursor,
+  writeCursor,
+} from "./query.ts";
+import { BrokenChain } from "./reader.ts";
+import { decodeLine } from "./record.ts";
+
+export const columnNames = ["broker", "seq", "time", "type", "tenant", "principal", "uri", "line"] as const;
+
+type Row = readonly (string | null)[];
+
+const definition = `
+  CREATE TABLE IF NOT EXISTS claimcheck_audit (
+    broker text NOT NULL,
+    seq bigint NOT NULL,
+    time timestamptz NOT NULL,
+    type text NOT NULL,
+    tenant text,
+    principal text,
+    uri text,
+    line text NOT NULL,
+    PRIMARY KEY (broker, seq)
+  );
+  CREATE INDEX IF NOT EXISTS claimcheck_audit_time ON claimcheck_audit (time, broker, seq);
+  CREATE INDEX IF NOT EXISTS claimcheck_audit_tenant ON claimcheck_audit (tenant, time, broker, seq)
+    WHERE tenant IS NOT NULL`;
+
+/** Of the lock under which the table is made: two brokers that start at once would be in each other's way. */
+const creation = "4847163594611";
+
+export async function createTable(client: Client): Promise<void> {
+  const { rows } = await client.query("SELECT to_regclass('claimcheck_audit') AS found");
+  if (rows[0]?.found) return;
+  await client.query(`BEGIN; SELECT pg_advisory_xact_lock(${creation}); ${definition}; COMMIT`);
+}
+
+/** What is in the columns for a line, in their order. */
+export function columnsOf(broker: string, line: string): Row {
+  const { seq, time, type, tenant, principal, uri } = JSON.parse(line) as Record<string, string | number>;
+  return [broker, seq, time, type, tenant, principal, uri, line].map((value) =>
+    value === undefined ? null : storable(String(value)),
+  );
+}
+
+const storable = (text: string): string => text.replaceAll("\0", "\ufffd").toWellFormed();
+
+const Place = z.tuple([z.iso.datetime(), z.string(), z.int()]);
+
+export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
+  const beginning = [filter.since ?? "0001-01-01T00:00:00.000Z", "", -1] as const;
+  const after = asked.after === undefined ? beginning : readCursor(asked.after, Place);
+  const { conditions, values } = demandsOf(filter);
+  const [time, broker, seq] = [1, 2, 3].map((nth) => `$${values.length + nth}`);
+  const { rows } = await pool.query<{ broker: string; line: string }>(
+    `SELECT broker, line FROM claimcheck_audit
+     WHERE ${conditions} AND (time, broker, seq) > (${time}::timestamptz, ${broker}, ${seq}::bigint)
+     ORDER BY time, broker, seq LIMIT ${asked.limit + 1}`,
+    [...values, ...after],
+  );
+
+  const page = createPage(asked);
+  let place: readonly (string | number)[] = after;
+  let isLast = true;
+  for (const { broker, line } of rows) {
+    const entry = decodeLine(Buffer.from(line));
+    if (!entry) continue;
+    if (fits(filter, entry) && !page.add(entry, line.length)) {
+      isLast = false;
+      break;
+    }
+    place = [entry.time, broker, entry.seq];
+  }
+  return { entries: page.entries, next: writeCursor(place), isLast };
+}
+
+/** A place that has so many of the last entries that fit behind it; undefined where all of them are. */
+export async function recentRow(pool: Pool, filter: AuditFilter, count: number): Promise<string | undefined> {
+  const { conditions, values } = demandsOf(filter);
+  const { rows } = await pool.query<{ broker: string; line: string }>(
+    `SELECT broker, line FROM claimcheck_audit WHERE ${conditions}
+     ORDER BY time DESC, broker DESC, seq DESC OFFSET ${count} LIMIT 1`,
+    values,
+  );
+  const entry = rows[0] && decodeLine(Buffer.from(rows[0].line));
+  return rows[0] && entry && writeCursor([entry.time, rows[0].broker, entry.seq]);
+}
+
+/** The same as `fits`, in SQL. */
+function demandsOf({ tenant, principal, uris, until }: AuditFilter): {
+  conditions: string;
+  values: unknown[];
+} {
+  const demands: [condition: string, value: unknown][] = [];
+  if (tenant !== undefined) demands.push(["tenant =", storable(tenant)]);
+  if (principal !== undefined) demands.push(["principal =", storable(principal)]);
+  if (uris !== undefined) demands.push(["uri = ANY", uris.map(storable)]);
+  if (until !== undefined) demands.push(["time <", until]);
+  const conditions = demands.map(([condition], nth) => `${condition} ($${nth + 1})`);
+  return {
+    conditions: ["type IN ('decision', 'summary')", ...conditions].join(" AND "),
+    values: demands.map(([, value]) => value),
+  };
+}
+
+/** The brokers that have a chain there. */
+export async function brokersIn(pool: Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ broker: string }>(
+    "SELECT broker FROM claimcheck_audit GROUP BY broker ORDER BY broker",
+  );
+  return rows.map(({ broker }) => broker);
+}
+
+/** How many lines are read at a time. */
+const batch = 1000;
+
+/**
+ * The lines of a broker's chain.
+ *
+ * @throws {BrokenChain} where a column says something else than its line.
+ */
+export async function* readChain(pool: Pool, broker: string): AsyncGenerator<Uint8Array> {
+  for (let next = "-1"; ; ) {
+    const { rows } = await pool.query<{ [name in (typeof columnNames)[number]]: string | null }>(
+      `SELECT broker, seq::text, to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time,
+         type, tenant, principal, uri, line
+       FROM claimcheck_audit WHERE broker = $1 AND seq > $2::bigint 
+       ORDER BY claimcheck_audit.seq LIMIT ${batch}`,
+      [broker, next],
+    );
+    for (const row of rows) {
+      const bytes = Buffer.from(row.line ?? "");
+      const line = decodeLine(bytes);
+      const expected = line && columnsOf(broker, row.line ?? "");
+      const wrong = columnNames.find((name, nth) => expected && row[name] !== expected[nth]);
+      if (wrong) throw new BrokenChain(Number(row.seq), `its column ${wrong} to be as in the line`);
+      yield bytes;
+    }
+    if (rows.length < batch) return;
+    next = rows.at(-1)?.seq ?? next;
+  }
+}

@@ -1,0 +1,71 @@
+/** What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. */
+import * as z from "zod/mini";
+import { ClaimcheckError } from "../shared/errors.ts";
+import { AuditEntry } from "./audit/record.ts";
+import { blame } from "./blame.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import { denial } from "./policy.ts";
+
+const time = z.iso.datetime({ offset: true });
+
+/** The parameters of `GET /v1/audit`. */
+export const AuditQuery = z.strictObject({
+  uri: z.optional(z.string().check(z.maxLength(8192))),
+  principal: z.optional(z.string().check(z.maxLength(1024))),
+  since: z.optional(time),
+  until: z.optional(time),
+  limit: z.optional(z.string().check(z.regex(/^([1-9]\d{0,2}|1000)$/))),
+  after: z.optional(z.string().check(z.maxLength(1024))),
+});
+
+export const AuditPage = z.strictObject({ records: z.array(AuditEntry), next: z.optional(z.string()) });
+
+export type AuditQuery = z.infer<typeof AuditQuery>;
+export type AuditPage = z.infer<typeof AuditPage>;
+
+const defaultLimit = 100;
+
+export async function readAudit(
+  broker: Broker,
+  caller: Caller,
+  { uri, principal, since, until, limit, after }: AuditQuery,
+  request: string,
+): Promise<AuditPage> {
+  const { tenant } = caller;
+  const about = { action: "audit.read", tenant, principal: caller.principal, request } as const;
+  const decision = broker.policy.decide(caller, "audit.read");
+  if (!decision.allowed) {
+    const refusal = new ClaimcheckError("forbidden", denial(decision));
+    await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
+    throw refusal;
+  }
+  await broker.audit.record([{ ...about, outcome: "shown", rule: decision.rule }]);
+  const { entries, next, isLast } = await broker.audit.query(
+    {
+      tenant,
+      principal,
+      uris: uri === undefined ? undefined : spellings(broker, tenant, uri),
+      since: since && inLogForm(since),
+      until: until && inLogForm(until),
+    },
+    { after, limit: limit === undefined ? defaultLimit : Number(limit) },
+  );
+  return { records: [...entries], ...(!isLast && { next }) };
+}
+
+/** Under all of these the log can have a secret: as it is, or by a keyed hash of what was asked for. */
+function spellings({ resolver, keys }: Broker, tenant: string, uri: string): string[] {
+  const texts = new Set([uri]);
+  try {
+    texts.add(resolver.parse(uri).canonical);
+  } catch {
+    // What is no URI can have been asked for all the same.
+  }
+  return [...texts].flatMap((text) => [
+    text,
+    ...keys.redactions(tenant, text).map((hash) => `redacted:${hash}`),
+  ]);
+}
+
+const inLogForm = (text: string): string => new Date(text).toISOString();
