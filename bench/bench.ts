@@ -2,6 +2,7 @@
 import { run as broker } from "./broker.ts";
 import { run as coldCommand } from "./cold-command.ts";
 import { run as flood } from "./flood.ts";
+import { run as layers } from "./layers.ts";
 import { run as policy } from "./policy.ts";
 import { run as providers } from "./providers.ts";
 import { run as scrub } from "./scrub.ts";
@@ -9,6 +10,7 @@ import { run as throughput } from "./throughput.ts";
 
 await coldCommand();
 await throughput();
+await layers();
 await providers();
 await scrub();
 await broker();

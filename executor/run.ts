@@ -9,8 +9,9 @@ import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import { checkPlan, keepsFiles, type Plan, type Step } from "./plan.ts";
 import type { Login } from "./pull.ts";
+import type { Result } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
@@ -60,8 +61,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let interrupted: number | undefined;
   /** What people call the values that the scrubber knows. */
   let names: readonly string[] = [];
-  /** Whether anybody looks at what a step left. */
-  const isLookedAt = plan.onLeak !== undefined;
+  const isLookedAt = keepsFiles(plan);
 
   async function open(requested: Promise<Secrets>) {
     const [image] = await Promise.all([
@@ -76,7 +76,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     supervisor = opened;
     await opened.ready();
-    return { config: image.config, supervisor: opened };
+    return { image: image.id, config: image.config, supervisor: opened };
   }
 
   async function request() {
@@ -106,48 +106,34 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function perform(): Promise<number> {
-    for (const step of steps) checkStep(step);
+    checkPlan(plan);
     if (isRootless) checkRootless(plan);
-    checkLogins(plan.registries);
     const requesting = request();
     const [opened, requested] = await Promise.all([open(requesting), requesting]);
+    const result = isLookedAt ? await openRunResult(opened.supervisor) : undefined;
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
       const exitCode = await performStep(step, place);
-      if (isLast && !(isLookedAt && exitCode === 0)) return exitCode;
+      if (isLast && !(result && exitCode === 0)) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
         return exitCode;
       }
       if (signals[0] !== undefined && !isLast) return 128 + signals[0];
       const upper = await opened.supervisor.keep();
-      if (isLookedAt) await lookAt(upper, step, index);
-      if (isLast) return exitCode;
-      await opened.supervisor.proceed();
+      const known = { scrubber: scrubber as Scrubber, names };
+      await result?.take(upper, known, titleOf(step, index));
+      if (isLast) await result?.finish(opened.image, known);
+      else await opened.supervisor.proceed();
     }
     return 0;
   }
 
-  /** Loaded only where it is needed. */
-  async function lookAt(upper: string, step: Step, index: number) {
-    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
-      import("./layers/layer-store.ts"),
-      import("./leak-guard.ts"),
-      import("./changes.ts"),
-    ]);
-    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
-    return await takeChanges(upper, {
-      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
-      scratch: (supervisor as Supervisor).folder,
-      guard: createLeakGuard(
-        scrubber as Scrubber,
-        (value) => names[value] ?? "a token or handle of this run",
-      ),
-      onLeak: plan.onLeak ?? "fail",
-      isKept: false,
-      warn: (line) => tell(`${title}${line}`),
-    });
+  /** Few runs need it. */
+  async function openRunResult({ folder }: Supervisor): Promise<Result> {
+    const { openResult } = await import("./result.ts");
+    return openResult(plan, { ...surroundings, scratch: folder, signal: abort.signal, tell });
   }
 
   async function performStep(
