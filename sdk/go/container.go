@@ -240,6 +240,16 @@ func (c *Container) Sync(ctx context.Context) (*Container, error) {
 	return c, err
 }
 
+// Publish runs the chain, and pushes an image of what it left to the registry that the name begins with. It returns the
+// name. The error is a *RunError when a command fails, or a secret is in what it left.
+func (c Container) Publish(ctx context.Context, address string) (string, error) {
+	request, err := c.PublishRequest(address)
+	if err == nil {
+		_, err = run(ctx, request)
+	}
+	return address, err
+}
+
 func (c Container) run(ctx context.Context, want Want) (result, error) {
 	request, err := c.Request(want)
 	if err != nil {

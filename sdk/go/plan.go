@@ -15,6 +15,7 @@ type plan struct {
 	RegistryAuth []registryLogin `json:"registryAuth,omitempty"`
 	Steps        []step          `json:"steps"`
 	Want         Want            `json:"want"`
+	Publish      string          `json:"publish,omitempty"`
 }
 
 type registryLogin struct {

@@ -122,3 +122,12 @@ func (e exec) secrets() []*Secret {
 	}
 	return secrets
 }
+
+// PublishRequest is what an executor would be sent for Publish; nothing runs.
+func (c Container) PublishRequest(address string) (*Request, error) {
+	request, err := c.Request(WantSync)
+	if err == nil {
+		request.plan.Publish = address
+	}
+	return request, err
+}
