@@ -1,4 +1,5 @@
 /** How `claimcheck run` reaches its broker: one in this process, or one at a URL. */
+import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
@@ -51,7 +52,6 @@ async function connectEmbedded(
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
-    { headsIn },
   ] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
@@ -59,14 +59,13 @@ async function connectEmbedded(
     import("./root-key.ts"),
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
   ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
       providers: userProviders(environment),
-      auditFile,
+      audit: { file: auditFile },
       rule: "embedded: this user's own secrets",
       tokenLifetime: 60 * 60,
       log: () => {},
@@ -79,7 +78,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
-    keepHeads: headsIn(headsFolder(environment)),
+    keepHeads: keepHeadsOf(environment),
     signal,
   });
 }
@@ -92,10 +91,9 @@ async function connectRemote(
   proofKey: Secret | undefined,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { headsIn }, { tokenSource }] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
@@ -106,7 +104,7 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity: await createIdentity(proofKey),
-    keepHeads: headsIn(headsFolder(environment)),
+    keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,
   });
@@ -125,6 +123,15 @@ export function sayThatWeWait(seconds: number): void {
   process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
 `);
 }
+
+/** An embedded broker has heads only where a log was asked for: no other run loads what keeps them. */
+const keepHeadsOf =
+  (environment: NodeJS.ProcessEnv): KeepHeads =>
+  async (heads) => {
+    if (heads.length === 0) return;
+    const { headsIn } = await import("../executor/audit-heads.ts");
+    await headsIn(headsFolder(environment))(heads);
+  };
 
 /** A redirect would carry the token to wherever an answer says. */
 export const directFetch: Fetch = (address, init) => fetch(address, { ...init, redirect: "error" });

@@ -4,7 +4,7 @@ import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import { type Plan, plainStep } from "../executor/plan.ts";
-import { mapHandles, PlanDocument, toLogins, toStep } from "../executor/plan-document.ts";
+import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 
 export interface PlanFile extends Pick<Plan, "image" | "registries" | "steps" | "onLeak"> {
@@ -38,15 +38,7 @@ export async function readPlanFile(
     }
   });
   if (faults.length > 0) return { faults };
-  const { image, onLeak } = document;
-  return {
-    image,
-    registries: toLogins(document),
-    steps,
-    ...(onLeak && { onLeak }),
-    hash: hashPlan(document),
-    document,
-  };
+  return { ...generalOf(document), steps, hash: hashPlan(document), document };
 }
 
 /** @throws {Failure} `usage`, once everything that is wrong has been printed. */

@@ -9,6 +9,7 @@ import { type ExecutorAddress, sendRun } from "../executor/server/client.ts";
 import { splitAddress } from "./address.ts";
 import { brokerUrl } from "./broker-connection.ts";
 import type { Given } from "./given.ts";
+import type { Output } from "./output.ts";
 import { tokenSource } from "./token.ts";
 
 interface Where {
@@ -26,17 +27,20 @@ export async function runRemotely(
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,
+  { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,
+  cancelled?: AbortSignal,
 ): Promise<number> {
-  const document = plan.document ?? {
-    version: 1,
-    image: plan.image,
-    ...(plan.registries.length > 0 && {
-      registryAuth: plan.registries.map(({ password, ...login }) => ({
-        ...login,
-        password: referenceTo(password),
-      })),
+  const written = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  // The document's own stay as they are, or it would be another plan.
+  const logins = plan.registries.slice(written.registryAuth?.length ?? 0);
+  const document: PlanDocument = {
+    ...written,
+    ...(logins.length > 0 && {
+      registryAuth: [
+        ...(written.registryAuth ?? []),
+        ...logins.map((login) => ({ ...login, password: referenceTo(login.password) })),
+      ],
     }),
-    steps: plan.steps.map(toFields),
   };
   const abort = new AbortController();
   let interrupted: number | undefined;
@@ -58,13 +62,13 @@ export async function runRemotely(
         ...(encoded.length > 0 && { values: Object.fromEntries(encoded) }),
       },
       {
-        stdout: process.stdout,
-        stderr: process.stderr,
-        onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
-        signal: abort.signal,
+        sinksOf,
+        onProgress: progress,
+        signal: cancelled ? AbortSignal.any([abort.signal, cancelled]) : abort.signal,
       },
     );
   } catch (thrown) {
+    if (cancelled?.aborted) interrupted ??= constants.signals.SIGKILL;
     if (interrupted !== undefined) return 128 + interrupted;
     throw thrown;
   }
@@ -76,7 +80,7 @@ async function findToken(
   { broker, tokenFile }: Where,
   environment: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
-  const sources = [...loginsOf(registries), ...steps.flatMap(secretsOf)].map(({ source }) => source);
+  const sources = [loginsOf(registries), ...steps.map(secretsOf)].flat().map(({ source }) => source);
   if (sources.every((source) => "handle" in source)) return undefined;
   const url = broker ?? environment.CLAIMCHECK_BROKER;
   const find = tokenSource(tokenFile, environment, url ? brokerUrl(url) : undefined);

@@ -30,6 +30,11 @@ export async function createContainer(
   },
 ) {
   const { id, bundle, network } = supervisor;
+  if (step.files.length > 0) {
+    const before = supervisor.rootfs();
+    const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
+    await supervisor.place(owned);
+  }
   const rootfs = supervisor.rootfs();
   const binds = step.binds.map((bind) => ({
     ...bind,

@@ -1,12 +1,14 @@
 /** The plan as a document, which is what every front end makes. This is its one definition. */
 import * as z from "zod/mini";
+import { described } from "../shared/described.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
+import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
 import {
   leakActions,
   networks,
+  type Plan,
   plainStep,
-  type RegistryLogin,
   type SecretSource,
   type Step,
   secretFileDefaults,
@@ -14,9 +16,6 @@ import {
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
-const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
-  schema.check(z.describe(description)) as Schema;
-
 /** Of a variable. */
 const name = z.string().check(z.regex(/^[^=\0]+$/));
 
@@ -30,13 +29,17 @@ const value = described(
   "The name of a value that is given beside the plan, and wrapped at the broker.",
 );
 
-const SecretReference = z.union([word, z.strictObject({ handle }), z.strictObject({ value })], {
-  error: "a URI, { handle: … } or { value: … }",
-});
+const cacheKey = described(word, "What stands for the value in caches.");
+
+const SecretReference = z.union(
+  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
+  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+);
 
 const SecretFileFields = z.strictObject({
   path: described(word, "Where the container finds it."),
   uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  cacheKey: z.optional(cacheKey),
   handle: z.optional(handle),
   value: z.optional(value),
   // As text, because YAML has two ways to read 0400.
@@ -79,6 +82,12 @@ const StepFields = z.strictObject({
       "Files and folders of the host that the container shares.",
     ),
   ),
+  files: z.optional(
+    described(
+      z.array(PlacedFileFields),
+      "Files, folders and links that are put among the container's own before the command runs, in this order.",
+    ),
+  ),
   network: z.optional(described(z.enum(networks), "What the container can reach; none by default.")),
   memory: z.optional(described(z.string(), "Such as 512m.")),
   cpus: z.optional(described(z.number(), "Such as 1.5.")),
@@ -86,6 +95,9 @@ const StepFields = z.strictObject({
   timeout: z.optional(described(z.string(), "Such as 90s.")),
   readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
 });
+
+export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
+export type Want = (typeof wants)[number];
 
 export const PlanDocument = described(
   z.strictObject({
@@ -107,6 +119,12 @@ export const PlanDocument = described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
     ),
+    want: z.optional(
+      described(
+        z.enum(wants),
+        "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
+      ),
+    ),
     onLeak: z.optional(
       described(
         z.enum(leakActions),
@@ -124,6 +142,15 @@ export function planSchema(): object {
   return z.toJSONSchema(PlanDocument, { io: "input" });
 }
 
+/** What a document says of all its steps. */
+export const generalOf = ({ image, onLeak, registryAuth = [] }: PlanDocument): General => ({
+  image,
+  registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
+  ...(onLeak && { onLeak }),
+});
+
+type General = Pick<Plan, "image" | "registries" | "onLeak">;
+
 /**
  * @param fields one of a document's steps.
  * @param toSource makes a path of the host of a volume's `source`.
@@ -134,6 +161,7 @@ export function toStep(
   toSource: (path: string) => string = (path) => path,
 ): Step {
   const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
+  const { files = [] } = fields;
   const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly } = fields;
   return {
     ...plainStep,
@@ -153,6 +181,7 @@ export function toStep(
       ...(owner !== undefined && { owner }),
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
+    files: toPlacedFiles(files),
     binds: volumes.map(({ source, target, readOnly: only = false }) => ({
       source: toSource(source),
       target,
@@ -169,18 +198,20 @@ export function toStep(
   };
 }
 
-/** The log-ins of a document. */
-export const toLogins = ({ registryAuth = [] }: PlanDocument): RegistryLogin[] =>
-  registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) }));
-
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;
 
-type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "handle" | "value">;
+type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "cacheKey" | "handle" | "value">;
 
-function whichOf(path: string, { uri, handle, value }: References): z.infer<typeof SecretReference> {
+function whichOf(
+  path: string,
+  { uri, cacheKey, handle, value }: References,
+): z.infer<typeof SecretReference> {
+  if (cacheKey !== undefined && uri === undefined) {
+    throw new Failure("usage", { detail: `the secret file ${path} has a cacheKey for no uri` });
+  }
   const given = [
-    ...(uri === undefined ? [] : [uri]),
+    ...(uri === undefined ? [] : [cacheKey === undefined ? uri : { uri, cacheKey }]),
     ...(handle === undefined ? [] : [{ handle }]),
     ...(value === undefined ? [] : [{ value }]),
   ];
@@ -198,8 +229,8 @@ export function mapHandles(document: PlanDocument, change: (handle: string) => s
   return {
     ...document,
     ...(document.registryAuth && {
-      registryAuth: document.registryAuth.map(({ password, ...login }) => ({
-        ...login,
+      registryAuth: document.registryAuth.map(({ password, ...rest }) => ({
+        ...rest,
         password: changed(password),
       })),
     }),

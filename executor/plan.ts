@@ -1,6 +1,7 @@
 /** What to run: one base image, and one container after the other on it. */
 import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
+import type { PlacedFile } from "./placed-files.ts";
 
 /**
  * A secret by its URI, for which a handle is asked; by a handle that somebody else was given, a compact JWS; or by the
@@ -56,6 +57,8 @@ export interface Step {
   readonly user?: string;
   readonly workdir?: string;
   readonly binds: readonly BindMount[];
+  /** Put among the container's files before the command runs, one after the other; later steps find them too. */
+  readonly files: readonly PlacedFile[];
   readonly network: Network;
   /** In bytes. */
   readonly memory?: number;
@@ -104,6 +107,7 @@ export const plainStep: Step = {
   args: [],
   env: [],
   binds: [],
+  files: [],
   network: "none",
   readOnly: false,
   secretVariables: [],
@@ -166,6 +170,9 @@ export function checkStep(step: Step): void {
   for (const { target } of step.binds) {
     if (!isPlainPath(target))
       refuse(`a bind mount needs an absolute path without "." and "..", not ${target}`);
+  }
+  for (const { path } of step.files) {
+    if (!isPlainPath(path)) refuse(`a file needs an absolute path without "." and "..", not ${path}`);
   }
   const targets = [...step.secretFiles.map(({ path }) => path), ...step.binds.map(({ target }) => target)];
   const twice = targets.find((target, index) => targets.indexOf(target) !== index);

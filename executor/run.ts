@@ -17,6 +17,12 @@ import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 
+/** Where a step's output goes. */
+export interface Sinks {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
@@ -28,6 +34,8 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
+  readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** A step's command is about to be run; steps are counted from 0. */
   readonly onStep?: (step: number, name: string | undefined) => void;
@@ -153,6 +161,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const masking = learn(place.secrets);
     surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
+    const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
@@ -176,8 +185,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     const [exitCode] = await Promise.all([
       ended,
-      forward(stdout, plan.masked ? masking.stream() : unmasked, surroundings.stdout),
-      forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
+      forward(stdout, plan.masked ? masking.stream() : unmasked, sinks.stdout),
+      forward(stderr, plan.masked ? masking.stream() : unmasked, sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     surroundings.onExit?.(place.order - 1, exitCode);

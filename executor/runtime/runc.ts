@@ -51,6 +51,15 @@ export interface Bundle {
   readonly isBridged: boolean;
 }
 
+/** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
+export interface Placed {
+  readonly path: string;
+  readonly content?: Uint8Array;
+  readonly link?: string;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
 let forbidden: Promise<void> | undefined;
@@ -200,6 +209,22 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
     rootfs: () => `/proc/${child.pid}/root${runs}/${id}/rootfs`,
 
+    /** Before a container's start: puts these among the files that it will find, one after the other. */
+    async place(files: readonly Placed[]): Promise<void> {
+      await ready;
+      const answered = answer("placed");
+      orders.write("place\n");
+      for (const { path, content, link, mode, owner } of files) {
+        const kind = content ? "file" : link === undefined ? "folder" : "link";
+        const bytes = content ?? Buffer.from(link ?? "");
+        const words = [kind, encodeURIComponent(path), bytes.length, mode.toString(8), owner.uid, owner.gid];
+        orders.write(`${words.join(" ")}\n`);
+        orders.write(bytes);
+      }
+      orders.write("placed\n");
+      await answered;
+    },
+
     /**
      * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
      * to it. Where it cannot be had, that container does not start.
@@ -284,6 +309,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  place: "invalid_plan",
   bind: "invalid_plan",
   terminal: "runtime_failed",
   network: "network_unavailable",

@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from "node:http";
 import type { Writable } from "node:stream";
 import { Problem } from "../../shared/wire.ts";
 import { Failure } from "../failure.ts";
+import type { Sinks } from "../run.ts";
 import { RunEvent, type RunRequest } from "./wire.ts";
 
 /** Where an executor listens: a unix socket, or a port of loopback with the token that it wants. */
@@ -11,8 +12,8 @@ export type ExecutorAddress =
   | { readonly host: string; readonly port: number; readonly token: string };
 
 interface Surroundings {
-  readonly stdout: Writable;
-  readonly stderr: Writable;
+  /** Asked when a step, counted from 1 on, is about to start. */
+  readonly sinksOf: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** Ends the run. */
   readonly signal: AbortSignal;
@@ -31,13 +32,14 @@ export async function sendRun(
   surroundings: Surroundings,
 ): Promise<number> {
   const { signal } = surroundings;
+  const hand = createHand(surroundings);
   try {
     const response = await post(address, JSON.stringify(asked), signal);
     if (response.statusCode !== 200) throw refusal(response.statusCode, await readText(response));
     for await (const line of linesOf(response)) {
       const event = RunEvent.safeParse(parseJson(line)).data;
       if (!event) throw new Failure("executor_unreachable", { detail: "it does not speak as documented" });
-      const code = await hand(event, surroundings);
+      const code = await hand(event);
       if (code !== undefined) return code;
     }
   } catch (cause) {
@@ -59,32 +61,34 @@ function post(address: ExecutorAddress, body: string, signal: AbortSignal): Prom
   });
 }
 
-/** @returns the exit code, once the run has ended. */
-async function hand(
-  event: RunEvent,
-  { stdout, stderr, onProgress }: Surroundings,
-): Promise<number | undefined> {
-  switch (event.type) {
-    case "progress":
-      onProgress(event.text);
-      return undefined;
-    case "stdout":
-      return write(stdout, event.data);
-    case "stderr":
-      return write(stderr, event.data);
-    case "end":
-      return event.code;
-    case "error": {
-      const { code, title, detail, exitCode } = event;
-      throw new Failure("executor_refused", {
-        problem: { code, title },
-        exitCode,
-        ...(detail && { detail }),
-      });
+/** @returns what hands on an event, and tells the exit code once the run has ended. */
+function createHand({ sinksOf, onProgress }: Surroundings) {
+  let sinks: Sinks | undefined;
+  return async (event: RunEvent): Promise<number | undefined> => {
+    switch (event.type) {
+      case "progress":
+        onProgress(event.text);
+        return undefined;
+      case "step":
+        sinks = sinksOf(event.step + 1);
+        return undefined;
+      case "stdout":
+      case "stderr":
+        return sinks && write(sinks[event.type], event.data);
+      case "end":
+        return event.code;
+      case "error": {
+        const { code, title, detail, exitCode } = event;
+        throw new Failure("executor_refused", {
+          problem: { code, title },
+          exitCode,
+          ...(detail && { detail }),
+        });
+      }
+      default:
+        return undefined;
     }
-    default:
-      return undefined;
-  }
+  };
 }
 
 /** No more is read from the executor before this is written. */

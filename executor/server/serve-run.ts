@@ -6,7 +6,7 @@ import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
 import { Failure } from "../failure.ts";
 import { checkLogins, checkStep, type Plan } from "../plan.ts";
-import { PlanDocument, toLogins, toStep } from "../plan-document.ts";
+import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
@@ -109,15 +109,13 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   const document = parsed.data;
   try {
     const steps = document.steps.map((fields) => toStep(fields));
-    const registries = toLogins(document);
+    const general = generalOf(document);
     for (const step of steps) checkStep(step);
-    checkLogins(registries);
+    checkLogins(general.registries);
     return {
-      image: document.image,
-      registries,
+      ...general,
       steps: permit({ image: document.image, steps }, permissions),
       hash: hashPlan(document),
-      ...(document.onLeak && { onLeak: document.onLeak }),
       masked: true,
       shortSecrets: "refuse",
     };
