@@ -109,12 +109,15 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   const document = parsed.data;
   try {
     const steps = document.steps.map((fields) => toStep(fields));
-    const general = generalOf(document);
+    // By name: what else a document may come to say is not for a job until somebody has thought about it.
+    const { image, registries, onLeak } = generalOf(document);
     for (const step of steps) checkStep(step);
-    checkLogins(general.registries);
+    checkLogins(registries);
     return {
-      ...general,
-      steps: permit({ image: document.image, steps }, permissions),
+      image,
+      registries,
+      ...(onLeak && { onLeak }),
+      steps: permit({ image, steps }, permissions),
       hash: hashPlan(document),
       masked: true,
       shortSecrets: "refuse",
