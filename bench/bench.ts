@@ -1,5 +1,6 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
 import { run as broker } from "./broker.ts";
+import { run as cache } from "./cache.ts";
 import { run as coldCommand } from "./cold-command.ts";
 import { run as executor } from "./executor.ts";
 import { run as flood } from "./flood.ts";
@@ -10,6 +11,7 @@ import { run as throughput } from "./throughput.ts";
 
 await coldCommand();
 await executor();
+await cache();
 await throughput();
 await providers();
 await scrub();
