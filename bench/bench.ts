@@ -2,6 +2,7 @@
 import { run as broker } from "./broker.ts";
 import { run as cache } from "./cache.ts";
 import { run as coldCommand } from "./cold-command.ts";
+import { run as executor } from "./executor.ts";
 import { run as flood } from "./flood.ts";
 import { run as layers } from "./layers.ts";
 import { run as policy } from "./policy.ts";
@@ -10,6 +11,7 @@ import { run as scrub } from "./scrub.ts";
 import { run as throughput } from "./throughput.ts";
 
 await coldCommand();
+await executor();
 await cache();
 await throughput();
 await layers();

@@ -14,7 +14,7 @@ import { median, table } from "./report.ts";
 
 const rounds = 40;
 const program = ["sh", "-c", "echo this is the secret: $MY_SECRET"];
-const entry = fileURLToPath(new URL("../dist/claimcheck.js", import.meta.url));
+const entry = fileURLToPath(new URL("../dist/claimcheck.cjs", import.meta.url));
 const port = 17_878;
 
 export async function run(): Promise<void> {

@@ -63,7 +63,7 @@ const Limits = z.strictObject({
     z._default(z.int().check(z.nonnegative()), 32),
     "Runs that wait for one of them to end.",
   ),
-  connections: described(z._default(count, 128), "Connections; more are closed at once."),
+  connections: described(z._default(count, 64), "Connections; more are closed at once."),
   body: described(z._default(z.string(), "8m"), "The largest request."),
   headersTimeout: described(z._default(count, 10), "For a request's headers to arrive, in seconds."),
   requestTimeout: described(z._default(count, 30), "For a whole request to arrive, in seconds."),
