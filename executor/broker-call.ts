@@ -32,6 +32,8 @@ interface Contents {
 /** For one answer of the broker, in milliseconds. */
 const timeLimit = 30_000;
 
+export type BrokerCall = ReturnType<typeof createBrokerCall>;
+
 /** Its requests are one trace (W3C Trace Context), so that the broker's log shows which belong together. */
 export function createBrokerCall({ url, fetch, signal }: Way) {
   const trace = randomBytes(16).toString("hex");

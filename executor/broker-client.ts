@@ -3,25 +3,23 @@
  * and one across the network are spoken to in the same words.
  */
 import { randomUUID } from "node:crypto";
-import * as jose from "jose";
 import { verifyConfirmation } from "../shared/confirmation.ts";
-import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
+import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
-import { thumbprint } from "../shared/thumbprint.ts";
 import {
   CheckResponse,
   type EncryptionKey,
   type HandleTerms,
   type IssueItem,
   IssueResponse,
-  Jwks,
   RedemptionResponse,
 } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
 import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
+import { type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
@@ -39,6 +37,8 @@ interface Connection extends Patience {
   };
   /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
+  /** Those that are known from before. */
+  readonly keys?: BrokerKeys;
   readonly identity: Identity;
   /** Gets the heads of the broker's audit log that come with each redemption. */
   readonly keepHeads: KeepHeads;
@@ -54,33 +54,13 @@ export type BrokerClient = ReturnType<typeof createBrokerClient>;
 export function createBrokerClient(connection: Connection) {
   const { url, fetch, findToken, requester, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
-  let pinned: Promise<Jwks["keys"]> | undefined;
-  let findKey: Promise<FindKey> | undefined;
+  const { findKeys, wrappingKey } = connection.keys ?? createBrokerKeys(call, pinnedKeys);
   const sentTokens = new Set<string>();
 
   async function authorise(find = findToken): Promise<string> {
     const token = await find();
     sentTokens.add(token);
     return token;
-  }
-
-  async function fetchKeys(): Promise<Jwks["keys"]> {
-    const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
-    return jwks.data?.keys.filter((jwk) => pinnedKeys.includes(thumbprint(jwk))) ?? [];
-  }
-
-  /** The pinned ones among the broker's keys that are for this; asked for once. */
-  async function keysFor(use: "sig" | "enc"): Promise<Jwks["keys"]> {
-    pinned ??= fetchKeys();
-    const believed = (await pinned).filter((jwk) => jwk.use === use);
-    if (believed.length === 0)
-      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
-    return believed;
-  }
-
-  function findKeys(): Promise<FindKey> {
-    findKey ??= keysFor("sig").then((keys) => jose.createLocalJWKSet({ keys }));
-    return findKey;
   }
 
   /** What handles that are asked for here have in common. */
@@ -148,13 +128,13 @@ export function createBrokerClient(connection: Connection) {
       items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
     ): Promise<IssuedHandle[]> =>
       askForHandles("/v1/handles/wrap", items.length, async (accessToken) => {
-        const [key] = await keysFor("enc");
+        const key = await wrappingKey();
         const context = { iss: url, accessToken, ...bound };
         return Promise.all(
           items.map(async ({ value, ...terms }) => ({
             ...terms,
             ...bound,
-            value: await wrapValue(value, context, key as Jwks["keys"][number]),
+            value: await wrapValue(value, context, key),
           })),
         );
       }),

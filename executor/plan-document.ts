@@ -109,7 +109,7 @@ export const PlanDocument = described(
           z.strictObject({
             address: described(word, "The registry's, such as registry.example:5000."),
             user: described(word, "As whom to log in."),
-            password: described(SecretReference, "The secret's URI, or { handle: … }."),
+            password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
           }),
         ),
         "For an image that only some may pull.",

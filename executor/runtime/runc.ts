@@ -62,11 +62,18 @@ export interface Placed {
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
+let forbidden: Promise<void> | undefined;
+
 /**
  * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
  * wakes a core handler (spec.ts says why one byte).
  */
 export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
+  forbidden ??= limitCores(environment);
+  return forbidden;
+}
+
+function limitCores(environment: Readonly<Record<string, string>>): Promise<void> {
   return new Promise((resolve, reject) => {
     const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
       stdio: "ignore",

@@ -28,6 +28,9 @@ export interface Workplace {
   readonly stallLimit: number;
 }
 
+/** For a client to read why its run was ended, in milliseconds: one that does not read keeps no executor from stopping. */
+const lastWords = 5_000;
+
 /**
  * @param stop ends the run.
  * @returns what the run came to: its exit code, or the code of what went wrong.
@@ -42,12 +45,20 @@ export async function serveRun(
   const plan = readPlan(asked, workplace.permissions);
   const place = workplace.places.ask();
   const events = openEvents(response, workplace.stallLimit);
+  let onStop = (): void => {};
+  const stopped = new Promise<void>((resolve) => {
+    onStop = resolve;
+  });
+  stop.addEventListener("abort", onStop);
+  void stopped.then(() => setTimeout(() => response.destroy(), lastWords).unref());
   try {
     if (!place.isFree) void events.send({ type: "progress", text: "waiting for other runs to end" });
-    await Promise.race([place.free, events.closed, aborted(stop)]);
+    await Promise.race([place.free, events.closed, stopped]);
     if (response.destroyed) return "cancelled";
     if (stop.aborted) throw new ClaimcheckError("executor_stopping");
-    const code = await perform(plan, asked, events, workplace, stop);
+    const gone = Promise.race([events.closed, stopped]);
+    const code = await perform(plan, asked, events, workplace, gone);
+    if (stop.aborted) throw new ClaimcheckError("executor_stopping");
     await events.send({ type: "end", code });
     return code;
   } catch (thrown) {
@@ -55,17 +66,18 @@ export async function serveRun(
     await events.send({ type: "error", ...error });
     return error.code;
   } finally {
+    stop.removeEventListener("abort", onStop);
     place.leave();
     events.end();
   }
 }
 
-async function perform(
+function perform(
   plan: Plan,
   { token, values = {} }: RunRequest,
   events: EventStream,
   workplace: Workplace,
-  stop: AbortSignal,
+  gone: Promise<void>,
 ): Promise<number> {
   let current = 0;
   const run = startRun(plan, {
@@ -84,11 +96,8 @@ async function perform(
       Object.entries(values).map(([name, text]) => [name, new Secret(Buffer.from(text, "base64"))]),
     ),
   });
-  stop.addEventListener("abort", run.cancel);
-  void events.closed.then(run.cancel);
-  const code = await run.finished.finally(() => stop.removeEventListener("abort", run.cancel));
-  if (stop.aborted) throw new ClaimcheckError("executor_stopping");
-  return code;
+  void gone.then(run.cancel);
+  return run.finished;
 }
 
 function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
@@ -123,9 +132,3 @@ function errorOf(thrown: unknown) {
   const { code, message: title } = asClaimcheckError(thrown);
   return { code, title, exitCode: 125 };
 }
-
-const aborted = (signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });

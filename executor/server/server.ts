@@ -5,7 +5,8 @@
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import { rawRefusal } from "../../shared/raw-refusal.ts";
 import { serveRun, type Workplace } from "./serve-run.ts";
 import { RunRequest } from "./wire.ts";
 
@@ -57,12 +58,6 @@ export const routes = [
 const headerLimit = 16 * 1024;
 /** How long a connection is kept open between two requests, in milliseconds. */
 const keepAlive = 5_000;
-
-/** What Node.js calls it when a request does not get as far as a route. */
-const codes: Record<string, ErrorCode> = {
-  ERR_HTTP_REQUEST_TIMEOUT: "request_timeout",
-  HPE_HEADER_OVERFLOW: "headers_too_large",
-};
 
 /** Not listening yet. */
 export function createExecutorServer(settings: Settings): ExecutorServer {
@@ -116,8 +111,7 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
   );
   server.maxConnections = limits.connections;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (socket.writable)
-      socket.end(rawRefusal(new ClaimcheckError(codes[error.code ?? ""] ?? "invalid_request")));
+    if (socket.writable) socket.end(rawRefusal(error.code));
   });
 
   return {
@@ -214,18 +208,4 @@ function sendJson(
     "content-length": Buffer.byteLength(text),
   });
   response.end(headOnly ? undefined : text);
-}
-
-/** Below the level at which there is a response object. */
-function rawRefusal(error: ClaimcheckError): string {
-  const body = JSON.stringify(error.problem());
-  return [
-    `HTTP/1.1 ${error.status} ${error.code}`,
-    "content-type: application/problem+json",
-    "cache-control: no-store",
-    `content-length: ${Buffer.byteLength(body)}`,
-    "connection: close",
-    "",
-    body,
-  ].join("\r\n");
 }
