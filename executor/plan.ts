@@ -109,9 +109,12 @@ export interface Plan {
 /** What whoever writes a plan says; the rest is said by who runs it. */
 export type PlanFields = Omit<Plan, "masked" | "shortSecrets">;
 
+/** Whether what the steps leave becomes an image. */
+export const makesImage = ({ tag, publish }: Pick<Plan, "tag" | "publish">): boolean =>
+  tag !== undefined || publish !== undefined;
+
 /** Whether a run has to look at what its steps leave. */
-export const keepsFiles = ({ onLeak, tag, publish }: PlanFields): boolean =>
-  onLeak !== undefined || tag !== undefined || publish !== undefined;
+export const keepsFiles = (plan: PlanFields): boolean => plan.onLeak !== undefined || makesImage(plan);
 
 const part = "[a-z0-9]+(?:[._-]+[a-z0-9]+)*";
 
