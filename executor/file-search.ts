@@ -54,8 +54,10 @@ export function createFileSearch(finder: Finder, reach: number) {
   };
 }
 
+/** Without a branch, which a processor would guess wrong at every line. */
 function countLines(bytes: Uint8Array): number {
+  const { length } = bytes;
   let count = 0;
-  for (let at = 0; at < bytes.length; at++) if (bytes[at] === newline) count++;
+  for (let at = 0; at < length; at++) count += bytes[at] === newline ? 1 : 0;
   return count;
 }

@@ -44,9 +44,9 @@ export function openResult(
   function judge(guard: LeakGuard, title: string): string {
     const detail = guard.report();
     if (!detail) return "";
-    const leak = new Failure("secret_leaked", { detail: steps.length > 1 ? `${title}: ${detail}` : detail });
+    const leak = new Failure("secret_leaked", { detail });
     if (onLeak === "fail") throw leak;
-    tell(leak.toString());
+    tell(steps.length > 1 ? `${title}: ${leak}` : `${leak}`);
     if (onLeak !== "warn") isSpoilt = true;
     return detail;
   }

@@ -49,6 +49,10 @@ describe("what the configuration does not name is not to be had", () => {
     },
   );
 
+  test.each([{ tag: "localhost/app:1" }, { publish: "registry.example/app:1" }])("%j", async (plan) => {
+    expect(await refusal(await startHost(), {}, plan)).toEqual(notPermitted("to make an image"));
+  });
+
   test("a name that buildah takes for a path is none, whatever the patterns say", async () => {
     const host = await startHost({ fields: "networks: [none]" });
     execFileSync("sed", ["-i", 's/^images: .*/images: ["**"]/', host.config]);

@@ -105,3 +105,11 @@ test("a network is one of those that are listed", () => {
   refused({ network: "host" });
   permitted({ network: "host" }, "exact:1", { networks: ["host"] });
 });
+
+test.each([{ tag: "alpine:latest" }, { publish: "registry.example/payments/a:1" }])(
+  "an image is made for nobody: %j",
+  (image) => {
+    const asked = { image: "exact:1", steps: [plainStep], ...image };
+    expect(() => permit(asked, permissions)).toThrow(expect.objectContaining({ code: "not_permitted" }));
+  },
+);
