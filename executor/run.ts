@@ -195,7 +195,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     ]);
     const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
     let leaked = false;
-    const draft = await takeChanges(upper, {
+    const kept = await takeChanges(upper, {
       store: openLayerStore(`${surroundings.state}/layers`, surroundings),
       scratch: (supervisor as Supervisor).folder,
       guard: createLeakGuard(
@@ -208,12 +208,14 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
         leaked = true;
         tell(`${title}${line}`);
       },
-    }).catch((thrown) => {
-      if (thrown instanceof Failure || isLookedAt) throw thrown;
-      tell(`${title}not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
-      return undefined;
-    });
-    return leaked ? undefined : (await draft?.keep())?.digest;
+    })
+      .then((draft) => (leaked ? undefined : draft?.keep()))
+      .catch((thrown) => {
+        if (thrown instanceof Failure || isLookedAt) throw thrown;
+        tell(`${title}not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+        return undefined;
+      });
+    return kept?.digest;
   }
 
   async function performStep(
