@@ -9,7 +9,7 @@ import type { ShortSecrets } from "../executor/output.ts";
 import {
   type LeakAction,
   leakActions,
-  type Plan,
+  type PlanFields,
   plainStep,
   type RegistryLogin,
   type Step,
@@ -44,6 +44,8 @@ export interface RunOptions {
   cacheFrom?: string;
   cacheTo?: string;
   onLeak?: LeakAction;
+  tag?: string;
+  publish?: string;
 }
 
 interface Options extends RunOptions {
@@ -98,6 +100,8 @@ export function withRunOptions(command: Command): Command {
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
+    .option("--tag <NAME>", "make an image of what is left in the end, and call it so")
+    .option("--publish <NAME>", "push that image to the registry that the name begins with")
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
       "log in there to pull the image; the URI is the password's (repeatable)",
@@ -129,7 +133,7 @@ async function runRequest(options: RunOptions): Promise<void> {
 }
 
 /** A plan, as its document or a command line says it. */
-type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
+type ToRun = PlanFields & {
   readonly document?: PlanDocument | undefined;
 };
 
@@ -217,11 +221,13 @@ export async function run(
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { audit, onLeak, runtime, masking, cache, cacheFrom, cacheTo } = options;
-    if ((audit ?? onLeak ?? cache ?? cacheFrom ?? cacheTo) !== undefined || runtime !== "runc" || !masking) {
+    const { runtime, masking } = options;
+    const { audit, onLeak, cache, cacheFrom, cacheTo, tag, publish } = options;
+    const ours = [audit, onLeak, cache, cacheFrom, cacheTo, tag, publish];
+    if (ours.some((said) => said !== undefined) || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
         detail:
-          "--audit, --on-leak, --cache, --runtime and --no-masking are not for a job to say on a command line",
+          "--audit, --on-leak, --cache, --tag, --publish, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -247,6 +253,8 @@ export async function run(
     {
       ...described,
       ...(options.onLeak && { onLeak: options.onLeak }),
+      ...(options.tag !== undefined && { tag: options.tag }),
+      ...(options.publish !== undefined && { publish: options.publish }),
       masked,
       shortSecrets: options.shortSecrets,
     },

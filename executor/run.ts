@@ -11,8 +11,9 @@ import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { type Image, prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.ts";
 import type { Login } from "./pull.ts";
+import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
@@ -66,8 +67,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let interrupted: number | undefined;
   /** What people call the values that the scrubber knows. */
   let names: readonly string[] = [];
-  /** Whether anybody looks at what a step left. */
-  const isLookedAt = plan.onLeak !== undefined;
+  const isLookedAt = keepsFiles(plan);
 
   async function prepare(requested: Promise<Secrets>): Promise<Image> {
     const [image] = await Promise.all([
@@ -86,7 +86,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     supervisor = opened;
     await opened.ready();
-    return { config: image.config, supervisor: opened };
+    return { image: image.id, config: image.config, supervisor: opened };
   }
 
   async function request() {
@@ -116,9 +116,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function perform(): Promise<number> {
-    for (const step of steps) checkStep(step);
+    checkPlan(plan);
     if (isRootless) checkRootless(plan);
-    checkLogins(plan.registries);
     const requesting = request();
     const preparing = prepare(requesting);
     // With a cache it is not known yet whether a container is needed.
@@ -127,18 +126,21 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const { signal } = abort;
     cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
     let opened = early;
+    let left: RunResult | undefined;
     /** What lies on the image, where all of it is kept; and how much of it the next container would find. */
     let layers: readonly string[] | undefined = [];
     let stacked = 0;
+    let cached: readonly string[] = [];
     for (let index = 0; index < steps.length; index++) {
       let taken: readonly Result[] = [];
       do {
         taken = (await cache?.take({ index, layers })) ?? [];
         for (const result of taken) await replay(result, index++);
-        layers = taken.length > 0 ? taken.at(-1)?.layers : layers;
+        layers = taken.at(-1)?.layers ?? layers;
+        cached = taken.at(-1)?.layers ?? cached;
       } while (taken.length > 0 && index < steps.length);
       const step = steps[index];
-      if (!step) return 0;
+      if (!step) break;
       opened ??= await open(image);
       for (const layer of layers?.slice(stacked) ?? []) await putLayer(layer, opened.supervisor);
       stacked = index;
@@ -152,15 +154,27 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       }
       if (signals[0] !== undefined && !isLast) return 128 + signals[0];
       const upper = await opened.supervisor.keep();
-      const layer = output || isLookedAt ? await lookAt(upper, step, index, output !== undefined) : undefined;
-      layers = layer && layers ? [...layers, layer] : undefined;
-      if (output && layer) await cache?.keep(index, { ...output, layers: layers ?? [] });
-      if (isLast) return exitCode;
-      await opened.supervisor.proceed();
+      if (output || isLookedAt) {
+        left ??= await openRunResult(opened.supervisor);
+        const layer = await lookAt(upper, left, { index, isKept: output !== undefined });
+        layers = layer && layers ? [...layers, layer] : undefined;
+        if (output && layer) await cache?.keep(index, { ...output, layers: layers ?? [] });
+      } else {
+        layers = undefined;
+      }
+      if (!isLast) await opened.supervisor.proceed();
       stacked = index + 1;
+    }
+    if (makesImage(plan)) {
+      opened ??= await open(image);
+      left ??= await openRunResult(opened.supervisor);
+      const titles = steps.map((step, index) => titleOf(step, index));
+      await left.finish(image.id, known(), { titles, cached });
     }
     return 0;
   }
+
+  const known = () => ({ scrubber: scrubber ?? learn(secrets as Secrets), names });
 
   /** What a step printed when it was run. */
   async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
@@ -182,40 +196,22 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     await into.put(await store.unpacked(layer, into.folder));
   }
 
-  /**
-   * Loaded only where it is needed.
-   *
-   * @returns the digest of the layer, if one is kept; of what leaked none is, whatever else is done about it.
-   */
-  async function lookAt(upper: string, step: Step, index: number, isKept: boolean) {
-    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
-      import("./layers/layer-store.ts"),
-      import("./leak-guard.ts"),
-      import("./changes.ts"),
-    ]);
-    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
-    let leaked = false;
-    const kept = await takeChanges(upper, {
-      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
-      scratch: (supervisor as Supervisor).folder,
-      guard: createLeakGuard(
-        scrubber as Scrubber,
-        (value) => names[value] ?? "a token or handle of this run",
-      ),
-      onLeak: plan.onLeak ?? "fail",
-      isKept,
-      warn: (line) => {
-        leaked = true;
-        tell(`${title}${line}`);
-      },
-    })
-      .then((draft) => (leaked ? undefined : draft?.keep()))
-      .catch((thrown) => {
-        if (thrown instanceof Failure || isLookedAt) throw thrown;
-        tell(`${title}not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
-        return undefined;
-      });
-    return kept?.digest;
+  /** @returns the digest of the layer, if one is kept. */
+  async function lookAt(upper: string, left: RunResult, how: { index: number; isKept: boolean }) {
+    const title = titleOf(steps[how.index] as Step, how.index);
+    try {
+      return await left.take(upper, known(), { ...how, title });
+    } catch (thrown) {
+      if (thrown instanceof Failure || isLookedAt) throw thrown;
+      tell(`${title}: not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      return undefined;
+    }
+  }
+
+  /** Few runs need it. */
+  async function openRunResult({ folder }: Supervisor): Promise<RunResult> {
+    const { openResult } = await import("./result.ts");
+    return openResult(plan, { ...surroundings, scratch: folder, signal: abort.signal, tell });
   }
 
   async function performStep(

@@ -70,6 +70,8 @@ const planMeanings: { readonly [Field in keyof Required<Plan>]: Meaning<Plan[Fie
   masked: { ...nothing, forbids: (is) => !is && "its output is not masked" },
   shortSecrets: { ...nothing, forbids: (what) => what === "show" && "it may show short secrets" },
   onLeak: nothing, // What leaked is not kept, whatever else is done about it.
+  tag: nothing,
+  publish: nothing,
 };
 
 const fields = Object.keys(meanings) as (keyof Step)[];

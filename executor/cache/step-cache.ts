@@ -4,7 +4,7 @@
  * others wait and take what it made. What goes wrong with the cache alone costs the run nothing but time.
  */
 import { Failure } from "../failure.ts";
-import { type Plan, secretsOf } from "../plan.ts";
+import { makesImage, type Plan, secretsOf } from "../plan.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Result } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
@@ -83,7 +83,7 @@ export function openStepCache(
 
   /** Behind the last of them either nothing is run, or what is run finds the files that it and those before it left. */
   async function usable(results: readonly Result[], { index, layers: below }: Place): Promise<Result[]> {
-    if (index + results.length === plan.steps.length) return [...results];
+    if (index + results.length === plan.steps.length && !makesImage(plan)) return [...results];
     for (let count = results.length; count > 0; count--) {
       const { layers } = results[count - 1] as Result;
       const fits = layers.length === index + count && below?.every((each, depth) => each === layers[depth]);
