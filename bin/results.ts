@@ -1,9 +1,10 @@
 /** The cached results in a folder, as this user may believe them. */
 import { createSecretKey } from "node:crypto";
-import { openKeptLayers } from "../executor/cache/kept-layers.ts";
+import { type KeptLayers, openKeptLayers } from "../executor/cache/kept-layers.ts";
 import type { SharedResults } from "../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../executor/cache/store.ts";
-import { containerFolder, stateFolder } from "./environment.ts";
+import { openLayerStore } from "../executor/layers/layer-store.ts";
+import { containerFolder, stateFolder, toolEnvironment } from "./environment.ts";
 import { loadCacheKey } from "./root-key.ts";
 
 /**
@@ -24,8 +25,11 @@ export async function openResults(
   return openStore(folder, { macKey, onSpoilt });
 }
 
-export const openLayers = (environment: NodeJS.ProcessEnv) =>
-  openKeptLayers(`${containerFolder(environment)}/layers`);
+export function openLayers(environment: NodeJS.ProcessEnv): KeptLayers {
+  const folder = `${containerFolder(environment)}/layers`;
+  const layers = openLayerStore(folder, { environment: toolEnvironment(environment) });
+  return openKeptLayers(folder, (digest) => layers.unpacked(digest, folder));
+}
 
 interface Repositories {
   readonly cacheFrom?: string;

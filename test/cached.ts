@@ -37,7 +37,7 @@ function keptLayers(gone: readonly string[]) {
     const hex = digit.repeat(64);
     if (!gone.includes(`sha256:${hex}`)) writeFileSync(join(folder, `${hex}.tar`), "");
   }
-  return openKeptLayers(folder);
+  return openKeptLayers(folder, async () => {});
 }
 
 export async function begin(

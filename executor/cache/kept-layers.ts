@@ -3,9 +3,10 @@
  * is its archive's time of modification; what was used lately stays, because a run may be about to use it again, and
  * what lies under the overlay of a run is locked by it.
  */
-import { existsSync, utimesSync } from "node:fs";
-import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { lock } from "../../shared/lock.ts";
+import { Failure } from "../failure.ts";
 import { absent } from "./absent.ts";
 
 /** In milliseconds. */
@@ -13,8 +14,11 @@ const lately = 60 * 60 * 1000;
 
 export type KeptLayers = ReturnType<typeof openKeptLayers>;
 
-/** @param folder of the layer store. */
-export function openKeptLayers(folder: string) {
+/**
+ * @param folder of the layer store.
+ * @param unpack has the layer's files ready; rejects with `invalid_layer` when its archive is not what its name says.
+ */
+export function openKeptLayers(folder: string, unpack: (digest: string) => Promise<unknown>) {
   const nameOf = (digest: string) => `${folder}/${digest.replace("sha256:", "")}`;
   const archiveOf = (digest: string) => `${nameOf(digest)}.tar`;
 
@@ -31,12 +35,17 @@ export function openKeptLayers(folder: string) {
   }
 
   return {
-    /** @returns false when it is gone. */
-    use(digest: string): boolean {
-      if (!existsSync(archiveOf(digest))) return false;
-      const now = new Date();
-      utimesSync(archiveOf(digest), now, now);
-      return true;
+    /** Has it ready for a run. @returns false when it is gone, or spoilt, and then it is gone too. */
+    async use(digest: string): Promise<boolean> {
+      try {
+        const now = new Date();
+        await utimes(archiveOf(digest), now, now);
+        await unpack(digest);
+        return true;
+      } catch (thrown) {
+        if (thrown instanceof Failure) await rm(archiveOf(digest), { force: true });
+        return false;
+      }
     },
 
     sizeOf,
@@ -53,6 +62,11 @@ export function openKeptLayers(folder: string) {
         const used = await stat(archiveOf(digest)).catch(absent);
         if (!used || wanted.has(digest) || Date.now() - used.mtimeMs < lately) continue;
         if (await removeFiles(nameOf(digest))) await rm(archiveOf(digest), { force: true });
+      }
+      // What a process that was killed has left of unpacking or of removing.
+      for (const name of (await readdir(folder).catch(absent)) ?? []) {
+        const left = /^layer-|\.gone$/.test(name) && (await stat(`${folder}/${name}`).catch(absent));
+        if (left && Date.now() - left.mtimeMs >= lately) await rm(`${folder}/${name}`, { recursive: true });
       }
     },
   };

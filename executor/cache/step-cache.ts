@@ -82,15 +82,19 @@ export function openStepCache(
   }
 
   /** Behind the last of them either nothing is run, or what is run finds the files that it and those before it left. */
-  function usable(results: readonly Result[], { index, layers: below }: Place): Result[] {
+  async function usable(results: readonly Result[], { index, layers: below }: Place): Promise<Result[]> {
     if (index + results.length === plan.steps.length && !makesImage(plan)) return [...results];
-    const last = results.findLastIndex(
-      ({ layers }, at) =>
-        layers.length === index + at + 1 &&
-        below?.every((digest, depth) => digest === layers[depth]) &&
-        layers.every((digest) => keptLayers.use(digest)),
-    );
-    return results.slice(0, last + 1);
+    for (let count = results.length; count > 0; count--) {
+      const { layers } = results[count - 1] as Result;
+      const fits = layers.length === index + count && below?.every((each, depth) => each === layers[depth]);
+      if (fits && (await areReady(layers))) return results.slice(0, count);
+    }
+    return [];
+  }
+
+  async function areReady(layers: readonly string[]): Promise<boolean> {
+    for (const digest of layers) if (!(await keptLayers.use(digest))) return false;
+    return true;
   }
 
   async function release(): Promise<void> {
@@ -107,14 +111,15 @@ export function openStepCache(
       await release();
       return [];
     }
-    let results = usable(await look(wanted), place);
+    let results = await usable(await look(wanted), place);
     if (results.length === 0) {
       const onWait = () => tell("waiting for another run of the same step");
       const held = await store.claim(next, signal, onWait);
       await release();
       lease = { key: next, held };
-      results = usable(await look(wanted), place);
-      if (results.length === 0 && (await receive(from, next))) results = usable(await look(wanted), place);
+      results = await usable(await look(wanted), place);
+      if (results.length === 0 && (await receive(from, next)))
+        results = await usable(await look(wanted), place);
     }
     if (results.length === 0) return [];
     await release();
