@@ -7,7 +7,7 @@ import { join } from "node:path";
  * the secrets are.
  */
 const passedOn =
-  /^(PATH|HOME|USER|LANG|LC_.*|TMPDIR|TZ|XDG_.*|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|(BUILDAH|CONTAINERS|STORAGE|REGISTRY)_.*)$/i;
+  /^(PATH|HOME|USER|LANG|LC_.*|TMPDIR|TZ|XDG_.*|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|REGISTRY_AUTH_FILE|(BUILDAH|CONTAINERS|STORAGE)_.*)$/i;
 
 export function toolEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
   const entries = Object.entries(environment).filter(([name]) => passedOn.test(name));
@@ -20,6 +20,12 @@ export function toolEnvironment(environment: NodeJS.ProcessEnv): Record<string, 
 /** Where this user's root key lies. */
 export function stateFolder(environment: NodeJS.ProcessEnv): string {
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local", "state"), "claimcheck");
+}
+
+/** Where this user's runs are, and what is known of images. */
+export function containerFolder(environment: NodeJS.ProcessEnv): string {
+  if (process.getuid?.() === 0) return "/var/lib/claimcheck";
+  return join(environment.XDG_DATA_HOME || join(homedir(), ".local", "share"), "claimcheck");
 }
 
 /** Where the heads of brokers' audit logs are kept that this user has seen. */

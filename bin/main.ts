@@ -22,7 +22,8 @@ function asFailure(thrown: unknown): Failure {
     return new Failure("usage", { detail: `${detail}; see --help` });
   }
   return new Failure("internal", {
-    detail: thrown instanceof Error ? thrown.name : "unknown",
+    // Its name may be anybody's text.
+    detail: thrown instanceof Error ? thrown.constructor.name : "unknown",
     cause: thrown,
   });
 }
@@ -35,7 +36,11 @@ process.on("uncaughtException", (thrown) => {
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
   run: async () => (await import("./run.ts")).runCommand(),
+  shell: async () => (await import("./shell.ts")).shellCommand(),
+  core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
+  cache: async () => (await import("./cache.ts")).cacheCommand(),
+  executor: async () => (await import("./executor.ts")).executorCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   broker: async () => (await import("./broker.ts")).brokerCommand(),
   issue: async () => (await import("./issue.ts")).issueCommand(),

@@ -3,87 +3,167 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
+import type { Run, StepCache } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
-import { type LeakAction, leakActions, type Plan, plainStep, type Step } from "../executor/plan.ts";
+import {
+  type LeakAction,
+  leakActions,
+  type Plan,
+  plainStep,
+  type RegistryLogin,
+  type Step,
+} from "../executor/plan.ts";
+import type { PlanDocument } from "../executor/plan-document.ts";
+import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
+import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
-import { toolEnvironment } from "./environment.ts";
+import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
+import { containerFolder, toolEnvironment } from "./environment.ts";
+import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
+import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
-/** Root's, because containers are. */
-const state = "/var/lib/claimcheck";
-
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
-interface Options {
-  plan?: string;
+export interface RunOptions {
   broker?: string;
+  executor?: string;
   tokenFile?: string;
   audit?: string;
+  registryAuth: readonly RegistryLogin[];
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  cache?: boolean;
+  cacheDir: string;
+  cacheSize: number;
+  cacheFrom?: string;
+  cacheTo?: string;
   onLeak?: LeakAction;
 }
 
-/** What a plan file says. */
-type Described = Pick<Plan, "image" | "steps" | "onLeak">;
+interface Options extends RunOptions {
+  plan?: string;
+  stdio?: boolean;
+}
 
 export function runCommand(): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
-  return command
+  const given = addGivenFlags(command, process.env);
+  return withRunOptions(command)
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
     .argument("[image]", "as podman and docker name images; pulled when it is not there")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
     .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
+    .option("--stdio", "for programs: run what a line of standard input says, and print events")
+    .addHelpText("after", help)
+    .action(
+      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
+        if (options.stdio) return runRequest(options);
+        const { output, ...runnable } = await whatToRun(image, step, options.plan, given);
+        await run(runnable, given, options, output);
+      },
+    );
+}
+
+/** Gives a command the options that all have that run containers. */
+export function withRunOptions(command: Command): Command {
+  return command
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
       "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
+    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .option("--cache", "take results from the cache, and keep them there; usual for plans")
+    .option("--no-cache", "do neither")
+    .addOption(cacheFolderOption())
+    .addOption(cacheSizeOption())
+    .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
+    .option("--cache-to <REF>", "keep what is made there too")
     .addOption(
       new Option(
         "--on-leak <ACTION>",
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
-    .option("--runtime <NAME>", "the OCI runtime, with runc's command line", "runc")
-    .addHelpText("after", help)
-    .action(
-      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
-        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        await run(await whatToRun(image, step, options.plan), options);
-      },
+    .option(
+      "--registry-auth <ADDRESS=USER,URI>",
+      "log in there to pull the image; the URI is the password's (repeatable)",
+      (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
+      [],
+    )
+    .option(
+      "--runtime <NAME>",
+      "the OCI runtime, with runc's command line, by name or absolute path",
+      parseRuntime,
+      "runc",
     );
 }
+
+async function runRequest(options: RunOptions): Promise<void> {
+  const { eventOutput, readRequest } = await import("./stdio.ts");
+  const output = eventOutput();
+  try {
+    const { cancelled, values, ...runnable } = await readRequest();
+    await run(runnable, { handles: new Map(), values }, options, output, cancelled);
+    // Standard input is still open.
+    process.stdin.destroy();
+  } catch (thrown) {
+    process.stdin.destroy();
+    if (!(thrown instanceof Failure)) throw thrown;
+    output.fail(thrown);
+    process.exitCode = thrown.exitCode;
+  }
+}
+
+/** A plan, as its document or a command line says it. */
+type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
+  readonly document?: PlanDocument | undefined;
+};
 
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Described> {
+  given: Given,
+): Promise<ToRun & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, steps: [step] };
+    const secretVariables = [...step.secretVariables, ...asVariables(given)];
+    return { image, registries: [], steps: [{ ...step, secretVariables }] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
-  const { readPlanFile } = await import("./plan-file.ts");
-  const read = await readPlanFile(plan);
-  if (!("faults" in read)) return read;
-  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
-  throw new Failure("usage", { detail: `${plan} cannot be used` });
+  const { loadPlanFile } = await import("./plan-file.ts");
+  const loaded = await loadPlanFile(plan, given.handles);
+  const { want, steps } = loaded.document;
+  return { ...loaded, ...(want && { output: wantedOutput(want, steps.length) }) };
+}
+
+function parseRuntime(text: string): string {
+  if (/^(\/.*|[^/]+)$/.test(text)) return text;
+  throw new Failure("usage", { detail: "--runtime takes a name or an absolute path" });
+}
+
+function parseLogin(text: string): RegistryLogin {
+  const match = /^([^=]*)=([^,]*),(.+)$/s.exec(text);
+  if (!match) throw new Failure("usage", { detail: "--registry-auth takes ADDRESS=USER,URI" });
+  const [, address = "", user = "", uri = ""] = match;
+  return { address, user, password: takeCacheKey(uri) };
 }
 
 const help = `
@@ -94,10 +174,71 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(described: Described, options: Options): Promise<void> {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) {
-    throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
+/** @throws {Failure} `unsupported_host` where it is asked for and cannot be. */
+function caches({ cache, plan, cacheFrom, cacheTo }: RunOptions & Pick<Options, "plan">): boolean {
+  const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
+  // What is in a layer belongs to many users, whom only root can give their files.
+  if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
+  return isWanted || (cache === undefined && plan !== undefined && !isRootless);
+}
+
+/** Loaded where it is wanted alone: start-up is most of what a run costs. */
+function openStepCache(options: RunOptions, tell: (line: string) => void) {
+  return async (run: Run): Promise<StepCache> => {
+    const [{ openLayers, openResults, openShared }, { openStepCache }] = await Promise.all([
+      import("./results.ts"),
+      import("../executor/cache/step-cache.ts"),
+    ]);
+    const layers = openLayers(process.env);
+    const store = await openResults(options.cacheDir, process.env, tell);
+    const shared = await openShared(options, process.env, tell);
+    return openStepCache(
+      {
+        store,
+        layers,
+        ...(shared && { shared }),
+        sizeLimit: options.cacheSize,
+        explains: options.cache === true,
+      },
+      run,
+    );
+  };
+}
+
+/** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
+export async function run(
+  { document, ...plan }: ToRun,
+  given: Given,
+  options: RunOptions,
+  output: Output = plainOutput,
+  cancelled?: AbortSignal,
+): Promise<void> {
+  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
+  const { handles, values } = given;
+  const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
+  if (executor) {
+    const { audit, onLeak, runtime, masking, cache, cacheFrom, cacheTo } = options;
+    if ((audit ?? onLeak ?? cache ?? cacheFrom ?? cacheTo) !== undefined || runtime !== "runc" || !masking) {
+      throw new Failure("usage", {
+        detail:
+          "--audit, --on-leak, --cache, --runtime and --no-masking are not for a job to say on a command line",
+      });
+    }
+    const { runRemotely } = await import("./remote-run.ts");
+    const where = { ...options, executor };
+    const exitCode = await runRemotely(
+      { ...described, document },
+      given,
+      where,
+      process.env,
+      output,
+      cancelled,
+    );
+    process.exitCode = output.end(exitCode);
+    return;
   }
+  if (process.platform !== "linux")
+    throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
   if (atTerminal && !isatty(0)) throw new Failure("usage", { detail: "the input device is not a TTY" });
   const masked = options.masking && process.env.CLAIMCHECK_NO_MASKING !== "1";
@@ -110,21 +251,28 @@ async function run(described: Described, options: Options): Promise<void> {
       shortSecrets: options.shortSecrets,
     },
     {
-      connect: (signal) => connect(options, process.env, signal),
+      // Handles that were issued before can only be bound to a key that is kept.
+      connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
+      values,
       runtime: options.runtime,
-      state,
+      state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
-      onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
+      sinksOf: output.sinksOf,
+      onProgress: output.progress,
+      ...(caches(options) && { openCache: openStepCache(options, output.progress) }),
     },
   );
   // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
   const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
+  const cancel = () => started.signal(constants.signals.SIGKILL);
+  if (cancelled?.aborted) cancel();
+  else cancelled?.addEventListener("abort", cancel);
   try {
-    process.exitCode = await started.finished;
+    process.exitCode = output.end(await started.finished);
   } finally {
     keyboard.close();
   }

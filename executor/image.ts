@@ -7,10 +7,12 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { Failure } from "./failure.ts";
+import { type Login, pull } from "./pull.ts";
+import { isRootless } from "./rootless.ts";
 
 const exec = promisify(execFile);
 
@@ -26,8 +28,8 @@ export interface ImageConfig {
 export interface Image {
   readonly id: string;
   readonly config: ImageConfig;
-  /** Where its files are. Only to be read. */
-  readonly path: string;
+  /** Folders with its files, the upper ones first. Only to be read. */
+  readonly layers: readonly string[];
 }
 
 interface Surroundings {
@@ -37,6 +39,8 @@ interface Surroundings {
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly onProgress: (line: string) => void;
+  /** Called when the image has to be pulled. */
+  readonly logins: () => Promise<readonly Login[]>;
 }
 
 /** @throws {Failure} `image_unavailable`. */
@@ -45,14 +49,15 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
     throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
   }
   const memory = `${surroundings.state}/images/${createHash("sha256").update(name).digest("hex")}.json`;
-  const remembered = recall(memory);
+  const remembered = recall(memory, surroundings);
   if (remembered) return remembered;
   const image = await askBuildah(name, surroundings);
-  remember(memory, image);
+  remember(memory, image, surroundings);
   return image;
 }
 
-async function askBuildah(name: string, { environment, signal, onProgress }: Surroundings): Promise<Image> {
+async function askBuildah(name: string, surroundings: Surroundings): Promise<Image> {
+  const { environment, signal, onProgress, state } = surroundings;
   const buildah = async (...args: string[]): Promise<string> => {
     const { stdout } = await exec("buildah", args, { env: environment, signal, maxBuffer: 64 * 1024 * 1024 });
     return stdout.trim();
@@ -62,9 +67,11 @@ async function askBuildah(name: string, { environment, signal, onProgress }: Sur
   const inspected = await inspect().catch(async (error) => {
     if (isMissing(error))
       throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    signal.throwIfAborted();
+    const logins = await surroundings.logins();
     onProgress(`pulling ${name}`);
     try {
-      await buildah("pull", "--quiet", name);
+      await pull(name, logins, { folder: `${state}/registries`, environment, signal });
       return await inspect();
     } catch (cause) {
       throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });
@@ -74,8 +81,9 @@ async function askBuildah(name: string, { environment, signal, onProgress }: Sur
 
   // Two first runs at once race for the name; whoever loses finds the container made.
   const container = `claimcheck-${id}`;
-  const mount = () => buildah("mount", container);
-  const path = await mount().catch(async () => {
+  const mount = async () =>
+    isRootless ? layersOf(await buildah(...mountUnshared, container)) : [await buildah("mount", container)];
+  const layers = await mount().catch(async () => {
     await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
     return mount().catch((cause) => {
       throw new Failure("image_unavailable", {
@@ -84,25 +92,26 @@ async function askBuildah(name: string, { environment, signal, onProgress }: Sur
       });
     });
   });
-  return { id, config, path };
+  return { id, config, layers };
 }
 
 /**
  * Buildah's answer of another time, while it must still be true: nothing has been changed in the list of images
  * since or in what names stand for, and the mount is there. Asking costs more than half of a `runc run`.
  */
-function recall(memory: string): Image | undefined {
+function recall(memory: string, { environment }: Surroundings): Image | undefined {
   try {
     const { witness, image } = JSON.parse(readFileSync(memory, "utf8")) as { witness: string; image: Image };
-    return witness === witnessOf(image.path) && isMounted(image.path) ? image : undefined;
+    const areThere = image.layers.every(isRootless ? existsSync : isMounted);
+    return areThere && witness === witnessOf(image.layers, environment) ? image : undefined;
   } catch {
     return undefined;
   }
 }
 
 /** Where it cannot be kept, buildah is asked again the next time. */
-function remember(memory: string, image: Image): void {
-  const witness = witnessOf(image.path);
+function remember(memory: string, image: Image, { environment }: Surroundings): void {
+  const witness = witnessOf(image.layers, environment);
   if (!witness) return;
   const draft = `${memory}.${process.pid}`;
   try {
@@ -115,19 +124,32 @@ function remember(memory: string, image: Image): void {
 }
 
 /** The state of the files that decide what an image name stands for; none for a storage that is laid out otherwise. */
-function witnessOf(path: string): string | undefined {
-  const root = /^(.+)\/overlay\/[0-9a-f]+\/merged$/.exec(path)?.[1];
-  if (!root) return undefined;
+function witnessOf(layers: readonly string[], { HOME }: Surroundings["environment"]): string | undefined {
+  const storage = /^(.+\/(?:overlay|vfs))\/(?:l|dir|[0-9a-f]+)\/\w+$/.exec(layers[0] ?? "")?.[1];
+  if (!storage) return undefined;
   const deciding = [
-    `${root}/overlay-images/images.json`,
+    `${storage}-images/images.json`,
     "/etc/containers/registries.conf",
     "/etc/containers/registries.conf.d",
+    `${HOME}/.config/containers/registries.conf`,
   ];
   const states = deciding.map((file) => {
     const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
     return stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs}` : "";
   });
   return states[0] && states.join("\n");
+}
+
+/**
+ * Who is not root sees a mount only in the namespaces that buildah makes for one command. There the overlay is taken
+ * apart again: its lower folders stay. A storage without overlays has one plain folder.
+ */
+const mountUnshared = ["unshare", "--", "sh", "-c", 'buildah mount "$1" && cat /proc/self/mountinfo', "sh"];
+
+function layersOf(mounted: string): string[] {
+  const [path = "", ...mountinfo] = mounted.split("\n");
+  const options = mountinfo.find((line) => line.includes(` ${path} `) && line.includes(" - overlay "));
+  return /[ ,]lowerdir=([^, ]+)/.exec(options ?? "")?.[1]?.split(":") ?? [path];
 }
 
 const isMounted = (path: string) => readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);

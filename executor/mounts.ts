@@ -1,5 +1,6 @@
 /** What is mounted into a container beside its own files: the kernel's file systems, and what the user shares. */
-import type { BindMount } from "./plan.ts";
+import type { BindMount, Network } from "./plan.ts";
+import { isRootless } from "./rootless.ts";
 
 export interface Mount {
   readonly destination: string;
@@ -11,7 +12,7 @@ export interface Mount {
 const restricted = ["nosuid", "noexec", "nodev"];
 
 /** Docker's and podman's, or stricter. */
-export const kernelMounts: readonly Mount[] = [
+const kernelFolders: readonly Mount[] = [
   { destination: "/proc", type: "proc", source: "proc", options: restricted },
   {
     destination: "/dev",
@@ -32,14 +33,28 @@ export const kernelMounts: readonly Mount[] = [
     options: [...restricted, "mode=1777", "size=65536k"],
   },
   { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: restricted },
-  { destination: "/sys", type: "sysfs", source: "sysfs", options: [...restricted, "ro"] },
-  {
-    destination: "/sys/fs/cgroup",
-    type: "cgroup",
-    source: "cgroup",
-    options: [...restricted, "relatime", "ro"],
-  },
 ];
+
+const sysfs: Mount = {
+  destination: "/sys",
+  type: "sysfs",
+  source: "sysfs",
+  options: [...restricted, "ro"],
+};
+
+const cgroups: Mount = {
+  destination: "/sys/fs/cgroup",
+  type: "cgroup",
+  source: "cgroup",
+  options: [...restricted, "relatime", "ro"],
+};
+
+/** Who is not root can mount a /sys only for a network of their own. */
+export function kernelMounts(network: Network): Mount[] {
+  if (!isRootless) return [...kernelFolders, sysfs, cgroups];
+  if (network !== "host") return [...kernelFolders, sysfs];
+  return [...kernelFolders, { ...sysfs, type: "bind", source: "/sys", options: ["rbind", ...sysfs.options] }];
+}
 
 /** The host's folders and files, those around others first. `rro` makes what is mounted inside them read-only too. */
 export function bindMounts(binds: readonly BindMount[]): Mount[] {

@@ -3,16 +3,50 @@
  * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
  */
 import type { Secret } from "../shared/secret.ts";
-import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
+import { head } from "../shared/uri.ts";
+import type { BrokerClient, IssuedHandle, Membership } from "./broker-client.ts";
 import { Failure } from "./failure.ts";
-import { keyOf, type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
+import {
+  keyOf,
+  loginsOf,
+  type NamedSource,
+  type Plan,
+  type SecretSource,
+  type Step,
+  secretsOf,
+} from "./plan.ts";
 
 export interface Secrets {
   /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
   credentials(): string[];
 
-  /** Trades the handles of a step for plaintext, all of them or none. */
+  /** Whose cached results these handles are for: to be believed after `prove`. */
+  membership(): Promise<Membership>;
+
+  /** What stands for the secret in the cache, by its present handle. */
+  cacheIdOf(source: SecretSource): string;
+
+  /**
+   * Proves to the broker that the results of these steps may be had, in one call. Nothing is redeemed.
+   *
+   * @throws {Failure} the broker's refusal.
+   */
+  prove(steps: readonly Step[]): Promise<void>;
+
+  /** A receipt for a result of these steps, whose handles were redeemed. */
+  attest(made: readonly Step[], result: { readonly key: string; readonly manifest: string }): Promise<string>;
+
+  /** The digest of the manifest that a receipt is about, if it is one for a result of these steps under this key. */
+  readReceipt(receipt: string, made: readonly Step[], key: string): Promise<string | undefined>;
+
+  /**
+   * Trades the handles of a step for plaintext, all of them or none. Those of steps before it whose results came from
+   * the cache belong to it: their values can be in the files that it finds, and have to be known to be masked.
+   */
   redeem(step: Step): Promise<void>;
+
+  /** The same for what registries ask for. */
+  redeemLogins(): Promise<void>;
 
   /** The plaintext, once a step that uses it was redeemed. */
   valueOf(source: SecretSource): Secret;
@@ -29,22 +63,24 @@ const margin = 5;
 /** Of a handle's `name`, in characters. */
 const nameLimit = 256;
 
-interface Use {
-  readonly source: SecretSource;
-  readonly name: string;
-  readonly uses: number;
-}
+type Use = NamedSource & { readonly uses: number };
 
-/** @param connect called only where there are secrets. */
+/**
+ * @param connect called only where there are secrets.
+ * @param brought values by the names that the plan has for them; the caller wipes them.
+ */
 export async function requestSecrets(
-  { steps, masked }: Pick<Plan, "steps" | "masked">,
+  { registries, steps, masked, hash }: Pick<Plan, "registries" | "steps" | "masked" | "hash">,
   connect: () => Promise<BrokerClient>,
+  brought: ReadonlyMap<string, Secret> = new Map(),
 ): Promise<Secrets> {
-  const uses = usesOf(steps);
+  const logins = loginsOf(registries);
+  const uses = usesOf([logins, ...steps.map(secretsOf)]);
   const handles = new Map<string, IssuedHandle>();
   const values = new Map<string, Secret>();
   const retired: string[] = [];
-  const broker = uses.size > 0 ? await connect() : undefined;
+  let broker = uses.size > 0 ? await connect() : undefined;
+  let confirmed: Membership | undefined;
 
   /** One request for all that have to be asked for; the others are only read. */
   async function acquire(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
@@ -55,24 +91,70 @@ export async function requestSecrets(
     const given = entries.flatMap(([key, { source }]) =>
       "handle" in source ? [{ key, handle: source.handle }] : [],
     );
-    const [issued, accepted] = await Promise.all([
+    const wrapped = entries.flatMap(([key, { source, uses: times }]) =>
+      "value" in source ? [{ key, item: { ...bring(source.value), uses: times } }] : [],
+    );
+    const [issued, accepted, wrappedHandles] = await Promise.all([
       asked.length > 0 ? from.issue(asked.map(({ item }) => item)) : [],
       Promise.all(given.map(({ handle }) => from.accept(handle))),
+      wrapped.length > 0 ? from.wrap(wrapped.map(({ item }) => item)) : [],
     ]);
+    checkPlan(accepted);
     for (const [index, { key }] of asked.entries()) handles.set(key, issued[index] as IssuedHandle);
     for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
+    for (const [index, { key }] of wrapped.entries()) handles.set(key, wrappedHandles[index] as IssuedHandle);
   }
 
-  /** A plan may take longer than its handles live. */
-  async function renew(step: Step, from: BrokerClient): Promise<void> {
+  function bring(name: string): { name: string; value: Secret } {
+    const value = brought.get(name);
+    if (!value) throw new Failure("invalid_plan", { detail: `no value is given for ${head(name)}` });
+    return { name, value };
+  }
+
+  /** Where one handle is for this plan alone, all are: another handle in its place would make it another plan. */
+  function checkPlan(accepted: readonly IssuedHandle[]): void {
+    if (accepted.every(({ claims }) => claims.plan === undefined)) return;
+    const stray = accepted.find(({ claims }) => claims.plan === undefined || claims.plan !== hash);
+    if (stray) throw new Failure("plan_mismatch", { detail: head(stray.claims.name) });
+  }
+
+  /** A plan may take longer than its handles live, and so may waiting for somebody else's. */
+  async function renew(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
     const soon = Date.now() / 1000 + margin;
-    const expired = [...usesOf(steps.slice(steps.indexOf(step)))].filter(([key, { source }]) => {
+    const expired = [...wanted].filter(([key, { source }]) => {
       const { claims, handle } = handles.get(key) as IssuedHandle;
-      if ("handle" in source || claims.exp > soon) return false;
+      if (!("uri" in source) || claims.exp > soon) return false;
       retired.push(handle);
       return true;
     });
     if (expired.length > 0) await acquire(new Map(expired), from);
+  }
+
+  const present = (keys: Iterable<string>) => [...keys].map((key) => handles.get(key) as IssuedHandle);
+
+  const presentFor = (some: readonly Step[]) => present(usesOf(some.map(secretsOf)).keys());
+
+  async function check(wanted: ReadonlyMap<string, Use>): Promise<Membership> {
+    broker ??= await connect();
+    await renew(wanted, broker);
+    confirmed = await broker.check(present(wanted.keys()));
+    return confirmed;
+  }
+
+  async function membership(): Promise<Membership> {
+    const [first] = handles.values();
+    if (confirmed) return confirmed;
+    return first ? { broker: first.claims.iss, tenant: first.claims.tenant } : check(new Map());
+  }
+
+  async function redeemAll(wanted: readonly NamedSource[]): Promise<void> {
+    const keys = [...usesOf([wanted]).keys()];
+    if (!broker || keys.length === 0) return;
+    const redeemed = await broker.redeem(present(keys), { masked });
+    for (const [index, key] of keys.entries()) {
+      values.get(key)?.wipe();
+      values.set(key, (redeemed[index] as { value: Secret }).value);
+    }
   }
 
   if (broker) await acquire(uses, broker);
@@ -83,19 +165,40 @@ export async function requestSecrets(
       ...[...handles.values()].map(({ handle }) => handle),
     ],
 
-    async redeem(step) {
-      const keys = [...usesOf([step]).keys()];
-      if (!broker || keys.length === 0) return;
-      await renew(step, broker);
-      const redeemed = await broker.redeem(
-        keys.map((key) => handles.get(key) as IssuedHandle),
-        { masked },
-      );
-      for (const [index, key] of keys.entries()) {
-        values.get(key)?.wipe();
-        values.set(key, (redeemed[index] as { value: Secret }).value);
-      }
+    membership,
+
+    cacheIdOf: (source) => (handles.get(keyOf(source)) as IssuedHandle).claims.cache_id,
+
+    async prove(proven) {
+      const claimed = await membership();
+      const presented = usesOf(proven.map(secretsOf));
+      if (confirmed && presented.size === 0) return;
+      const { tenant } = await check(new Map([...uses].filter(([key]) => presented.has(key))));
+      if (tenant !== claimed.tenant)
+        throw new Failure("invalid_handle", { detail: "it is another tenant's" });
     },
+
+    async attest(made, result) {
+      broker ??= await connect();
+      return broker.attest(presentFor(made), result);
+    },
+
+    async readReceipt(receipt, made, key) {
+      const { tenant } = await membership();
+      broker ??= await connect();
+      const secrets = presentFor(made).map(({ claims }) => claims.cache_id);
+      return broker.readReceipt(receipt, { key, tenant, secrets });
+    },
+
+    async redeem(step) {
+      const index = steps.indexOf(step);
+      const before = steps.slice(0, index).flatMap(secretsOf);
+      const unknown = before.filter(({ source }) => !values.has(keyOf(source)));
+      if (broker) await renew(usesOf([unknown, ...steps.slice(index).map(secretsOf)]), broker);
+      await redeemAll([...unknown, ...secretsOf(step)]);
+    },
+
+    redeemLogins: () => redeemAll(logins),
 
     valueOf(source) {
       const value = values.get(keyOf(source));
@@ -112,12 +215,12 @@ export async function requestSecrets(
   };
 }
 
-/** Each secret once, with the number of steps that use it. */
-function usesOf(steps: readonly Step[]): Map<string, Use> {
+/** Each secret once, with the number of redemptions that it is part of. */
+function usesOf(redemptions: readonly (readonly NamedSource[])[]): Map<string, Use> {
   const uses = new Map<string, Use>();
-  for (const step of steps) {
-    const ofStep = new Map(secretsOf(step).map((use) => [keyOf(use.source), use]));
-    for (const [key, use] of ofStep) uses.set(key, { ...use, uses: (uses.get(key)?.uses ?? 0) + 1 });
+  for (const redemption of redemptions) {
+    const once = new Map(redemption.map((use) => [keyOf(use.source), use]));
+    for (const [key, use] of once) uses.set(key, { ...use, uses: (uses.get(key)?.uses ?? 0) + 1 });
   }
   return uses;
 }

@@ -6,6 +6,7 @@
 import type { ImageConfig } from "./image.ts";
 import { bindMounts, kernelMounts } from "./mounts.ts";
 import type { Step } from "./plan.ts";
+import { isRootless } from "./rootless.ts";
 import { loadSeccomp } from "./seccomp.ts";
 import type { User } from "./user.ts";
 
@@ -86,22 +87,26 @@ export function createSpec(step: Step, { config, user, hostname, cgroup, network
     },
     root: { path: "../rootfs", readonly: step.readOnly },
     hostname,
-    mounts: [...kernelMounts, ...bindMounts(step.binds)],
+    mounts: [...kernelMounts(step.network), ...bindMounts(step.binds)],
     linux: {
-      cgroupsPath: `/claimcheck/${cgroup}`,
-      resources: {
-        devices: [{ allow: false, access: "rwm" }],
-        pids: { limit: step.pidsLimit ?? 2048 },
-        // As much with swap as without: what a container keeps in memory stays there.
-        ...(step.memory !== undefined && { memory: { limit: step.memory, swap: step.memory } }),
-        ...(step.cpus !== undefined && {
-          cpu: { period: cpuPeriod, quota: Math.round(step.cpus * cpuPeriod) },
-        }),
-      },
+      ...(isRootless ? {} : limitsOf(step, cgroup)),
       namespaces: namespacesOf(step, network),
       maskedPaths,
       readonlyPaths,
       seccomp: loadSeccomp(capabilities),
+    },
+  };
+}
+
+function limitsOf({ pidsLimit, memory, cpus }: Step, cgroup: string) {
+  return {
+    cgroupsPath: `/claimcheck/${cgroup}`,
+    resources: {
+      devices: [{ allow: false, access: "rwm" }],
+      pids: { limit: pidsLimit ?? 2048 },
+      // As much with swap as without: what a container keeps in memory stays there.
+      ...(memory !== undefined && { memory: { limit: memory, swap: memory } }),
+      ...(cpus !== undefined && { cpu: { period: cpuPeriod, quota: Math.round(cpus * cpuPeriod) } }),
     },
   };
 }

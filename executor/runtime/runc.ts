@@ -6,10 +6,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import { relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Failure, type FailureCode } from "../failure.ts";
+import { userNamespace } from "../rootless.ts";
 import { pipeSource } from "../source.ts";
 
 interface Surroundings {
@@ -17,8 +19,8 @@ interface Surroundings {
   readonly runtime: string;
   /** The folder of all runs' folders. */
   readonly runs: string;
-  /** The folder with the image's files. They stay as they are. */
-  readonly image: string;
+  /** Folders with the image's files, the upper ones first. They stay as they are. */
+  readonly layers: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
 }
 
@@ -49,13 +51,29 @@ export interface Bundle {
   readonly isBridged: boolean;
 }
 
+/** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
+export interface Placed {
+  readonly path: string;
+  readonly content?: Uint8Array;
+  readonly link?: string;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
 export type Supervisor = ReturnType<typeof startSupervisor>;
+
+let forbidden: Promise<void> | undefined;
 
 /**
  * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
  * wakes a core handler (spec.ts says why one byte).
  */
 export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
+  forbidden ??= limitCores(environment);
+  return forbidden;
+}
+
+function limitCores(environment: Readonly<Record<string, string>>): Promise<void> {
   return new Promise((resolve, reject) => {
     const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
       stdio: "ignore",
@@ -69,7 +87,7 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
 }
 
 /** Starts the supervisor. Containers come one after the other. */
-export function startSupervisor({ runtime, runs, image, environment }: Surroundings) {
+export function startSupervisor({ runtime, runs, layers, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
   try {
     mkdirSync(runs, { recursive: true, mode: 0o700 });
@@ -77,10 +95,10 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
   const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
-  const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const namespaces = [...userNamespace, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const child: ChildProcess = spawn(
     "unshare",
-    [...namespaces, "--", "perl", script, runtime, runs, id, image],
+    [...namespaces, "--", "perl", script, runtime, runs, id, ...layers],
     {
       stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
@@ -97,6 +115,7 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
   let count = 1;
+  let binds = 0;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -131,8 +150,11 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     child.on("exit", (code, signal) => {
       // What it said last may still be on its way; only then is silence a failure.
       const end = async () => {
+        explained ??= lastWords(reasons).then((words) => {
+          const detail = `its supervisor ended early (${words || (signal ?? code)})`;
+          fail(new Failure("runtime_failed", { detail }));
+        });
         await explained;
-        fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${signal ?? code})` }));
         resolve();
       };
       if (answers.closed) void end();
@@ -185,7 +207,36 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
     ready: (): Promise<unknown> => ready,
 
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
-    rootfs: () => (count === 1 ? image : `/proc/${child.pid}/root${runs}/${id}/rootfs`),
+    rootfs: () => `/proc/${child.pid}/root${runs}/${id}/rootfs`,
+
+    /** Before a container's start: puts these among the files that it will find, one after the other. */
+    async place(files: readonly Placed[]): Promise<void> {
+      await ready;
+      const answered = answer("placed");
+      orders.write("place\n");
+      for (const { path, content, link, mode, owner } of files) {
+        const kind = content ? "file" : link === undefined ? "folder" : "link";
+        const bytes = content ?? Buffer.from(link ?? "");
+        const words = [kind, encodeURIComponent(path), bytes.length, mode.toString(8), owner.uid, owner.gid];
+        orders.write(`${words.join(" ")}\n`);
+        orders.write(bytes);
+      }
+      orders.write("placed\n");
+      await answered;
+    },
+
+    /**
+     * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
+     * to it. Where it cannot be had, that container does not start.
+     *
+     * @returns where the runtime finds it.
+     */
+    bind(within: string, source: string): string {
+      binds += 1;
+      const [root, path] = [within, `/${relative(within, source)}`].map(encodeURIComponent);
+      orders.write(`bind bind-${binds} ${root} ${path}\n`);
+      return `${runs}/${id}/bundle/bind-${binds}`;
+    },
 
     /**
      * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
@@ -258,15 +309,15 @@ export function startSupervisor({ runtime, runs, image, environment }: Surroundi
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  place: "invalid_plan",
+  bind: "invalid_plan",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
 async function explain(step: string, reasons: Readable): Promise<Failure> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of reasons) chunks.push(chunk);
-  const reason = lastMessage(Buffer.concat(chunks).toString());
+  const reason = await lastWords(reasons);
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }
@@ -278,13 +329,17 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */
-function lastMessage(log: string): string {
-  const line = log.trim().split("\n").at(-1) ?? "";
+async function lastWords(reasons: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of reasons) chunks.push(chunk);
+  const line = Buffer.concat(chunks).toString().trim().split("\n").at(-1) ?? "";
   try {
-    return String(JSON.parse(line).msg).slice(0, 1000);
+    const { msg } = JSON.parse(line);
+    if (typeof msg === "string") return msg.slice(0, 1000);
   } catch {
-    return line.slice(0, 1000);
+    // It is no log of a runtime's.
   }
+  return line.slice(0, 1000);
 }
 
 const quotedCommand = (reason: string) => /exec: "([^"]*)"/.exec(reason)?.[1] ?? "";

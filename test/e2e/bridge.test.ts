@@ -1,6 +1,6 @@
 /** `--network bridge`: what lies outside of the host can be reached, and nothing nearer. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -131,7 +131,7 @@ test("kill -9 of the executor or of the supervisor leaves neither link nor rules
     expect(network.remains()).toHaveLength(3);
     network.onHost("nft", "flush", "ruleset");
     expect(network.remains()).toHaveLength(3);
-    const pid = victim === "executor" ? running.child.pid : findSupervisor();
+    const pid = victim === "executor" ? running.child.pid : supervisorOf(running.child.pid);
     process.kill(pid as number, "SIGKILL");
     await running.finished;
     await until(() => network.remains().length === 0);
@@ -162,6 +162,8 @@ test.each([
   expect(stderr).toMatch(says);
 });
 
-function findSupervisor(): number {
-  return processesContaining("cmdline", "supervisor.pl").at(-1) as number;
+/** The only child of the executor's only child, unshare. */
+function supervisorOf(executor: number | undefined): number {
+  const childOf = (pid: number) => Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
+  return childOf(childOf(executor as number));
 }

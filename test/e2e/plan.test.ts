@@ -38,10 +38,13 @@ test("a step finds the files of those before it, and none of their secrets", asy
 });
 
 test("what one step was given is masked in what a later one prints", async () => {
-  const { stdout } = await runPlan([
-    sh("echo $A > /kept", { secretEnv: { A: "env://FIRST" } }),
-    sh("cat /kept; echo $B", { secretEnv: { B: "env://SECOND" } }),
-  ]);
+  const { stdout } = await runPlan(
+    [
+      sh("echo $A > /kept", { secretEnv: { A: "env://FIRST" } }),
+      sh("cat /kept; echo $B", { secretEnv: { B: "env://SECOND" } }),
+    ],
+    ["--no-cache"],
+  );
   expect(stdout).toBe("***\n***\n");
 });
 
@@ -60,6 +63,15 @@ test("a secret of two steps is one handle with two uses, each on record", async 
     "redeem released",
   ]);
   expect(new Set(records.map(({ jti }) => jti)).size).toBe(1);
+});
+
+test("what is wanted of a plan is on standard output alone", async () => {
+  const file = join(folder(), "plan.json");
+  const steps = [sh("echo first"), sh("echo last; echo beside >&2")];
+  writeFileSync(file, JSON.stringify({ version: 1, image, steps, want: "stdout" }));
+  const { code, stdout, stderr } = await claimcheck(["run", "--plan", file]);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "last\n" });
+  expect(stderr.split("\n").filter((line) => /^(first|beside)$/.test(line))).toEqual(["first", "beside"]);
 });
 
 test("a step that fails ends the run with its exit code", async () => {

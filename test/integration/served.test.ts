@@ -94,6 +94,19 @@ describe("a client that", () => {
   });
 });
 
+test("a connection is good for a hundred requests, also for one that does not wait for its answers", async () => {
+  const { port, output } = await serve(issuer);
+  const socket = open(port);
+  let answers = "";
+  socket.setEncoding("utf8").on("data", (part: string) => {
+    answers += part;
+  });
+  socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
+  await once(socket, "close");
+  expect(answers.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(100);
+  expect(output.stderr.match(/"route":"\/healthz"/g)).toHaveLength(100);
+});
+
 test("a thousand connections that do nothing keep nobody else waiting, and are let go", async () => {
   const { port, url } = await serve(issuer, quick);
   const idle = Array.from({ length: 1000 }, () => open(port));
@@ -310,7 +323,7 @@ describe("a configuration", () => {
       expect(stderr.split("\n").map((line) => line.replace(`${folder}/`, ""))).toEqual([
         "broker.yaml:1: url: an origin such as https://broker.example; http only on loopback",
         "broker.yaml:2: listen: HOST:PORT",
-        expect.stringMatching(/^broker\.yaml:3: rootKey: .*is not a root key of 32 bytes$/),
+        expect.stringMatching(/^broker\.yaml:3: rootKey: .*is not a key of 32 bytes$/),
         expect.stringMatching(/^broker\.yaml:5: audit: .*missing cannot be written$/),
         "policy.yaml:9: tenants.acme.rules[0].actions: Invalid input: expected array, received undefined",
         "policy.yaml:9: tenants.acme.rules[0].action: there is no such field",
