@@ -23,8 +23,8 @@ const startIn = (script: string, { flags = "", env = {} } = {}) =>
 type Started = ReturnType<typeof startAtTerminal>;
 const type = ({ child }: Started, keys: string) => child.stdin?.write(keys);
 
-/** Until a signal ends it. */
-const wait = "while :; do sleep 0.1; done";
+/** Until a signal ends it; no process comes or goes meanwhile. */
+const wait = "sleep 1000 & while :; do wait; done";
 
 afterEach(() => {
   expect(remains()).toEqual([]);
@@ -53,17 +53,18 @@ describe("the command's terminal", () => {
     expect((await run("seq 50000")).stdout).toBe(lines.join(""));
   });
 
-  test("gives what is printed last, also when it is read late", async () => {
-    // More than fits between the terminal and claimcheck, less than the terminal takes on top.
-    const size = 1024 * 1024 + 16 * 1024;
+  test("gives what is printed last, also after the command's end", async () => {
+    // More than one read of a terminal gives, less than a terminal keeps.
+    const size = 16 * 1024;
     const script = `trap "head -c ${size} /dev/zero | tr '\\0' x; exit 0" TERM; echo ready; ${wait}`;
     const running = start(["run", "-t", image, "--", "sh", "-c", script]);
     await printed(running, "ready\r\n");
-    running.child.kill("SIGSTOP");
-    kill(wait, "sh", "SIGTERM");
+    const supervisor = findFirst("supervisor.pl");
+    process.kill(supervisor, "SIGSTOP");
+    process.kill(findFirst(wait), "SIGTERM");
     // Claimcheck's own process has it among its arguments, too.
     await until(() => processesContaining("cmdline", wait).length === 1);
-    running.child.kill("SIGCONT");
+    process.kill(supervisor, "SIGCONT");
     expect((await running.finished).stdout).toBe(`ready\r\n${"x".repeat(size)}`);
   });
 
@@ -203,8 +204,8 @@ describe("the user's terminal is as it was before", () => {
   test.each<[string, (running: Started) => void, number]>([
     ["claimcheck is told to end", (running) => process.kill(pidOf(running), "SIGTERM"), 6],
     ["claimcheck crashes", (running) => process.kill(pidOf(running), "SIGPWR"), 125],
-    ["the supervisor is killed", () => kill("supervisor.pl", "perl", "SIGKILL"), 125],
-    ["the container is killed", () => kill(wait, "sh", "SIGKILL"), 137],
+    ["the supervisor is killed", () => process.kill(findFirst("supervisor.pl"), "SIGKILL"), 125],
+    ["the container is killed", () => process.kill(findFirst(wait), "SIGKILL"), 137],
   ])("when %s", async (_, end, code) => {
     const running = startBetween(`trap "exit 6" TERM; echo ready; ${wait}`);
     await printed(running, "ready\r\n");
@@ -221,7 +222,7 @@ test("neither a value nor the socket that the terminal came by is on this host w
   const running = startIn(`trap "exit 5" INT; echo ready; ${wait}`, { env: { API_TOKEN: value } });
   await printed(running, "ready");
   expect(await filesContaining([value])).toEqual([]);
-  const bundle = `/proc/${find("supervisor.pl", "perl")}/root${runs}`;
+  const bundle = `/proc/${findFirst("supervisor.pl")}/root${runs}`;
   expect(await filesContaining([value], [bundle])).toEqual([]);
   expect(readdirSync(bundle, { recursive: true }).filter((path) => `${path}`.endsWith("/console"))).toEqual(
     [],
@@ -230,12 +231,8 @@ test("neither a value nor the socket that the terminal came by is on this host w
   expect((await running.finished).code).toBe(5);
 });
 
-/** The process that runs this program with this among its arguments. */
-function find(argument: string, program: string) {
-  const runsIt = (pid: number) => readFileSync(`/proc/${pid}/comm`, "utf8") === `${program}\n`;
-  return processesContaining("cmdline", argument).find(runsIt);
-}
-
-function kill(argument: string, program: string, signal: NodeJS.Signals): void {
-  process.kill(find(argument, program) as number, signal);
+/** The process with this among its arguments that is the first of a pid namespace. */
+function findFirst(argument: string): number {
+  const isFirst = (pid: number) => /^NSpid:(\t\d+)+\t1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return processesContaining("cmdline", argument).find(isFirst) as number;
 }
