@@ -1,5 +1,6 @@
 /** All benches, one after the other. Each can be started alone: `node bench/NAME.ts`. */
 import { run as broker } from "./broker.ts";
+import { run as cache } from "./cache.ts";
 import { run as coldCommand } from "./cold-command.ts";
 import { run as flood } from "./flood.ts";
 import { run as policy } from "./policy.ts";
@@ -8,6 +9,7 @@ import { run as scrub } from "./scrub.ts";
 import { run as throughput } from "./throughput.ts";
 
 await coldCommand();
+await cache();
 await throughput();
 await providers();
 await scrub();

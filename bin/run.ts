@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
+import type { Run, StepCache } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import {
@@ -14,9 +15,11 @@ import {
   type Step,
 } from "../executor/plan.ts";
 import type { PlanDocument } from "../executor/plan-document.ts";
+import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
+import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
 import { containerFolder, toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
@@ -35,6 +38,11 @@ export interface RunOptions {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  cache?: boolean;
+  cacheDir: string;
+  cacheSize: number;
+  cacheFrom?: string;
+  cacheTo?: string;
   onLeak?: LeakAction;
 }
 
@@ -78,6 +86,12 @@ export function withRunOptions(command: Command): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .option("--cache", "take results from the cache, and keep them there; usual for plans")
+    .option("--no-cache", "do neither")
+    .addOption(cacheFolderOption())
+    .addOption(cacheSizeOption())
+    .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
+    .option("--cache-to <REF>", "keep what is made there too")
     .addOption(
       new Option(
         "--on-leak <ACTION>",
@@ -160,6 +174,37 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
+/** @throws {Failure} `unsupported_host` where it is asked for and cannot be. */
+function caches({ cache, plan, cacheFrom, cacheTo }: RunOptions & Pick<Options, "plan">): boolean {
+  const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
+  // What is in a layer belongs to many users, whom only root can give their files.
+  if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
+  return isWanted || (cache === undefined && plan !== undefined && !isRootless);
+}
+
+/** Loaded where it is wanted alone: start-up is most of what a run costs. */
+function openStepCache(options: RunOptions, tell: (line: string) => void) {
+  return async (run: Run): Promise<StepCache> => {
+    const [{ openLayers, openResults, openShared }, { openStepCache }] = await Promise.all([
+      import("./results.ts"),
+      import("../executor/cache/step-cache.ts"),
+    ]);
+    const layers = openLayers(process.env);
+    const store = await openResults(options.cacheDir, process.env, tell);
+    const shared = await openShared(options, process.env, tell);
+    return openStepCache(
+      {
+        store,
+        layers,
+        ...(shared && { shared }),
+        sizeLimit: options.cacheSize,
+        explains: options.cache === true,
+      },
+      run,
+    );
+  };
+}
+
 /** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
   { document, ...plan }: ToRun,
@@ -172,10 +217,11 @@ export async function run(
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { audit, onLeak, runtime, masking } = options;
-    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+    const { audit, onLeak, runtime, masking, cache, cacheFrom, cacheTo } = options;
+    if ((audit ?? onLeak ?? cache ?? cacheFrom ?? cacheTo) !== undefined || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
-        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+        detail:
+          "--audit, --on-leak, --cache, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -216,6 +262,7 @@ export async function run(
       stderr: process.stderr,
       sinksOf: output.sinksOf,
       onProgress: output.progress,
+      ...(caches(options) && { openCache: openStepCache(options, output.progress) }),
     },
   );
   // Beside the signal that the kernel sends: two of them end what nobody can reach any more.

@@ -13,7 +13,7 @@ import {
   type Step,
   secretFileDefaults,
 } from "./plan.ts";
-import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
+import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -190,7 +190,7 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: parseSize(memory) }),
+    ...(memory !== undefined && { memory: parseMemory(memory) }),
     ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
     ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
     ...(timeout !== undefined && { timeout: parseDuration(timeout) }),
