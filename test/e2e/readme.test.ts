@@ -34,7 +34,7 @@ writeFileSync(
   `export * from "${join(project, "sdk/typescript/claimcheck.ts")}";\n`,
 );
 
-test("every transcript is true", async () => {
+test("every transcript is true", { timeout: 300_000 }, async () => {
   // What "Try a broker of its own" starts first, on a port of its own.
   const { env } = await startDevBroker({ API_TOKEN: "guessme" });
   const exported = Object.entries(env).map(([name, value]) => `export ${name}=${value}\n`);
