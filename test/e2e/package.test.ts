@@ -100,7 +100,7 @@ test("the scrubber can be used alone", () => {
 test("the entry tells a Node.js that is too old in one sentence", () => {
   const entry = readFileSync(join(installed, "dist", "claimcheck.cjs"), "utf8");
   const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.0" });\n`;
-  const path = join(folder, "entry.mjs");
+  const path = join(folder, "entry.cjs");
   writeFileSync(path, entry.replace(/^#!.*\n/, "").replace(/\nconst sources/, `\n${pretend}const sources`));
   try {
     execFileSync(process.execPath, [path], { stdio: "pipe" });
@@ -122,10 +122,9 @@ test("nothing is in it but what is needed to run", () => {
   expect([...kinds].sort()).toEqual([
     "LICENSE",
     "README.md",
-    "dist/claimcheck.cjs",
+    "dist/bridge.pl",
     "dist/op-worker.js",
     "dist/scrubber.js",
-    "dist/bridge.pl",
     "dist/supervisor.pl",
     "dist/terminal.pl",
     "dist/types/…",
