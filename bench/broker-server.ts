@@ -1,6 +1,6 @@
 /**
- * A server of its own process for bench/broker.ts: `node bench/broker-server.ts hono` echoes JSON, `… broker [AUDIT]`
- * is a broker with its handles in memory, and with an audit file where one is named. It says what it is on a line.
+ * A server of its own process for bench/broker.ts: `node bench/broker-server.ts hono` echoes JSON, `… broker [LOG]`
+ * is a broker with its handles in memory, and with a log in the file or the database that is named. It says what it is on a line.
  */
 import { serve } from "@hono/node-server";
 import { Hono } from "hono";
@@ -10,7 +10,7 @@ import type { Provider } from "../broker/providers/provider.ts";
 import { Secret } from "../shared/secret.ts";
 import { brokerName } from "./broker.ts";
 
-const [kind, auditFile] = process.argv.slice(2);
+const [kind, log] = process.argv.slice(2);
 
 async function create() {
   if (kind === "hono") {
@@ -22,7 +22,7 @@ async function create() {
     url: brokerName,
     rootKey: new Secret(new Uint8Array(32)),
     providers: [envProvider({ API_TOKEN: "guessme" }) as unknown as Provider],
-    auditFile,
+    audit: log?.startsWith("postgres:") ? { postgres: { url: log, broker: "bench" } } : { file: log },
     rule: "bench",
     tokenLifetime: 3600,
     log: () => {},

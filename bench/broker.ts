@@ -15,6 +15,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createIdentity } from "../executor/identity.ts";
 import { makeProof } from "../shared/proof.ts";
+import { startPostgres } from "../test/postgres.ts";
 import { median, table } from "./report.ts";
 
 /** What brokers here are called in handles and proofs, wherever they listen. */
@@ -181,6 +182,7 @@ async function startOpenBao(): Promise<Contender | undefined> {
 
 const noLog = "Claimcheck, no log";
 const onDisk = "Claimcheck, log on disk";
+const inPostgres = "Claimcheck, log in PostgreSQL";
 
 async function compare(batch: number): Promise<string[][]> {
   const folder = await mkdtemp(join(tmpdir(), "claimcheck-bench-"));
@@ -188,7 +190,9 @@ async function compare(batch: number): Promise<string[][]> {
   const hono = await startHono(batch);
   const bare = await startBroker(noLog, batch);
   const logged = await startBroker(onDisk, batch, join(folder, "audit.jsonl"));
-  const contenders = [hono, bare, logged, ...(bao ? [bao] : [])];
+  const postgres = await startPostgres();
+  const stored = await startBroker(inPostgres, batch, (await postgres.create()).url);
+  const contenders = [hono, bare, logged, stored, ...(bao ? [bao] : [])];
   const measured = new Map(contenders.map(({ name }) => [name, [] as Rates[]]));
   // The first round warms up.
   for (let round = -1; round < rounds; round++) {
@@ -198,6 +202,7 @@ async function compare(batch: number): Promise<string[][]> {
     }
   }
   for (const { stop } of contenders) await stop();
+  await postgres.stop();
   await rm(folder, { recursive: true });
 
   const of = (name: string, what: keyof Rates) => (measured.get(name) ?? []).map((rates) => rates[what] ?? 0);
@@ -207,7 +212,7 @@ async function compare(batch: number): Promise<string[][]> {
   };
   return contenders.map(({ name }) => {
     const [issue, redeem] = [median(of(name, "issue")), median(of(name, "redeem"))];
-    const isOurs = name === noLog || name === onDisk;
+    const isOurs = [noLog, onDisk, inPostgres].includes(name);
     return [
       name,
       String(batch),

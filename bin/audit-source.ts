@@ -1,7 +1,9 @@
 /** The audit log that a command looks at: in files, or in a PostgreSQL database. */
 import type { AuditFilter, AuditPage, PageRequest } from "../broker/audit/query.ts";
+import type { AuditEntry } from "../broker/audit/record.ts";
 import type { ChainPart } from "../broker/audit/verify.ts";
 import { Failure } from "../executor/failure.ts";
+import { ClaimcheckError } from "../shared/errors.ts";
 
 export const postgresHelp =
   "of PostgreSQL, where the arguments name brokers (CLAIMCHECK_AUDIT_URL, or PGHOST, PGUSER … as psql knows them)";
@@ -11,9 +13,18 @@ export interface Chain {
   readonly parts: readonly ChainPart[];
 }
 
+interface Place {
+  after?: string | undefined;
+}
+
 export interface AuditSource {
+  /** For people. */
+  readonly name: string;
   chains(): Promise<readonly Chain[]>;
-  query(filter: AuditFilter, page: PageRequest): Promise<AuditPage>;
+  /** All entries that fit, from a place on, which is moved on as they are read. */
+  pages(filter: AuditFilter, place?: Place): AsyncGenerator<readonly AuditEntry[]>;
+  /** A place that has about so many of the last entries behind it. */
+  recent(filter: AuditFilter, count: number): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -29,29 +40,56 @@ export async function openSource(
   if (postgres) return openDatabase(names, environment);
   const newest = names.at(-1);
   if (newest === undefined) throw new Failure("usage", { detail: "FILE or --postgres" });
-  const [{ filePart }, { queryFiles }] = await Promise.all([
+  const [{ filePart }, { queryFiles, recentPlace }] = await Promise.all([
     import("../broker/audit/verify.ts"),
     import("../broker/audit/scan.ts"),
   ]);
+  const name = names.join(" ");
   return {
-    chains: async () => [{ name: names.join(" "), parts: names.map(filePart) }],
-    query: (filter, page) => queryFiles(newest, filter, page),
+    name,
+    chains: async () => [{ name, parts: names.map(filePart) }],
+    pages: pager((filter, page) => queryFiles(newest, filter, page)),
+    recent: () => recentPlace(newest),
     close: async () => {},
   };
 }
 
 async function openDatabase(names: readonly string[], environment: NodeJS.ProcessEnv): Promise<AuditSource> {
-  const [{ openPool }, { brokersIn, queryTable, readChain }] = await Promise.all([
+  const [{ openPool }, { brokersIn, queryTable, readChain, recentRow }] = await Promise.all([
     import("../broker/audit/postgres.ts"),
     import("../broker/audit/postgres-table.ts"),
   ]);
   const pool = openPool(environment.CLAIMCHECK_AUDIT_URL);
   return {
+    name: "the database",
     async chains() {
       const brokers = names.length > 0 ? names : await brokersIn(pool);
       return brokers.map((name) => ({ name, parts: [{ name, lines: () => readChain(pool, name) }] }));
     },
-    query: (filter, page) => queryTable(pool, filter, page),
+    pages: pager((filter, page) => queryTable(pool, filter, page)),
+    recent: (filter, count) => recentRow(pool, filter, count),
     close: () => pool.end(),
   };
+}
+
+/** How many entries are read at a time. */
+const pageLimit = 1000;
+
+function pager(query: (filter: AuditFilter, page: PageRequest) => Promise<AuditPage>): AuditSource["pages"] {
+  return async function* pages(filter, place = {}) {
+    for (let isLast = false; !isLast; ) {
+      const page = await query(filter, { limit: pageLimit, after: place.after });
+      yield page.entries;
+      place.after = page.next;
+      isLast = page.isLast;
+    }
+  };
+}
+
+/** What cannot be read of a log, or of a file that goes with it, as the user is told. */
+export function unreadable({ name }: Pick<AuditSource, "name">, cause: unknown): Failure {
+  if (cause instanceof Failure) return cause;
+  const { code, path = name } = cause as NodeJS.ErrnoException;
+  const why = cause instanceof ClaimcheckError ? cause.detail : code;
+  return new Failure("usage", { detail: `${path} cannot be read (${why})`, cause });
 }

@@ -1,108 +1,23 @@
-/** The configuration file of `claimcheck broker --config FILE`: every field, and where it is read. */
+/** Reads the configuration of a broker: the file, and what it names. */
 import { access, constants, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
-import * as z from "zod/mini";
 import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
 import { remoteKeys } from "../broker/access/key-set.ts";
 import { loadPolicy } from "../broker/access/policy-file.ts";
-import { defaultQuotas } from "../broker/quota.ts";
-import { defaultLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
 import type { AuditPlaces } from "./audit-places.ts";
+import { BrokerFile, type Source } from "./broker-schema.ts";
 import { readCertificate } from "./certificate.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
 
-const file = z.string().check(z.minLength(1));
-const count = z.int().check(z.positive());
-
-/** What is no one else's to read is not in the configuration itself. */
-const Source = z.union(
-  [z.strictObject({ file }), z.strictObject({ env: z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/)) })],
-  { error: "either { file: PATH } or { env: NAME }" },
-);
-
-/** Paths are relative to the configuration file. */
-const BrokerConfig = z.strictObject({
-  /** Where clients reach it, often through a proxy that ends TLS: the issuer of its handles. No path. */
-  url: z.url(),
-  /** HOST:PORT to listen on. */
-  listen: z._default(z.string(), "127.0.0.1:7878"),
-  /** What to serve HTTPS with, in PEM, the chain in one file; read again on SIGHUP and when they change. */
-  tls: z.optional(z.strictObject({ certificate: file, key: file })),
-  /** 32 bytes, raw or as base64, from which all keys are derived; every replica has the same. */
-  rootKey: Source,
-  /** The one before it, during a rotation: what it signed and sealed is still accepted. */
-  previousRootKey: z.optional(Source),
-  /**
-   * The URL of the Redis or Valkey that replicas share, `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]`.
-   * Without it handles wait in this process's memory, and a restart voids them.
-   */
-  redis: z.optional(Source),
-  /** Issuers, tenants and rules; read again on SIGHUP and when it changes. */
-  policy: file,
-  /**
-   * Every decision is written here before it takes effect: to a file, or to a PostgreSQL that replicas share, each under
-   * a name of its own (its host's where none is given), or to both. Standard output gets a copy.
-   */
-  audit: z.union(
-    [
-      file,
-      z.strictObject({
-        file: z.optional(file),
-        postgres: z.optional(z.strictObject({ url: Source, broker: z.optional(file) })),
-        stdout: z.optional(z.boolean()),
-      }),
-    ],
-    { error: "a file, or { file: PATH, postgres: { url: … }, stdout: true }" },
-  ),
-  /** Variables of the broker's own environment that `env://` can read. */
-  env: z._default(z.array(z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/))), []),
-  /** Folders, by absolute path, that `file://` can read from. */
-  files: z._default(z.array(z.string().check(z.regex(/^\/[^\0]*$/))), []),
-  /** Commands that `cmd://` can run, to the byte. */
-  commands: z._default(z.array(z.string().check(z.minLength(1))), []),
-  /** Origins besides 1Password's own that a service account's token may lead to. */
-  signInOrigins: z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
-  /** For how long a value that was read is given again, in seconds; a URI's `?ttl=` shortens it. 0 reads each time. */
-  cacheTtl: z._default(z.int().check(z.nonnegative()), 0),
-  /** Secrets to ask for, handles to redeem or check, handles to look at or revoke; see broker/quota.ts. */
-  quotas: z._default(
-    z.strictObject({
-      issue: quota(defaultQuotas.issue),
-      redeem: quota(defaultQuotas.redeem),
-      manage: quota(defaultQuotas.manage),
-    }),
-    defaultQuotas,
-  ),
-  /** What a client can hold of this process; see broker/server.ts. */
-  limits: z._default(
-    z.strictObject({
-      headersTimeout: z._default(count, defaultLimits.headersTimeout),
-      requestTimeout: z._default(count, defaultLimits.requestTimeout),
-      connections: z._default(count, defaultLimits.connections),
-    }),
-    defaultLimits,
-  ),
-});
-
-/** What a principal, and all principals of a tenant together, may ask for in a minute. */
-function quota({ principal, tenant }: { readonly principal: number; readonly tenant: number }) {
-  return z._default(
-    z.strictObject({ principal: z._default(count, principal), tenant: z._default(count, tenant) }),
-    { principal, tenant },
-  );
-}
-
-type Fields = z.infer<typeof BrokerConfig>;
-type Source = z.infer<typeof Source>;
-
 export interface BrokerConfig
-  extends Omit<Fields, "rootKey" | "previousRootKey" | "redis" | "listen" | "audit"> {
+  extends Omit<BrokerFile, "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics" | "audit"> {
   readonly address: Address;
+  readonly metricsAddress: Address | undefined;
   readonly rootKey: Secret;
   readonly previousRootKey: Secret | undefined;
   readonly redis: string | undefined;
@@ -122,12 +37,12 @@ export async function readBrokerConfig(
   } catch (error) {
     return { faults: new Map([[path, [unreadable(error)]]]) };
   }
-  const document = readDocument(text, BrokerConfig);
+  const document = readDocument(text, BrokerFile);
   if ("faults" in document) return { faults: new Map([[path, document.faults]]) };
   const { value, lineOf } = document;
   const beside = (name: string) => resolve(dirname(path), name);
   const faults: Fault[] = [];
-  const report = (field: keyof Fields, message: string) =>
+  const report = (field: keyof BrokerFile, message: string) =>
     faults.push({ line: lineOf([field]), message: `${field}: ${message}` });
 
   const { origin } = new URL(value.url);
@@ -136,13 +51,15 @@ export async function readBrokerConfig(
   }
   const address = splitAddress(value.listen);
   if (!address) report("listen", "HOST:PORT");
+  const metricsAddress = value.metrics === undefined ? undefined : splitAddress(value.metrics);
+  if (value.metrics !== undefined && !metricsAddress) report("metrics", "HOST:PORT");
   const tls = value.tls && { certificate: beside(value.tls.certificate), key: beside(value.tls.key) };
   if (tls && !value.url.startsWith("https:")) report("url", "https, because of tls");
   await (tls && readCertificate(tls))?.catch((error: NodeJS.ErrnoException) =>
     report("tls", `the certificate or its key cannot be used (${error.code ?? "unknown"})`),
   );
   const read = async <T>(
-    field: keyof Fields,
+    field: keyof BrokerFile,
     source: Source | undefined,
     from: (source: Source) => Promise<T>,
   ) => {
@@ -191,7 +108,7 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  return { ...value, address, tls, rootKey, previousRootKey, redis, audit, policy };
+  return { ...value, address, metricsAddress, tls, rootKey, previousRootKey, redis, audit, policy };
 }
 
 /** The faults of a policy file, none for a good one. */

@@ -1,7 +1,9 @@
 /** How `claimcheck run` reaches its broker: one in this process, or one at a URL. */
+import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
 import { Failure } from "../executor/failure.ts";
+import type { Secret } from "../shared/secret.ts";
 import { headsFolder, stateFolder } from "./environment.ts";
 
 /** Only a name: nothing listens there. */
@@ -14,11 +16,13 @@ export interface BrokerOptions {
   readonly audit?: string;
   /** Where the token for a broker's URL lies. */
   readonly tokenFile?: string;
+  /** Whether the key that proves who we are is the one in the user's state folder, and not made for this process. */
+  readonly keepsProofKey?: boolean;
 }
 
 /** @throws {Failure} `usage` when the options do not go together. */
 export async function connect(
-  { broker, audit, tokenFile }: BrokerOptions,
+  { broker, audit, tokenFile, keepsProofKey = false }: BrokerOptions,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<BrokerClient> {
@@ -29,7 +33,10 @@ export async function connect(
       detail: "--audit is for the embedded broker; the one at --broker has its own log",
     });
   }
-  return connectRemote(url, tokenFile, environment, signal);
+  const proofKey = keepsProofKey
+    ? await import("./root-key.ts").then(({ loadProofKey }) => loadProofKey(stateFolder(environment)))
+    : undefined;
+  return connectRemote(url, tokenFile, environment, signal, proofKey);
 }
 
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
@@ -45,7 +52,6 @@ async function connectEmbedded(
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
-    { headsIn },
   ] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
@@ -53,14 +59,13 @@ async function connectEmbedded(
     import("./root-key.ts"),
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
   ]);
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
       url: embeddedUrl,
       rootKey: await loadRootKey(stateFolder(environment)),
       providers: userProviders(environment),
-      auditFile,
+      audit: { file: auditFile },
       rule: "embedded: this user's own secrets",
       tokenLifetime: 60 * 60,
       log: () => {},
@@ -73,7 +78,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
-    keepHeads: headsIn(headsFolder(environment)),
+    keepHeads: keepHeadsOf(environment),
     signal,
   });
 }
@@ -83,31 +88,34 @@ async function connectRemote(
   tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
+  proofKey: Secret | undefined,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { headsIn }, { tokenSource }] = await Promise.all([
+  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
     import("../executor/identity.ts"),
     import("../executor/broker-client.ts"),
-    import("../executor/audit-heads.ts"),
     import("./token.ts"),
   ]);
   const findToken = tokenSource(tokenFile, environment, origin);
-  const pinnedKeys = (environment.CLAIMCHECK_BROKER_KEYS ?? "").split(/[,\s]+/).filter(Boolean);
-  if (pinnedKeys.length === 0) {
-    throw new Failure("usage", {
-      detail:
-        "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's signing keys, as its operator gives them",
-    });
-  }
+  const pinnedKeys = pinnedKeysOf(environment);
   return createBrokerClient({
     url: origin,
     fetch: directFetch,
     findToken,
     pinnedKeys,
-    identity: await createIdentity(),
-    keepHeads: headsIn(headsFolder(environment)),
+    identity: await createIdentity(proofKey),
+    keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,
+  });
+}
+
+/** @throws {Failure} `usage` without any. */
+export function pinnedKeysOf({ CLAIMCHECK_BROKER_KEYS: keys = "" }: NodeJS.ProcessEnv): string[] {
+  const pinned = keys.split(/[,\s]+/).filter(Boolean);
+  if (pinned.length > 0) return pinned;
+  throw new Failure("usage", {
+    detail: "set CLAIMCHECK_BROKER_KEYS to the thumbprints of the broker's keys, as its operator gives them",
   });
 }
 
@@ -115,6 +123,15 @@ export function sayThatWeWait(seconds: number): void {
   process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
 `);
 }
+
+/** An embedded broker has heads only where a log was asked for: no other run loads what keeps them. */
+const keepHeadsOf =
+  (environment: NodeJS.ProcessEnv): KeepHeads =>
+  async (heads) => {
+    if (heads.length === 0) return;
+    const { headsIn } = await import("../executor/audit-heads.ts");
+    await headsIn(headsFolder(environment))(heads);
+  };
 
 /** A redirect would carry the token to wherever an answer says. */
 export const directFetch: Fetch = (address, init) => fetch(address, { ...init, redirect: "error" });

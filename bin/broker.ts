@@ -1,17 +1,11 @@
 /** claimcheck broker: serves the broker over HTTP. */
 import { randomBytes } from "node:crypto";
-import type { Server } from "node:https";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import type { PolicyEvent } from "../broker/access/live-policy.ts";
-import type { BrokerApp } from "../broker/app.ts";
-import type { RequestEntry } from "../broker/broker.ts";
-import type { ServerLimits } from "../broker/server.ts";
 import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
-import type { CertificateEvent, LiveCertificate } from "./certificate.ts";
 
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
@@ -43,12 +37,22 @@ export function brokerCommand(): Command {
     .option("--file-root <FOLDER>", "with --dev: let file:// read this folder's files (repeatable)", collect)
     .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
     .option("--audit <FILE>", "with --dev: write down every decision")
-    .action(serve);
+    .action(start)
+    .addCommand(
+      new Command("schema")
+        .description("Print the JSON Schema of --config's file, for editors.")
+        .action(printSchema),
+    );
 }
 
 const collect = (each: string, before: string[] = []) => [...before, each];
 
-async function serve(options: Options): Promise<void> {
+async function printSchema(): Promise<void> {
+  const { brokerSchema } = await import("./broker-schema.ts");
+  process.stdout.write(`${JSON.stringify(brokerSchema(), undefined, 2)}\n`);
+}
+
+async function start(options: Options): Promise<void> {
   const { config, dev, checkConfig } = options;
   if (Boolean(config) === Boolean(dev)) throw new Failure("usage", { detail: "--config FILE or --dev" });
   if (dev && checkConfig) throw new Failure("usage", { detail: "--check-config goes with --config" });
@@ -61,9 +65,10 @@ async function serve(options: Options): Promise<void> {
 }
 
 async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
-  const [{ readBrokerConfig, printFaults }, { createCentralBroker }] = await Promise.all([
+  const [{ readBrokerConfig, printFaults }, { createCentralBroker }, { createLog }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
+    import("./log.ts"),
   ]);
   const config = await readBrokerConfig(path, process.env);
   if ("faults" in config) {
@@ -75,14 +80,25 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     process.stdout.write(`${path} and its policy are in order\n`);
     return;
   }
-  const broker = await createCentralBroker(config, process.env, log);
+  const { endOnError, serve } = await import("./serving.ts");
+  const broker = await createCentralBroker(config, process.env, createLog());
   process.on("SIGHUP", () => void broker.reload());
-  await listen(broker, config.address, config.limits, () => {
+  if (config.metricsAddress) {
+    const { createMetricsServer } = await import("./metrics-server.ts");
+    const { host, port } = config.metricsAddress;
+    const server = createMetricsServer(broker.metrics);
+    endOnError(server, config.metricsAddress);
+    // Until the process ends, which it does not keep from doing so.
+    server.listen(port, host).unref();
+  }
+  const { limits, shutdown } = config;
+  const onListening = () => {
     process.stderr.write(
       `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
         `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
     );
-  });
+  };
+  serve(broker, config.address, { limits, shutdown, onListening });
 }
 
 async function serveDev(options: Options): Promise<void> {
@@ -91,9 +107,11 @@ async function serveDev(options: Options): Promise<void> {
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
   if (!options.insecureHttp) requireLoopback(address);
   const url = `http://${where}`;
-  const [{ createLocalBroker }, { allowedProviders }] = await Promise.all([
+  const [{ createLocalBroker }, { allowedProviders }, { createLog }, serving] = await Promise.all([
     import("./local-broker.ts"),
     import("./providers.ts"),
+    import("./log.ts"),
+    import("./serving.ts"),
   ]);
   const broker = await createLocalBroker({
     url,
@@ -103,12 +121,12 @@ async function serveDev(options: Options): Promise<void> {
       roots: fileRoot.map((folder) => resolve(folder)),
       commands: command,
     }),
-    auditFile: audit,
+    audit: { file: audit },
     rule: "dev: everything",
     tokenLifetime: day,
-    log,
+    log: createLog(),
   });
-  await listen(broker, address, undefined, () => {
+  const onListening = () => {
     process.stderr.write(
       "claimcheck: a broker for trying out; whoever has the token below gets every secret that it reads\n",
     );
@@ -117,7 +135,10 @@ async function serveDev(options: Options): Promise<void> {
         `export CLAIMCHECK_BROKER_KEYS=${broker.keyThumbprints.join(",")}\n` +
         `export CLAIMCHECK_TOKEN=${broker.accessToken}\n`,
     );
-  });
+  };
+  // Nobody looks at whether it is ready.
+  const shutdown = { ...serving.defaultShutdown, delay: 0 };
+  serving.serve(broker, address, { shutdown, onListening });
 }
 
 /** Tokens and handles are in what is sent. */
@@ -126,37 +147,4 @@ function requireLoopback({ host, port }: Address): void {
   throw new Failure("usage", {
     detail: `${host} is not this host alone: set tls, or say --insecure-http behind a proxy that ends TLS`,
   });
-}
-
-async function listen(
-  broker: {
-    readonly app: BrokerApp;
-    readonly certificate?: LiveCertificate | undefined;
-    close(): Promise<void>;
-  },
-  { host, port }: Address,
-  limits: ServerLimits | undefined,
-  onListening: () => void,
-): Promise<void> {
-  const { createServer } = await import("../broker/server.ts");
-  const { certificate } = broker;
-  const server = createServer(broker.app, limits, certificate?.current());
-  certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));
-  server.on("error", (error: NodeJS.ErrnoException) => {
-    const failure = new Failure("state_unusable", { detail: `${host}:${port}: ${error.code}` });
-    process.stderr.write(`claimcheck: ${failure}\n`);
-    process.exit(125);
-  });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => server.close(() => void broker.close()));
-  }
-  server.listen(port, host, onListening);
-}
-
-/** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */
-function log(entry: RequestEntry | PolicyEvent | CertificateEvent): void {
-  const { cause, ...rest } = { cause: undefined, ...entry };
-  const named = cause as { code?: unknown; name?: unknown } | undefined;
-  const line = { time: new Date().toISOString(), ...rest, ...(named && { cause: named.code ?? named.name }) };
-  process.stderr.write(`${JSON.stringify(line)}\n`);
 }

@@ -5,6 +5,7 @@ import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
+import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
@@ -37,8 +38,11 @@ async function openQuotas({
 export interface CentralBroker {
   readonly app: BrokerApp;
   readonly keyThumbprints: readonly string[];
+  readonly metrics: Metrics;
   /** For HTTPS, if the configuration has one. */
   readonly certificate: LiveCertificate | undefined;
+  /** From now on it is not ready, though it serves. */
+  drain(): void;
   /** Reads the policy and the certificate again. */
   reload(): Promise<void>;
   close(): Promise<void>;
@@ -56,12 +60,15 @@ export async function createCentralBroker(
   const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
   const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
+  const metrics = createMetrics();
   const resolver = createResolver(
     allowedProviders(environment, { variables, roots, commands, signInOrigins }),
-    { cacheTtl },
+    { cacheTtl, observer: metrics.source },
   );
   const audit = await openAudit(config.audit, keys, resolver);
   const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
+  metrics.watch(store);
+  let draining = false;
   const app = createApp({
     url: config.url,
     authenticate: live.authenticate,
@@ -70,14 +77,18 @@ export async function createCentralBroker(
     resolver,
     keys,
     store,
-    audit: shareFairly(audit),
+    audit: metrics.timed(shareFairly(audit)),
     complaints: () => [
+      ...(draining ? [{ part: "broker", message: "it is draining, to end soon", serving: false }] : []),
       ...audit.complaints(),
       ...store.complaints(),
       ...live.complaints(),
       ...(certificate?.complaints() ?? []),
     ],
-    log,
+    log(entry) {
+      metrics.request(entry);
+      log(entry);
+    },
   });
   const watched: [path: string, reload: () => Promise<void>][] = [[config.policy, live.reload]];
   if (config.tls && certificate) {
@@ -86,8 +97,12 @@ export async function createCentralBroker(
   const watching = watched.map(([path, reload]) => watchFile(path, () => void reload()));
   return {
     app,
+    metrics,
     keyThumbprints: keys.jwks.keys.map(({ kid }) => kid),
     certificate,
+    drain() {
+      draining = true;
+    },
     async reload() {
       await Promise.all([live.reload(), certificate?.reload()]);
     },

@@ -7,6 +7,7 @@ import { connectRequester, type RequesterOptions, withBroker } from "./requester
 
 interface Options extends RequesterOptions, Pick<HandleTerms, "ttl" | "uses" | "audience" | "jkt"> {
   readonly run?: string;
+  readonly plan?: string;
 }
 
 export function issueCommand(): Command {
@@ -21,6 +22,7 @@ export function issueCommand(): Command {
     .option("--uses <N>", "how often each may be redeemed", parseCount)
     .option("--audience <PRINCIPAL>", "who may redeem them")
     .option("--jkt <THUMBPRINT>", "RFC 7638 thumbprint of the one key that may redeem them")
+    .option("--plan <FILE>", "have them be good for the plan in this file alone")
     .option("--run <LABEL>", "what they are for; they can be revoked by it")
     .addHelpText("after", "\nExample:\n  claimcheck issue --uses 2 TOKEN=env://API_TOKEN > handles");
   return withBroker(command).action(issue);
@@ -28,13 +30,15 @@ export function issueCommand(): Command {
 
 async function issue(
   args: string[],
-  { ttl, uses, audience, jkt, run, format, ...where }: Options,
+  { ttl, uses, audience, jkt, run, plan, format, ...where }: Options,
 ): Promise<void> {
+  const hash = plan === undefined ? undefined : await hashOf(plan);
   const terms = {
     ...(ttl !== undefined && { ttl }),
     ...(uses !== undefined && { uses }),
     ...(audience !== undefined && { audience }),
     ...(jkt !== undefined && { jkt }),
+    ...(hash !== undefined && { plan: hash }),
   };
   const secrets = args.map((arg) => ({ ...parseSecret(arg), ...terms }));
   const names = secrets.map(({ name }) => name);
@@ -53,6 +57,11 @@ async function issue(
   if (format === "json") process.stdout.write(`${JSON.stringify(named)}\n`);
   else if (handles.length === 1) process.stdout.write(`${handles[0]?.handle}\n`);
   else process.stdout.write(named.map(({ name, handle }) => `${name}=${handle}\n`).join(""));
+}
+
+async function hashOf(path: string): Promise<string> {
+  const { loadPlanFile } = await import("./plan-file.ts");
+  return (await loadPlanFile(path)).hash;
 }
 
 /** What stands before the first `=` is a name unless it is the beginning of a URI. */

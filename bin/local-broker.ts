@@ -11,14 +11,14 @@ import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { Secret } from "../shared/secret.ts";
-import { openAudit } from "./audit-places.ts";
+import { type AuditPlaces, openAudit } from "./audit-places.ts";
 
 interface Settings {
   /** Where it will be reached. */
   readonly url: string;
   readonly rootKey: Secret;
   readonly providers: readonly Provider[];
-  readonly auditFile: string | undefined;
+  readonly audit: AuditPlaces;
   /** What the audit log calls the rule by which everything is allowed. */
   readonly rule: string;
   /** Of the access token, in seconds. */
@@ -37,11 +37,11 @@ const day = 24 * 60 * 60;
 const user = "user";
 
 export async function createLocalBroker(settings: Settings): Promise<LocalBroker> {
-  const { url, auditFile } = settings;
+  const { url } = settings;
   const { issuer, token } = await throwawayIssuer("local");
   const keys = await createKeys(settings.rootKey);
   const resolver = createResolver(settings.providers);
-  const audit = await openAudit({ file: auditFile }, keys, resolver);
+  const audit = await openAudit(settings.audit, keys, resolver);
   const allowed: Rule = {
     name: settings.rule,
     effect: "allow",

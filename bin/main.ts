@@ -36,7 +36,10 @@ process.on("uncaughtException", (thrown) => {
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
   run: async () => (await import("./run.ts")).runCommand(),
+  shell: async () => (await import("./shell.ts")).shellCommand(),
+  core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
+  executor: async () => (await import("./executor.ts")).executorCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   broker: async () => (await import("./broker.ts")).brokerCommand(),
   issue: async () => (await import("./issue.ts")).issueCommand(),

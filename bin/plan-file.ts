@@ -4,28 +4,47 @@ import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
 import { type Plan, plainStep } from "../executor/plan.ts";
-import { PlanDocument, toLogins, toStep } from "../executor/plan-document.ts";
+import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
+import { hashPlan } from "../executor/plan-hash.ts";
 
-/** All faults at once, with their lines. */
+export interface PlanFile extends Pick<Plan, "image" | "registries" | "steps" | "onLeak"> {
+  readonly hash: string;
+  readonly document: PlanDocument;
+}
+
+/**
+ * All faults at once, with their lines.
+ *
+ * @param handles for those that the plan calls by a name.
+ */
 export async function readPlanFile(
   path: string,
-): Promise<Pick<Plan, "image" | "registries" | "steps" | "onLeak"> | { readonly faults: readonly Fault[] }> {
+  handles: ReadonlyMap<string, string> = new Map(),
+): Promise<PlanFile | { readonly faults: readonly Fault[] }> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
   });
-  const document = readDocument(text, PlanDocument);
-  if ("faults" in document) return document;
+  const written = readDocument(text, PlanDocument);
+  if ("faults" in written) return written;
+  const document = mapHandles(written.value, (handle) => handles.get(handle) ?? handle);
   const faults: Fault[] = [];
-  const steps = document.value.steps.map((fields, index) => {
+  const steps = document.steps.map((fields, index) => {
     try {
       return toStep(fields, (source) => resolve(dirname(path), source));
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      faults.push({ line: document.lineOf(["steps", index]), message: `steps[${index}]: ${error.detail}` });
+      faults.push({ line: written.lineOf(["steps", index]), message: `steps[${index}]: ${error.detail}` });
       return plainStep;
     }
   });
   if (faults.length > 0) return { faults };
-  const { image, onLeak } = document.value;
-  return { image, registries: toLogins(document.value), steps, ...(onLeak && { onLeak }) };
+  return { ...generalOf(document), steps, hash: hashPlan(document), document };
+}
+
+/** @throws {Failure} `usage`, once everything that is wrong has been printed. */
+export async function loadPlanFile(path: string, handles?: ReadonlyMap<string, string>): Promise<PlanFile> {
+  const read = await readPlanFile(path, handles);
+  if (!("faults" in read)) return read;
+  for (const { line, message } of read.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+  throw new Failure("usage", { detail: `${path} cannot be used` });
 }

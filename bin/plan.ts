@@ -11,6 +11,12 @@ export function planCommand(): Command {
         .action(check),
     )
     .addCommand(
+      new Command("hash")
+        .description("Print its hash: what a handle's `plan` says where it is for this plan alone.")
+        .argument("<file>")
+        .action(printHash),
+    )
+    .addCommand(
       new Command("schema").description("Print the file's JSON Schema, for editors.").action(printSchema),
     );
 }
@@ -28,6 +34,11 @@ async function check(path: string): Promise<void> {
   }
   for (const step of read.steps) checkStep(step);
   process.stdout.write(`${path} is in order: ${read.steps.length} steps\n`);
+}
+
+async function printHash(path: string): Promise<void> {
+  const { loadPlanFile } = await import("./plan-file.ts");
+  process.stdout.write(`${(await loadPlanFile(path)).hash}\n`);
 }
 
 async function printSchema(): Promise<void> {

@@ -1,17 +1,24 @@
-/** The root key of a user's embedded broker: made once, or nothing would ever be found in a cache twice. */
+/**
+ * Keys that are kept in a folder, each 32 bytes and its owner's alone. They are made once: with another root key nothing
+ * would ever be found in a cache twice, and with another proof key no broker would know the executor again.
+ */
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { rootKeyLength } from "../broker/derivation.ts";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../shared/secret.ts";
 
 /** @throws {Failure} `state_unusable`, also for a key that others can read. */
-export async function loadRootKey(folder: string): Promise<Secret> {
-  const path = join(folder, "root-key");
+export const loadRootKey = (folder: string): Promise<Secret> => load(join(folder, "root-key"));
+
+/** The key by which an executor proves who it is. @throws {Failure} as `loadRootKey` does. */
+export const loadProofKey = (folder: string): Promise<Secret> => load(join(folder, "proof-key"));
+
+async function load(path: string): Promise<Secret> {
   try {
     if (!(await isThere(path))) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await make(path);
     }
     return await readRootKey(path);
@@ -47,7 +54,7 @@ export function parseRootKey(bytes: Buffer, origin: string): Secret {
   const text = bytes.toString("latin1").trim();
   const decoded = Buffer.from(text, "base64");
   if (decoded.length === rootKeyLength && /^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return new Secret(decoded);
-  throw new Failure("state_unusable", { detail: `${origin} is not a root key of ${rootKeyLength} bytes` });
+  throw new Failure("state_unusable", { detail: `${origin} is not a key of ${rootKeyLength} bytes` });
 }
 
 /** Whole or not at all, and never over another process's key. */

@@ -13,19 +13,22 @@ import {
   type RegistryLogin,
   type Step,
 } from "../executor/plan.ts";
+import type { PlanDocument } from "../executor/plan-document.ts";
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { containerFolder, toolEnvironment } from "./environment.ts";
+import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
+import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
-interface Options {
-  plan?: string;
+export interface RunOptions {
   broker?: string;
+  executor?: string;
   tokenFile?: string;
   audit?: string;
   registryAuth: readonly RegistryLogin[];
@@ -35,24 +38,43 @@ interface Options {
   onLeak?: LeakAction;
 }
 
-/** What a plan file says. */
-type Described = Pick<Plan, "image" | "registries" | "steps" | "onLeak">;
+interface Options extends RunOptions {
+  plan?: string;
+  stdio?: boolean;
+}
 
 export function runCommand(): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
-  return command
+  const given = addGivenFlags(command, process.env);
+  return withRunOptions(command)
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
     .argument("[image]", "as podman and docker name images; pulled when it is not there")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
     .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
+    .option("--stdio", "for programs: run what a line of standard input says, and print events")
+    .addHelpText("after", help)
+    .action(
+      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
+        if (options.stdio) return runRequest(options);
+        const { output, ...runnable } = await whatToRun(image, step, options.plan, given);
+        await run(runnable, given, options, output);
+      },
+    );
+}
+
+/** Gives a command the options that all have that run containers. */
+export function withRunOptions(command: Command): Command {
+  return command
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
       "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
+    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
@@ -73,34 +95,49 @@ export function runCommand(): Command {
       "the OCI runtime, with runc's command line, by name or absolute path",
       parseRuntime,
       "runc",
-    )
-    .addHelpText("after", help)
-    .action(
-      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
-        const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        await run(await whatToRun(image, step, options.plan), options);
-      },
     );
 }
+
+async function runRequest(options: RunOptions): Promise<void> {
+  const { eventOutput, readRequest } = await import("./stdio.ts");
+  const output = eventOutput();
+  try {
+    const { cancelled, values, ...runnable } = await readRequest();
+    await run(runnable, { handles: new Map(), values }, options, output, cancelled);
+    // Standard input is still open.
+    process.stdin.destroy();
+  } catch (thrown) {
+    process.stdin.destroy();
+    if (!(thrown instanceof Failure)) throw thrown;
+    output.fail(thrown);
+    process.exitCode = thrown.exitCode;
+  }
+}
+
+/** A plan, as its document or a command line says it. */
+type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
+  readonly document?: PlanDocument | undefined;
+};
 
 /** A step on the command line, or the steps of a file. */
 async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-): Promise<Described> {
+  given: Given,
+): Promise<ToRun & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });
-    return { image, registries: [], steps: [step] };
+    const secretVariables = [...step.secretVariables, ...asVariables(given)];
+    return { image, registries: [], steps: [{ ...step, secretVariables }] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
     throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
   }
-  const { readPlanFile } = await import("./plan-file.ts");
-  const read = await readPlanFile(plan);
-  if (!("faults" in read)) return read;
-  for (const { line, message } of read.faults) process.stderr.write(`${plan}:${line}: ${message}\n`);
-  throw new Failure("usage", { detail: `${plan} cannot be used` });
+  const { loadPlanFile } = await import("./plan-file.ts");
+  const loaded = await loadPlanFile(plan, given.handles);
+  const { want, steps } = loaded.document;
+  return { ...loaded, ...(want && { output: wantedOutput(want, steps.length) }) };
 }
 
 function parseRuntime(text: string): string {
@@ -123,7 +160,37 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-async function run(described: Described, options: Options): Promise<void> {
+/** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
+export async function run(
+  { document, ...plan }: ToRun,
+  given: Given,
+  options: RunOptions,
+  output: Output = plainOutput,
+  cancelled?: AbortSignal,
+): Promise<void> {
+  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
+  const { handles, values } = given;
+  const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
+  if (executor) {
+    const { audit, onLeak, runtime, masking } = options;
+    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+      throw new Failure("usage", {
+        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+      });
+    }
+    const { runRemotely } = await import("./remote-run.ts");
+    const where = { ...options, executor };
+    const exitCode = await runRemotely(
+      { ...described, document },
+      given,
+      where,
+      process.env,
+      output,
+      cancelled,
+    );
+    process.exitCode = output.end(exitCode);
+    return;
+  }
   if (process.platform !== "linux")
     throw new Failure("unsupported_host", { detail: "containers need Linux" });
   const atTerminal = described.steps.some(({ interactive, terminal }) => interactive && terminal);
@@ -133,27 +200,32 @@ async function run(described: Described, options: Options): Promise<void> {
   const started = startRun(
     {
       ...described,
-      registries: [...described.registries, ...options.registryAuth],
       ...(options.onLeak && { onLeak: options.onLeak }),
       masked,
       shortSecrets: options.shortSecrets,
     },
     {
-      connect: (signal) => connect(options, process.env, signal),
+      // Handles that were issued before can only be bound to a key that is kept.
+      connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
+      values,
       runtime: options.runtime,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,
-      onProgress: (line) => process.stderr.write(`claimcheck: ${line}\n`),
+      sinksOf: output.sinksOf,
+      onProgress: output.progress,
     },
   );
   // Beside the signal that the kernel sends: two of them end what nobody can reach any more.
   const keyboard = createKeyboard(() => started.signal(constants.signals.SIGHUP));
   for (const name of forwarded) process.on(name, () => started.signal(constants.signals[name]));
+  const cancel = () => started.signal(constants.signals.SIGKILL);
+  if (cancelled?.aborted) cancel();
+  else cancelled?.addEventListener("abort", cancel);
   try {
-    process.exitCode = await started.finished;
+    process.exitCode = output.end(await started.finished);
   } finally {
     keyboard.close();
   }

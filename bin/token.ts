@@ -10,11 +10,11 @@ import { isTrustworthy } from "../shared/origin.ts";
 const margin = 60;
 const timeLimit = 10_000;
 
-/** @param audience what a token that is made for us has to be for: the broker's URL. */
+/** @param audience what a token that is made for us has to be for: the broker's URL, if it is known. */
 export function tokenSource(
   tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
-  audience: string,
+  audience: string | undefined,
 ): () => Promise<string> {
   const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: credential } = environment;
@@ -22,9 +22,13 @@ export function tokenSource(
   if (token) return async () => token;
   // Kubernetes puts a new token into the file before the old one expires.
   if (path) return () => readToken("CLAIMCHECK_TOKEN_FILE", path);
-  if (url && credential) return githubTokens(url, credential, audience);
+  if (url && credential) {
+    if (audience === undefined)
+      throw new Failure("usage", { detail: "GitHub has to know the broker: --broker" });
+    return githubTokens(url, credential, audience);
+  }
   throw new Failure("usage", {
-    detail: "--broker needs a token: --token-file, CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE",
+    detail: "a broker needs a token: --token-file, CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE",
   });
 }
 

@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { type Context, Hono } from "hono";
 import { bodyLimit as limitBody } from "hono/body-limit";
 import { createMiddleware } from "hono/factory";
+import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
 import {
   bodyLimit,
   CheckRequest,
@@ -19,17 +20,20 @@ import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
-import { type QuotaName, quotaHeaders } from "./quota.ts";
+import type { QuotaName } from "./quota.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
 
 type Env = { Variables: { caller: Caller; request: string } };
 
+/** Version, trace id, the caller's span, flags. Later versions may have more to say. */
+const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+
 export type BrokerApp = Hono<Env>;
 
 /** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
-const counted: readonly string[] = ["unauthenticated", "quota_exceeded"];
+const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
@@ -62,7 +66,7 @@ export function createApp(broker: Broker): BrokerApp {
   const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
     const charged = amount > 0 && (await broker.quotas?.charge(quota, c.get("caller"), amount));
     if (!charged) return;
-    for (const [name, value] of Object.entries(quotaHeaders(charged))) c.header(name, value);
+    for (const [name, value] of Object.entries(charged.headers)) c.header(name, value);
     const { exceeded } = charged;
     if (!exceeded) return;
     throw new ClaimcheckError("quota_exceeded", { detail: `${exceeded.policy}: ${exceeded.limit} a minute` });
@@ -76,16 +80,21 @@ export function createApp(broker: Broker): BrokerApp {
     });
 
   app.use(async (c, next) => {
+    const start = performance.now();
     c.set("request", randomUUID());
     await next();
-    const { method, path } = c.req;
+    const { method } = c.req;
+    const [, trace] = traceparent.exec(c.req.header("traceparent") ?? "") ?? [];
+    const route = matchedRoutes(c).findLast((each) => each.method !== "ALL")?.path;
     const error = c.error && asClaimcheckError(c.error);
     if (error && counted.includes(error.code)) countRefusal(broker, error, c.get("caller"));
     broker.log({
       request: c.get("request"),
+      ...(trace !== undefined && { trace }),
       method,
-      path,
+      ...(route !== undefined && { route }),
       status: c.res.status,
+      seconds: (performance.now() - start) / 1000,
       ...(error && { code: error.reason, cause: error.cause }),
     });
   });

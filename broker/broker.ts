@@ -33,9 +33,14 @@ export interface Complaint {
 
 export interface RequestEntry {
   readonly request: string;
+  /** The trace's id, where the client says that it is part of one (W3C Trace Context). */
+  readonly trace?: string;
   readonly method: string;
-  readonly path: string;
+  /** The route's path, and not the request's, which may hold anything; missing where there is none. */
+  readonly route?: string;
   readonly status: number;
+  /** How long the answer took. */
+  readonly seconds: number;
   readonly code?: string;
   readonly cause?: unknown;
 }

@@ -12,12 +12,14 @@ const rest = 10_000;
 
 export type Circuit = ReturnType<typeof createCircuit>;
 
-export function createCircuit() {
+/** @param onChange told when it opens, and when it closes. */
+export function createCircuit(onChange?: (open: boolean) => void) {
   let inARow = 0;
   let opened: { readonly failure: SourceFailure; readonly until: number } | undefined;
   let probing = false;
 
   function open(failure: SourceFailure, time: number): void {
+    if (!opened) onChange?.(true);
     opened = { failure, until: performance.now() + time };
     probing = false;
   }
@@ -33,6 +35,7 @@ export function createCircuit() {
 
     succeeded(): void {
       inARow = 0;
+      if (opened) onChange?.(false);
       opened = undefined;
       probing = false;
     },

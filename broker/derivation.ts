@@ -7,16 +7,9 @@
  * so that no two purposes, tenants or requesters share a key. A requester stands at the end and has a fixed
  * length, or a tenant could be named such that it runs into one.
  */
-import {
-  createECDH,
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  createSecretKey,
-  hkdfSync,
-  type KeyObject,
-} from "node:crypto";
+import { createECDH, createHash, createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import type * as jose from "jose";
+import { signingKeyOf } from "../shared/ed25519.ts";
 import type { SigningKey } from "../shared/handle.ts";
 import type { Secret } from "../shared/secret.ts";
 import { thumbprint } from "../shared/thumbprint.ts";
@@ -67,25 +60,16 @@ export function createDerivation(root: Secret) {
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("base64url");
 
-// The fixed part of an Ed25519 private key in PKCS #8 (RFC 8410, section 7); the 32-byte seed follows.
-const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");
-
 type PublicKey = Jwks["keys"][number];
 
 async function signingKeys(
   seed: Buffer,
   use: "sig" | "audit",
 ): Promise<{ signingKey: SigningKey; jwk: PublicKey }> {
-  const der = Buffer.concat([pkcs8, seed]);
-  const { x } = createPublicKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" })).export({
-    format: "jwk",
-  });
-  const privateKey = await crypto.subtle.importKey("pkcs8", der, "Ed25519", false, ["sign"]);
-  der.fill(0);
+  const { privateKey, publicJwk } = await signingKeyOf(seed);
   seed.fill(0);
-  const jwk = { kty: "OKP", crv: "Ed25519", x: x as string } as const;
-  const kid = thumbprint(jwk);
-  return { signingKey: { kid, privateKey }, jwk: { ...jwk, kid, alg: "EdDSA", use } };
+  const kid = thumbprint(publicJwk);
+  return { signingKey: { kid, privateKey }, jwk: { ...publicJwk, kid, alg: "EdDSA", use } };
 }
 
 // The order of the group of P-256 (SP 800-186, section 3.2.1.3).

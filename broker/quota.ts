@@ -40,7 +40,8 @@ interface Standing {
 }
 
 export interface Charge {
-  readonly standings: readonly Standing[];
+  /** For the answer, whatever it is. */
+  readonly headers: Readonly<Record<string, string>>;
   /** The one that has no room for what was asked. */
   readonly exceeded: Standing | undefined;
 }
@@ -51,13 +52,11 @@ interface Settings {
   readonly limits: QuotaLimits;
   /** Where replicas count together; a broker without it counts in its own memory. */
   readonly run?: RunScript;
-  /** Told of every refusal, which leaves no record of its own. */
-  readonly onRefused?: (name: QuotaName, caller: Caller) => void;
   /** Of refusals, in milliseconds. */
   readonly delay?: number;
 }
 
-export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Settings) {
+export function createQuotas({ limits, run, delay = refusalTime }: Settings) {
   const limiters = new Map(
     quotaNames.flatMap((name) =>
       scopes.map((scope) => {
@@ -95,11 +94,8 @@ export function createQuotas({ limits, run, onRefused, delay = refusalTime }: Se
       const own = await consume(name, "principal", [tenant, principal], amount);
       const all = own.fits ? await consume(name, "tenant", [tenant], amount) : undefined;
       const exceeded = all?.fits ? undefined : (all ?? own).standing;
-      if (exceeded) {
-        onRefused?.(name, caller);
-        await setTimeout(delay);
-      }
-      return { standings: [own.standing, ...(all ? [all.standing] : [])], exceeded };
+      if (exceeded) await setTimeout(delay);
+      return { headers: headersOf([own.standing, ...(all ? [all.standing] : [])], exceeded), exceeded };
     },
   };
 }
@@ -131,7 +127,7 @@ function clientOf(run: RunScript) {
 }
 
 /** RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11), and Retry-After (RFC 9110) for a refusal. */
-export function quotaHeaders({ standings, exceeded }: Charge): Record<string, string> {
+function headersOf(standings: readonly Standing[], exceeded: Standing | undefined): Record<string, string> {
   const list = (item: (standing: Standing) => string) => standings.map(item).join(", ");
   return {
     "ratelimit-policy": list(({ policy, limit }) => `"${policy}";q=${limit};w=${period}`),

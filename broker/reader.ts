@@ -26,8 +26,9 @@ const grace = 1_000;
 /** Reads that many references at once, and never throws. */
 export type Reader = (references: readonly SecretReference[]) => Promise<readonly ReadResult[]>;
 
-export function createReader(provider: Provider): Reader {
-  const circuit = createCircuit();
+/** @param onCircuit told when it opens, and when it closes. */
+export function createReader(provider: Provider, onCircuit?: (open: boolean) => void): Reader {
+  const circuit = createCircuit(onCircuit);
   const turns = createTurns(provider.concurrency ?? concurrency);
   const limit = provider.timeLimit ?? timeLimit;
 

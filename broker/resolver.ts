@@ -3,7 +3,7 @@ import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
 import { splitParameters, splitUri } from "../shared/uri.ts";
 import type { Provider, SecretReference } from "./providers/provider.ts";
-import { createSource } from "./source.ts";
+import { createSource, type Observer } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
@@ -16,13 +16,14 @@ export interface ResolvableReference extends SecretReference {
 interface Settings {
   /** How long a value that was read may be given out again, in seconds. Not at all where it is missing. */
   readonly cacheTtl?: number;
+  readonly observer?: Observer;
 }
 
 export type Resolver = ReturnType<typeof createResolver>;
 
-export function createResolver(providers: readonly Provider[], { cacheTtl = 0 }: Settings = {}) {
+export function createResolver(providers: readonly Provider[], { cacheTtl = 0, observer }: Settings = {}) {
   const sources = new Map(
-    providers.map((provider) => [provider.scheme, createSource(provider, cacheTtl * 1000)]),
+    providers.map((provider) => [provider.scheme, createSource(provider, cacheTtl * 1000, observer)]),
   );
 
   return {

@@ -3,7 +3,7 @@ import { createServer as createPlainServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import { ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
+import { rawRefusal } from "../shared/raw-refusal.ts";
 import type { BrokerApp } from "./app.ts";
 
 export interface ServerLimits {
@@ -21,12 +21,6 @@ const headerLimit = 16 * 1024;
 const keepAlive = 5_000;
 
 export const defaultLimits: ServerLimits = { headersTimeout: 10, requestTimeout: 30, connections: 8192 };
-
-/** What Node.js calls it when a request does not get as far as the app. */
-const codes: Record<string, ErrorCode> = {
-  ERR_HTTP_REQUEST_TIMEOUT: "request_timeout",
-  HPE_HEADER_OVERFLOW: "headers_too_large",
-};
 
 /**
  * Not listening yet.
@@ -53,21 +47,7 @@ export function createServer(
   server.maxConnections = limits.connections;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (!socket.writable) return;
-    socket.end(refusal(new ClaimcheckError(codes[error.code ?? ""] ?? "invalid_request")));
+    socket.end(rawRefusal(error.code));
   });
   return server;
-}
-
-/** Below the level at which there is a response object. */
-function refusal(error: ClaimcheckError): string {
-  const body = JSON.stringify(error.problem());
-  return [
-    `HTTP/1.1 ${error.status} ${error.code}`,
-    "content-type: application/problem+json",
-    "cache-control: no-store",
-    `content-length: ${Buffer.byteLength(body)}`,
-    "connection: close",
-    "",
-    body,
-  ].join("\r\n");
 }

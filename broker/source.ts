@@ -20,11 +20,23 @@ interface Flight {
   askers: number;
 }
 
+/** Told what happens; for counting. */
+export interface Observer {
+  /** A provider was asked for a secret. */
+  read(scheme: string, result: ReadResult): void;
+  /** It was not, because what it would say is remembered. */
+  hit(scheme: string, result: ReadResult): void;
+  /** A provider's circuit opened or closed. */
+  circuit(scheme: string, open: boolean): void;
+}
+
 export type Source = ReturnType<typeof createSource>;
 
 /** @param valueTime how long a value that was read may be used again, in milliseconds. */
-export function createSource(provider: Provider, valueTime: number) {
-  const read = createReader(provider);
+export function createSource(provider: Provider, valueTime: number, observer?: Observer) {
+  const { scheme } = provider;
+  observer?.circuit(scheme, false);
+  const read = createReader(provider, (open) => observer?.circuit(scheme, open));
   const cache = createValueCache(valueTime);
   const flights = new Map<string, Flight>();
   let waiting: Flight[] = [];
@@ -39,7 +51,10 @@ export function createSource(provider: Provider, valueTime: number) {
     async read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
       const key = `${tenant}\0${reference.canonical}`;
       const known = cache.get(key, maxAge);
-      if (known) return known;
+      if (known) {
+        observer?.hit(scheme, known);
+        return known;
+      }
       const underWay = flights.get(key);
       const flight = underWay && isYoungEnough(underWay, maxAge) ? underWay : depart(key, reference);
       flight.askers++;
@@ -73,6 +88,7 @@ export function createSource(provider: Provider, valueTime: number) {
     const results = await read(batch.map(({ reference }) => reference));
     for (const [nth, flight] of batch.entries()) {
       const result = results[nth] as ReadResult;
+      observer?.read(scheme, result);
       if (flights.get(flight.key) === flight) flights.delete(flight.key);
       if (isAnswer(result)) cache.put(flight.key, result, startedAt);
       flight.settle(result);

@@ -1,4 +1,5 @@
 /** One request to the broker: what goes wrong with it is a coded failure, whoever asks and whatever for. */
+import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { Problem } from "../shared/wire.ts";
 import { Failure } from "./failure.ts";
@@ -31,7 +32,11 @@ interface Contents {
 /** For one answer of the broker, in milliseconds. */
 const timeLimit = 30_000;
 
+export type BrokerCall = ReturnType<typeof createBrokerCall>;
+
+/** Its requests are one trace (W3C Trace Context), so that the broker's log shows which belong together. */
 export function createBrokerCall({ url, fetch, signal }: Way) {
+  const trace = randomBytes(16).toString("hex");
   /**
    * @returns the JSON of the answer.
    * @throws {Failure} `broker_unreachable`, or the broker's refusal.
@@ -47,6 +52,7 @@ export function createBrokerCall({ url, fetch, signal }: Way) {
       response = await fetch(`${url}${path}`, {
         method,
         headers: {
+          traceparent: `00-${trace}-${randomBytes(8).toString("hex")}-01`,
           ...(body !== undefined && { "content-type": "application/json" }),
           ...(accessToken !== undefined && { authorization: `DPoP ${accessToken}` }),
           ...(proof && { dpop: proof }),

@@ -3,22 +3,23 @@
  * and one across the network are spoken to in the same words.
  */
 import { randomUUID } from "node:crypto";
-import * as jose from "jose";
 import { verifyConfirmation } from "../shared/confirmation.ts";
-import { type FindKey, type HandleClaims, verifyHandle } from "../shared/handle.ts";
+import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
-import { thumbprint } from "../shared/thumbprint.ts";
+import type { Secret } from "../shared/secret.ts";
 import {
   CheckResponse,
   type EncryptionKey,
+  type HandleTerms,
   type IssueItem,
   IssueResponse,
-  Jwks,
   RedemptionResponse,
 } from "../shared/wire.ts";
+import { wrapValue } from "../shared/wrapping.ts";
 import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
+import { type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
@@ -28,8 +29,16 @@ interface Connection extends Patience {
   readonly fetch: Fetch;
   /** Asked before each request that needs one: tokens expire, and the files that they lie in change. */
   readonly findToken: () => string | Promise<string>;
-  /** RFC 7638 thumbprints of the broker's signing keys: no other key is believed, whoever sends it. */
+  /** Whose name handles are asked for in, where that is not the executor itself. */
+  readonly requester?: {
+    readonly findToken: () => string | Promise<string>;
+    /** The executor's principal, which handles have to be for. */
+    readonly audience: string;
+  };
+  /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
+  /** Those that are known from before. */
+  readonly keys?: BrokerKeys;
   readonly identity: Identity;
   /** Gets the heads of the broker's audit log that come with each redemption. */
   readonly keepHeads: KeepHeads;
@@ -43,32 +52,50 @@ export interface IssuedHandle {
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
 export function createBrokerClient(connection: Connection) {
-  const { url, fetch, findToken, pinnedKeys, identity, keepHeads, signal } = connection;
+  const { url, fetch, findToken, requester, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
-  let keys: Promise<FindKey> | undefined;
+  const { findKeys, wrappingKey } = connection.keys ?? createBrokerKeys(call, pinnedKeys);
   const sentTokens = new Set<string>();
 
-  async function authorise(): Promise<string> {
-    const token = await findToken();
+  async function authorise(find = findToken): Promise<string> {
+    const token = await find();
     sentTokens.add(token);
     return token;
   }
 
-  async function fetchKeys(): Promise<FindKey> {
-    const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
-    const believed: jose.JWK[] = [];
-    for (const jwk of jwks.data?.keys ?? []) {
-      if (jwk.use === "sig" && pinnedKeys.includes(thumbprint(jwk))) believed.push(jwk);
-    }
-    if (believed.length === 0)
-      throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
-    return jose.createLocalJWKSet({ keys: believed });
-  }
+  /** What handles that are asked for here have in common. */
+  const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
 
-  /** The pinned ones among the broker's keys; asked for once. */
-  function findKeys(): Promise<FindKey> {
-    keys ??= fetchKeys();
-    return keys;
+  /**
+   * Asks in the requester's name.
+   *
+   * @param describe the secrets of a request with this token, as many as `count`.
+   * @returns handles in the order of the secrets, their signatures checked.
+   */
+  async function askForHandles(
+    path: string,
+    count: number,
+    describe: (accessToken: string) => object[] | Promise<object[]>,
+  ): Promise<IssuedHandle[]> {
+    const ask = async () => {
+      const accessToken = await authorise(requester?.findToken);
+      const secrets = await describe(accessToken);
+      return call("POST", path, { body: JSON.stringify({ secrets }), accessToken });
+    };
+    const [find, answer] = await Promise.all([findKeys(), askPatiently(ask, connection)]);
+    const { handles } = understand(IssueResponse, answer);
+    if (handles.length !== count) throw new Failure("broker_untrusted", { detail: "handles are missing" });
+    return Promise.all(
+      handles.map(async ({ handle }) => {
+        const claims = await verifyHandle(handle, find, url).catch((cause) => {
+          throw new Failure("broker_untrusted", {
+            detail: "a handle is not the broker's, or it knows itself by another URL",
+            cause,
+          });
+        });
+        return { handle, claims };
+      }),
+    );
   }
 
   /** Posts a body with a proof that covers it. */
@@ -93,31 +120,24 @@ export function createBrokerClient(connection: Connection) {
      *
      * @returns them in the order of the secrets, their signatures checked.
      */
-    async issue(secrets: readonly IssueItem[]): Promise<IssuedHandle[]> {
-      const bound = secrets.map((secret) => ({ ...secret, jkt: identity.jkt }));
-      const body = JSON.stringify({ secrets: bound });
-      const [findKey, answer] = await Promise.all([
-        findKeys(),
-        askPatiently(
-          async () => call("POST", "/v1/handles", { body, accessToken: await authorise() }),
-          connection,
-        ),
-      ]);
-      const { handles } = understand(IssueResponse, answer);
-      if (handles.length !== secrets.length)
-        throw new Failure("broker_untrusted", { detail: "handles are missing" });
-      return Promise.all(
-        handles.map(async ({ handle }) => {
-          const claims = await verifyHandle(handle, findKey, url).catch((cause) => {
-            throw new Failure("broker_untrusted", {
-              detail: "a handle is not the broker's, or it knows itself by another URL",
-              cause,
-            });
-          });
-          return { handle, claims };
-        }),
-      );
-    },
+    issue: (secrets: readonly IssueItem[]): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles", secrets.length, () => secrets.map((secret) => ({ ...secret, ...bound }))),
+
+    /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
+    wrap: (
+      items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
+    ): Promise<IssuedHandle[]> =>
+      askForHandles("/v1/handles/wrap", items.length, async (accessToken) => {
+        const key = await wrappingKey();
+        const context = { iss: url, accessToken, ...bound };
+        return Promise.all(
+          items.map(async ({ value, ...terms }) => ({
+            ...terms,
+            ...bound,
+            value: await wrapValue(value, context, key),
+          })),
+        );
+      }),
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {

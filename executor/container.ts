@@ -30,14 +30,26 @@ export async function createContainer(
   },
 ) {
   const { id, bundle, network } = supervisor;
+  if (step.files.length > 0) {
+    const before = supervisor.rootfs();
+    const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
+    await supervisor.place(owned);
+  }
   const rootfs = supervisor.rootfs();
-  const spec = createSpec(step, {
-    config,
-    user: findUser(step.user ?? config.User ?? "", rootfs),
-    hostname: id,
-    cgroup: `${id}-${order}`,
-    network,
-  });
+  const binds = step.binds.map((bind) => ({
+    ...bind,
+    ...(bind.within !== undefined && { source: supervisor.bind(bind.within, bind.source) }),
+  }));
+  const spec = createSpec(
+    { ...step, binds },
+    {
+      config,
+      user: findUser(step.user ?? config.User ?? "", rootfs),
+      hostname: id,
+      cgroup: `${id}-${order}`,
+      network,
+    },
+  );
   const names = nameFiles({ name: id, network: step.network }, bundle);
   const files = step.secretFiles.map(
     ({ path, source, mode, owner }): InjectedFile => ({

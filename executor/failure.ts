@@ -11,7 +11,10 @@ const table = {
   broker_unreachable: [125, "The broker cannot be reached."],
   broker_refused: [125, "The broker refused."],
   broker_untrusted: [125, "The broker's answer cannot be trusted."],
+  executor_unreachable: [125, "The executor cannot be reached."],
+  executor_refused: [125, "The executor refused."],
   invalid_handle: [125, "The handle is not good."],
+  plan_mismatch: [125, "The handle is not for this plan."],
   image_unavailable: [125, "The image cannot be had."],
   network_unavailable: [125, "The network cannot be had."],
   invalid_user: [125, "The image has no such user."],
@@ -31,8 +34,10 @@ export type FailureCode = keyof typeof table;
 interface Particulars {
   /** Shown to the user, so it holds no value and no token. */
   detail?: string;
-  /** The broker's own code and sentence, where the broker said no. */
+  /** The other side's own code and sentence, where it said no. */
   problem?: { code: string; title: string };
+  /** Of a run that another process made. */
+  exitCode?: number;
   /** After how many seconds the broker would be asked again. */
   retryAfter?: number;
   cause?: unknown;
@@ -45,10 +50,10 @@ export class Failure extends Error {
   detail: string | undefined;
   readonly retryAfter: number | undefined;
 
-  constructor(code: FailureCode, { detail, problem, retryAfter, cause }: Particulars = {}) {
+  constructor(code: FailureCode, { detail, problem, exitCode, retryAfter, cause }: Particulars = {}) {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
-    this.exitCode = table[code][0];
+    this.exitCode = exitCode ?? table[code][0];
     this.detail = detail;
     this.retryAfter = retryAfter;
   }

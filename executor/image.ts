@@ -67,6 +67,7 @@ async function askBuildah(name: string, surroundings: Surroundings): Promise<Ima
   const inspected = await inspect().catch(async (error) => {
     if (isMissing(error))
       throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    signal.throwIfAborted();
     const logins = await surroundings.logins();
     onProgress(`pulling ${name}`);
     try {

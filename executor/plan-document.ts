@@ -1,12 +1,14 @@
 /** The plan as a document, which is what every front end makes. This is its one definition. */
 import * as z from "zod/mini";
+import { described } from "../shared/described.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
+import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
 import {
   leakActions,
   networks,
+  type Plan,
   plainStep,
-  type RegistryLogin,
   type SecretSource,
   type Step,
   secretFileDefaults,
@@ -14,22 +16,32 @@ import {
 import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
-const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
-  schema.check(z.describe(description)) as Schema;
-
 /** Of a variable. */
 const name = z.string().check(z.regex(/^[^=\0]+$/));
 
-const handle = described(word, "A handle that was issued before: a compact JWS.");
+const handle = described(
+  word,
+  "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
+);
 
-const SecretReference = z.union([word, z.strictObject({ handle })], { error: "a URI, or { handle: … }" });
+const value = described(
+  word,
+  "The name of a value that is given beside the plan, and wrapped at the broker.",
+);
+
+const cacheKey = described(word, "What stands for the value in caches.");
+
+const SecretReference = z.union(
+  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
+  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+);
 
 const SecretFileFields = z.strictObject({
   path: described(word, "Where the container finds it."),
-  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted.")),
-  handle: z.optional(
-    described(handle, "Instead of the URI: a handle that was issued before, a compact JWS."),
-  ),
+  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  cacheKey: z.optional(cacheKey),
+  handle: z.optional(handle),
+  value: z.optional(value),
   // As text, because YAML has two ways to read 0400.
   mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
   owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
@@ -49,7 +61,7 @@ const StepFields = z.strictObject({
   secretEnv: z.optional(
     described(
       z.record(name, SecretReference),
-      "Secrets as variables: their URIs, with ?cacheKey= if wanted, or handles.",
+      "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
     ),
   ),
   secretFiles: z.optional(described(z.array(SecretFileFields), "Secrets as files, in memory.")),
@@ -62,10 +74,18 @@ const StepFields = z.strictObject({
         z.strictObject({
           source: described(word, "On the host; in a plan file, relative to where that lies."),
           target: described(word, "In the container."),
-          readOnly: described(z._default(z.boolean(), false), "Whether the container can only read it."),
+          readOnly: z.optional(
+            described(z.boolean(), "Whether the container can only read it; no by default."),
+          ),
         }),
       ),
       "Files and folders of the host that the container shares.",
+    ),
+  ),
+  files: z.optional(
+    described(
+      z.array(PlacedFileFields),
+      "Files, folders and links that are put among the container's own before the command runs, in this order.",
     ),
   ),
   network: z.optional(described(z.enum(networks), "What the container can reach; none by default.")),
@@ -75,6 +95,9 @@ const StepFields = z.strictObject({
   timeout: z.optional(described(z.string(), "Such as 90s.")),
   readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
 });
+
+export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
+export type Want = (typeof wants)[number];
 
 export const PlanDocument = described(
   z.strictObject({
@@ -86,7 +109,7 @@ export const PlanDocument = described(
           z.strictObject({
             address: described(word, "The registry's, such as registry.example:5000."),
             user: described(word, "As whom to log in."),
-            password: described(SecretReference, "The secret's URI, or { handle: … }."),
+            password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
           }),
         ),
         "For an image that only some may pull.",
@@ -95,6 +118,12 @@ export const PlanDocument = described(
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
       "One container after the other; each finds what those before it wrote.",
+    ),
+    want: z.optional(
+      described(
+        z.enum(wants),
+        "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
+      ),
     ),
     onLeak: z.optional(
       described(
@@ -113,6 +142,15 @@ export function planSchema(): object {
   return z.toJSONSchema(PlanDocument, { io: "input" });
 }
 
+/** What a document says of all its steps. */
+export const generalOf = ({ image, onLeak, registryAuth = [] }: PlanDocument): General => ({
+  image,
+  registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
+  ...(onLeak && { onLeak }),
+});
+
+type General = Pick<Plan, "image" | "registries" | "onLeak">;
+
 /**
  * @param fields one of a document's steps.
  * @param toSource makes a path of the host of a volume's `source`.
@@ -123,6 +161,7 @@ export function toStep(
   toSource: (path: string) => string = (path) => path,
 ): Step {
   const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
+  const { files = [] } = fields;
   const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly } = fields;
   return {
     ...plainStep,
@@ -142,7 +181,12 @@ export function toStep(
       ...(owner !== undefined && { owner }),
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
-    binds: volumes.map(({ source, ...rest }) => ({ source: toSource(source), ...rest })),
+    files: toPlacedFiles(files),
+    binds: volumes.map(({ source, target, readOnly: only = false }) => ({
+      source: toSource(source),
+      target,
+      readOnly: only,
+    })),
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
@@ -154,15 +198,51 @@ export function toStep(
   };
 }
 
-/** The log-ins of a document. */
-export const toLogins = ({ registryAuth = [] }: PlanDocument): RegistryLogin[] =>
-  registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) }));
-
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;
 
-function whichOf(path: string, { uri, handle }: { uri?: string | undefined; handle?: string | undefined }) {
-  if (uri !== undefined && handle === undefined) return uri;
-  if (handle !== undefined && uri === undefined) return { handle };
-  throw new Failure("usage", { detail: `the secret file ${path} needs either a uri or a handle` });
+type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "cacheKey" | "handle" | "value">;
+
+function whichOf(
+  path: string,
+  { uri, cacheKey, handle, value }: References,
+): z.infer<typeof SecretReference> {
+  if (cacheKey !== undefined && uri === undefined) {
+    throw new Failure("usage", { detail: `the secret file ${path} has a cacheKey for no uri` });
+  }
+  const given = [
+    ...(uri === undefined ? [] : [cacheKey === undefined ? uri : { uri, cacheKey }]),
+    ...(handle === undefined ? [] : [{ handle }]),
+    ...(value === undefined ? [] : [{ value }]),
+  ];
+  const [only] = given;
+  if (only !== undefined && given.length === 1) return only;
+  throw new Failure("usage", { detail: `the secret file ${path} needs one of uri, handle and value` });
+}
+
+/** The same document with other handles in it. */
+export function mapHandles(document: PlanDocument, change: (handle: string) => string): PlanDocument {
+  const changed = <Reference extends object | string>(reference: Reference): Reference =>
+    typeof reference === "object" && "handle" in reference && typeof reference.handle === "string"
+      ? { ...reference, handle: change(reference.handle) }
+      : reference;
+  return {
+    ...document,
+    ...(document.registryAuth && {
+      registryAuth: document.registryAuth.map(({ password, ...rest }) => ({
+        ...rest,
+        password: changed(password),
+      })),
+    }),
+    steps: document.steps.map((step) => ({
+      ...step,
+      ...(step.secretEnv && {
+        secretEnv: Object.fromEntries(
+          Object.entries(step.secretEnv).map(([variable, reference]) => [variable, changed(reference)]),
+        ),
+      }),
+      ...(step.secretFiles && { secretFiles: step.secretFiles.map(changed) }),
+      ...(step.secretStdin !== undefined && { secretStdin: changed(step.secretStdin) }),
+    })),
+  };
 }

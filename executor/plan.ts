@@ -1,9 +1,16 @@
 /** What to run: one base image, and one container after the other on it. */
 import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
+import type { PlacedFile } from "./placed-files.ts";
 
-/** A secret by its URI, for which a handle is asked, or by a handle that somebody else was given: a compact JWS. */
-export type SecretSource = { readonly uri: string; readonly cacheKey?: string } | { readonly handle: string };
+/**
+ * A secret by its URI, for which a handle is asked; by a handle that somebody else was given, a compact JWS; or by the
+ * name of a value that is given beside the plan.
+ */
+export type SecretSource =
+  | { readonly uri: string; readonly cacheKey?: string }
+  | { readonly handle: string }
+  | { readonly value: string };
 
 export interface SecretVariable {
   /** Of the environment variable. */
@@ -26,6 +33,8 @@ export interface BindMount {
   /** In the container. */
   readonly target: string;
   readonly readOnly: boolean;
+  /** A folder around the source, if no link below it is to be followed on the way there. */
+  readonly within?: string;
 }
 
 export const networks = ["none", "host", "bridge"] as const;
@@ -48,6 +57,8 @@ export interface Step {
   readonly user?: string;
   readonly workdir?: string;
   readonly binds: readonly BindMount[];
+  /** Put among the container's files before the command runs, one after the other; later steps find them too. */
+  readonly files: readonly PlacedFile[];
   readonly network: Network;
   /** In bytes. */
   readonly memory?: number;
@@ -81,6 +92,8 @@ export interface Plan {
   /** For pulling the image, if that has to be. */
   readonly registries: readonly RegistryLogin[];
   readonly steps: readonly Step[];
+  /** Of its document (plan-hash.ts), where it has one: what handles for one plan are compared with. */
+  readonly hash?: string;
   /** Whether known values are masked in what the commands print. */
   readonly masked: boolean;
   /** What to do about a value of 1 to 3 bytes, which cannot be masked without wrecking the output. */
@@ -94,6 +107,7 @@ export const plainStep: Step = {
   args: [],
   env: [],
   binds: [],
+  files: [],
   network: "none",
   readOnly: false,
   secretVariables: [],
@@ -123,7 +137,7 @@ export const secretsOf = (step: Step): NamedSource[] => [
 
 /** Two sources with one key are one secret: the step needs one handle for both. */
 export const keyOf = (source: SecretSource): string =>
-  "handle" in source ? source.handle : JSON.stringify([source.uri, source.cacheKey]);
+  "uri" in source ? JSON.stringify([source.uri, source.cacheKey]) : JSON.stringify(source);
 
 /** @throws {Failure} `invalid_plan`, which never shows what may be part of a password. */
 export function checkLogins(registries: Plan["registries"]): void {
@@ -156,6 +170,9 @@ export function checkStep(step: Step): void {
   for (const { target } of step.binds) {
     if (!isPlainPath(target))
       refuse(`a bind mount needs an absolute path without "." and "..", not ${target}`);
+  }
+  for (const { path } of step.files) {
+    if (!isPlainPath(path)) refuse(`a file needs an absolute path without "." and "..", not ${path}`);
   }
   const targets = [...step.secretFiles.map(({ path }) => path), ...step.binds.map(({ target }) => target)];
   const twice = targets.find((target, index) => targets.indexOf(target) !== index);

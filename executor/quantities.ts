@@ -46,6 +46,6 @@ export function parsePids(text: string): number {
 
 /** Permissions in octal. */
 export function parseMode(text: string): number {
-  if (!/^0?[0-7]{3}$/.test(text)) throw usage("--secret-mode takes three octal digits, such as 0440");
+  if (!/^0?[0-7]{3}$/.test(text)) throw usage("a mode is three octal digits, such as 0440");
   return Number.parseInt(text, 8);
 }

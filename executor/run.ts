@@ -3,6 +3,7 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
@@ -16,6 +17,12 @@ import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 
+/** Where a step's output goes. */
+export interface Sinks {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
@@ -27,7 +34,15 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
+  readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
+  /** A step's command is about to be run; steps are counted from 0. */
+  readonly onStep?: (step: number, name: string | undefined) => void;
+  /** It has ended, and all its output has been written. */
+  readonly onExit?: (step: number, exitCode: number) => void;
+  /** What the plan's `value`s stand for; wiped as soon as they are wrapped. */
+  readonly values?: ReadonlyMap<string, Secret>;
 }
 
 const SIGKILL = 9;
@@ -65,7 +80,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function request() {
-    secrets = await requestSecrets(plan, () => surroundings.connect(abort.signal));
+    const connect = () => surroundings.connect(abort.signal);
+    secrets = await requestSecrets(plan, connect, surroundings.values).finally(wipeValues);
     return secrets;
   }
 
@@ -143,7 +159,9 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = learn(place.secrets);
+    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
+    const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
@@ -167,10 +185,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     const [exitCode] = await Promise.all([
       ended,
-      forward(stdout, plan.masked ? masking.stream() : unmasked, surroundings.stdout),
-      forward(stderr, plan.masked ? masking.stream() : unmasked, surroundings.stderr),
+      forward(stdout, plan.masked ? masking.stream() : unmasked, sinks.stdout),
+      forward(stderr, plan.masked ? masking.stream() : unmasked, sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
+    surroundings.onExit?.(place.order - 1, exitCode);
     return exitCode;
   }
 
@@ -187,7 +206,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       await supervisor?.gone;
       secrets?.wipe();
       scrubber?.wipe();
+      wipeValues();
     }
+  }
+
+  function wipeValues(): void {
+    for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
   const titleOf = ({ name }: Step, index: number) =>
@@ -207,6 +231,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   return {
     /** The exit code, once nothing of the run is left. */
     finished: finish(),
+
+    /** Ends the run, whatever it is doing. */
+    cancel(): void {
+      interrupted = SIGKILL;
+      abort.abort();
+      supervisor?.abandon();
+    },
 
     /**
      * Passes a signal on to the command; the second one kills. Where none is running, the first one ends the run. A

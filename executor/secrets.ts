@@ -3,6 +3,7 @@
  * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
  */
 import type { Secret } from "../shared/secret.ts";
+import { head } from "../shared/uri.ts";
 import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
 import { Failure } from "./failure.ts";
 import {
@@ -42,10 +43,14 @@ const nameLimit = 256;
 
 type Use = NamedSource & { readonly uses: number };
 
-/** @param connect called only where there are secrets. */
+/**
+ * @param connect called only where there are secrets.
+ * @param brought values by the names that the plan has for them; the caller wipes them.
+ */
 export async function requestSecrets(
-  { registries, steps, masked }: Pick<Plan, "registries" | "steps" | "masked">,
+  { registries, steps, masked, hash }: Pick<Plan, "registries" | "steps" | "masked" | "hash">,
   connect: () => Promise<BrokerClient>,
+  brought: ReadonlyMap<string, Secret> = new Map(),
 ): Promise<Secrets> {
   const logins = loginsOf(registries);
   const uses = usesOf([logins, ...steps.map(secretsOf)]);
@@ -63,12 +68,31 @@ export async function requestSecrets(
     const given = entries.flatMap(([key, { source }]) =>
       "handle" in source ? [{ key, handle: source.handle }] : [],
     );
-    const [issued, accepted] = await Promise.all([
+    const wrapped = entries.flatMap(([key, { source, uses: times }]) =>
+      "value" in source ? [{ key, item: { ...bring(source.value), uses: times } }] : [],
+    );
+    const [issued, accepted, wrappedHandles] = await Promise.all([
       asked.length > 0 ? from.issue(asked.map(({ item }) => item)) : [],
       Promise.all(given.map(({ handle }) => from.accept(handle))),
+      wrapped.length > 0 ? from.wrap(wrapped.map(({ item }) => item)) : [],
     ]);
+    checkPlan(accepted);
     for (const [index, { key }] of asked.entries()) handles.set(key, issued[index] as IssuedHandle);
     for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
+    for (const [index, { key }] of wrapped.entries()) handles.set(key, wrappedHandles[index] as IssuedHandle);
+  }
+
+  function bring(name: string): { name: string; value: Secret } {
+    const value = brought.get(name);
+    if (!value) throw new Failure("invalid_plan", { detail: `no value is given for ${head(name)}` });
+    return { name, value };
+  }
+
+  /** Where one handle is for this plan alone, all are: another handle in its place would make it another plan. */
+  function checkPlan(accepted: readonly IssuedHandle[]): void {
+    if (accepted.every(({ claims }) => claims.plan === undefined)) return;
+    const stray = accepted.find(({ claims }) => claims.plan === undefined || claims.plan !== hash);
+    if (stray) throw new Failure("plan_mismatch", { detail: head(stray.claims.name) });
   }
 
   /** A plan may take longer than its handles live. */
@@ -77,7 +101,7 @@ export async function requestSecrets(
     const expired = [...usesOf(steps.slice(steps.indexOf(step)).map(secretsOf))].filter(
       ([key, { source }]) => {
         const { claims, handle } = handles.get(key) as IssuedHandle;
-        if ("handle" in source || claims.exp > soon) return false;
+        if (!("uri" in source) || claims.exp > soon) return false;
         retired.push(handle);
         return true;
       },

@@ -1,6 +1,6 @@
 /**
- * Every way in which the broker says no. A code is wire contract, metric label and audit value; its status
- * and its public message are fixed here and nowhere else.
+ * Every way in which the broker says no, and the executor's service before a run begins. A code is wire contract,
+ * metric label and audit value; its status and its public message are fixed here and nowhere else.
  */
 const table = {
   invalid_request: [400, "The request does not have the documented form."],
@@ -8,9 +8,10 @@ const table = {
   unknown_scheme: [400, "No provider reads this scheme."],
   invalid_cache_key: [400, "A cache key cannot be empty."],
   invalid_value: [400, "The value is not encrypted to this broker for this request."],
-  unauthenticated: [401, "The request carries no token that this broker accepts."],
+  unauthenticated: [401, "The request carries no token that is accepted here."],
   invalid_proof: [401, "The proof of possession does not fit this request."],
   forbidden: [403, "The policy does not allow this."],
+  not_permitted: [403, "This executor's configuration does not allow that."],
   not_found: [404, "There is no such thing here."],
   secret_not_found: [404, "The secret does not exist."],
   method_not_allowed: [405, "This route does not know that method."],
@@ -34,8 +35,10 @@ const table = {
   issuer_unavailable: [503, "The keys of the token's issuer cannot be had, so the token cannot be checked."],
   audit_unavailable: [503, "The audit log cannot be written, so nothing is released."],
   not_ready: [503, "The broker cannot do its work."],
+  executor_busy: [503, "The executor has no place for another run; ask again."],
+  executor_stopping: [503, "The executor is stopping."],
   store_unavailable: [503, "The handle store does not answer; ask again."],
-  internal: [500, "The broker failed."],
+  internal: [500, "Claimcheck failed."],
 } as const satisfies Record<string, readonly [status: number, message: string]>;
 
 export type ErrorCode = keyof typeof table;

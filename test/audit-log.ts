@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openChain } from "../broker/audit/chain.ts";
 import { fileSink } from "../broker/audit/file.ts";
-import type { AuditLine, Decision, Unplaced } from "../broker/audit/record.ts";
+import { type AuditLine, type Decision, decodeLine, type Unplaced } from "../broker/audit/record.ts";
 import { createKeys } from "../broker/keys.ts";
 import { Secret } from "../shared/secret.ts";
 import { makeFolder } from "./served.ts";
@@ -40,6 +40,10 @@ export const linesOf = (path: string): string[] => readFileSync(path, "utf8").sp
 
 export const recordsOf = (path: string): AuditLine[] => linesOf(path).map((line) => JSON.parse(line));
 
+/** Those of a file whose end a crash may have torn: what is no line is passed over. */
+export const soundRecordsOf = (path: string): AuditLine[] =>
+  linesOf(path).flatMap((line) => decodeLine(Buffer.from(line)) ?? []);
+
 /** The decisions among them. */
 export const decisionsOf = (entries: readonly AuditLine[]): Decision[] =>
   entries.filter((entry) => entry.type === "decision");
@@ -47,3 +51,7 @@ export const decisionsOf = (entries: readonly AuditLine[]): Decision[] =>
 /** What they call their requests, by which these tests tell them apart. */
 export const requestsOf = (entries: readonly AuditLine[]): string[] =>
   decisionsOf(entries).map(({ request }) => request);
+
+/** The ids of the handles whose plaintext left. */
+export const releasedIn = (lines: readonly AuditLine[]): (string | undefined)[] =>
+  decisionsOf(lines).flatMap(({ outcome, jti }) => (outcome === "released" ? [jti] : []));

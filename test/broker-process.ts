@@ -3,11 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, resolve } from "node:path";
+import { entry } from "./command.ts";
 import { freePort } from "./free-port.ts";
-
-const entry = fileURLToPath(new URL("../bin/claimcheck.cjs", import.meta.url));
 
 interface Settings {
   /** What the policy file says. */
@@ -15,30 +13,28 @@ interface Settings {
   /** More of the configuration, in YAML. */
   readonly fields?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Started in its place, with the broker's command line at its end. */
-  readonly wrapper?: readonly string[];
+  /** Where its log is, in YAML; a file in its folder where it is missing. */
   readonly audit?: string;
 }
 
 export type BrokerProcess = Awaited<ReturnType<typeof startBrokerProcess>>;
 
-export async function startBrokerProcess({ policy, fields = "", env = {}, wrapper = [], audit }: Settings) {
+export async function startBrokerProcess({ policy, fields = "", env = {}, audit = "audit.jsonl" }: Settings) {
   const folder = await mkdtemp(join(tmpdir(), "claimcheck-broker-"));
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const auditFile = audit ?? join(folder, "audit.jsonl");
   await writeFile(join(folder, "root-key"), Buffer.alloc(32, 7), { mode: 0o600 });
   await writeFile(join(folder, "policy.yaml"), policy);
   await writeFile(
     join(folder, "broker.yaml"),
-    `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: ${auditFile}\nenv: [API_TOKEN]\n${fields}`,
+    `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: ${audit}\nenv: [API_TOKEN]\n${fields}`,
   );
   const said: string[] = [];
   let child: ChildProcess;
 
   async function launch(): Promise<void> {
     // Whatever ends us ends it.
-    const command = ["setpriv", "--pdeathsig", "KILL", ...wrapper, process.execPath];
+    const command = ["setpriv", "--pdeathsig", "KILL", process.execPath];
     const started = spawn(
       command[0]!,
       [...command.slice(1), entry, "broker", "--config", join(folder, "broker.yaml")],
@@ -62,7 +58,7 @@ export async function startBrokerProcess({ policy, fields = "", env = {}, wrappe
     url,
     port,
     folder,
-    auditFile,
+    auditFile: resolve(folder, audit),
     said,
     get pid() {
       return child.pid!;

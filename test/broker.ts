@@ -114,6 +114,8 @@ export class RecordingSink implements AuditSink {
 
   isFull = () => false;
 
+  isLost = () => false;
+
   async query(filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
     const page = createPage(asked);
     const { lines } = this;

@@ -19,6 +19,7 @@ export interface Answer {
 }
 
 export interface Operation {
+  readonly tags: readonly string[];
   readonly security: readonly Readonly<Record<string, readonly string[]>>[];
   readonly parameters?: readonly { readonly name: string; readonly example: Json }[];
   readonly requestBody?: Answer;
@@ -61,7 +62,7 @@ function find(reference: string): Json {
 export const contract = document as unknown as Contract;
 
 /** Every operation, under the name that `app.routes` has for it. */
-export const operations = new Map(
+const all = new Map(
   Object.entries(contract.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(
       ([method, operation]) =>
@@ -69,6 +70,14 @@ export const operations = new Map(
     ),
   ),
 );
+
+const ofExecutor = ({ tags }: Operation) => tags.includes("executor");
+
+/** The broker's. */
+export const operations = new Map([...all].filter(([, operation]) => !ofExecutor(operation)));
+
+/** Those that only an executor has. */
+export const executorOperations = new Map([...all].filter(([, operation]) => ofExecutor(operation)));
 
 /** An operation with the answers of its own: those that it shares with all others are the server's, below any route. */
 function withAnswers(operation: Operation): Operation {

@@ -42,6 +42,7 @@ export async function startBao() {
     address,
     token,
     call,
+    signal: server.signal,
     async close(): Promise<void> {
       if (VAULT_ADDR) for (const { path, headers } of made) await call("DELETE", path, undefined, headers);
       await server.close();
@@ -64,7 +65,11 @@ export async function startBao() {
 function named(address: string, token: string | undefined) {
   if (!token)
     throw new Error("VAULT_ADDR names a server; set VAULT_TOKEN to a token that may do everything there");
-  return { address: address.replace(/\/+$/, ""), token, close: async () => {} };
+  return { address: address.replace(/\/+$/, ""), token, close: async () => {}, signal: notOurs };
+}
+
+function notOurs(_name: NodeJS.Signals): void {
+  throw new Error("a server that VAULT_ADDR names gets no signals: unset it for this");
 }
 
 async function launch() {
@@ -93,7 +98,8 @@ async function launch() {
     child.kill("SIGKILL");
     await ended;
   };
-  return { address: `http://127.0.0.1:${port}`, token, close };
+  const signal = (name: NodeJS.Signals) => void child.kill(name);
+  return { address: `http://127.0.0.1:${port}`, token, close, signal };
 }
 
 export interface Logged {

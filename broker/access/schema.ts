@@ -1,9 +1,7 @@
 /** The policy file. This is its one definition: the loader, `claimcheck policy schema` and its readers go by it. */
 import * as z from "zod/mini";
+import { described } from "../../shared/described.ts";
 import { actions, type Role, roles } from "../policy.ts";
-
-const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
-  schema.check(z.describe(description)) as Schema;
 
 const duration = described(
   z.string().check(z.regex(/^[1-9][0-9]{0,5}[smhd]$/, { error: "a number and its unit, such as 15m" })),

@@ -63,7 +63,7 @@ export async function openChain(sink: AuditSink, key: SigningKey) {
       const batch = waiting;
       waiting = [];
       try {
-        if (!isOpen) await open();
+        if (!isOpen || sink.isLost()) await open();
         const signed = await commit(batch.flatMap(({ lines }) => lines));
         for (const { resolve } of batch) resolve(signed);
       } catch (cause) {

@@ -86,6 +86,8 @@ export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: 
 
     isFull: () => log !== undefined && log.size >= fileSize,
 
+    isLost: () => false,
+
     query: (filter, page) => queryFiles(log?.path ?? path, filter, page, log?.size),
 
     async close(): Promise<void> {

@@ -38,6 +38,7 @@ const definition = `
     line text NOT NULL,
     PRIMARY KEY (broker, seq)
   );
+  CREATE INDEX IF NOT EXISTS claimcheck_audit_time ON claimcheck_audit (time, broker, seq);
   CREATE INDEX IF NOT EXISTS claimcheck_audit_tenant ON claimcheck_audit (tenant, time, broker, seq)
     WHERE tenant IS NOT NULL`;
 
@@ -63,26 +64,15 @@ const storable = (text: string): string => text.replaceAll("\0", "\ufffd").toWel
 const Place = z.tuple([z.iso.datetime(), z.string(), z.int()]);
 
 export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
-  const { tenant, principal, uris, since, until } = filter;
-  const beginning = [since ?? "0001-01-01T00:00:00.000Z", "", -1] as const;
+  const beginning = [filter.since ?? "0001-01-01T00:00:00.000Z", "", -1] as const;
   const after = asked.after === undefined ? beginning : readCursor(asked.after, Place);
-  const values: unknown[] = [...after];
-  const conditions = [
-    "(time, broker, seq) > ($1::timestamptz, $2, $3::bigint)",
-    "type IN ('decision', 'summary')",
-  ];
-  const demand = (condition: string, value: unknown) => {
-    values.push(value);
-    conditions.push(condition.replace("?", `$${values.length}`));
-  };
-  if (tenant !== undefined) demand("tenant = ?", storable(tenant));
-  if (principal !== undefined) demand("principal = ?", storable(principal));
-  if (uris !== undefined) demand("uri = ANY(?::text[])", uris.map(storable));
-  if (until !== undefined) demand("time < ?::timestamptz", until);
+  const { conditions, values } = demandsOf(filter);
+  const [time, broker, seq] = [1, 2, 3].map((nth) => `$${values.length + nth}`);
   const { rows } = await pool.query<{ broker: string; line: string }>(
-    `SELECT broker, line FROM claimcheck_audit WHERE ${conditions.join(" AND ")}
+    `SELECT broker, line FROM claimcheck_audit
+     WHERE ${conditions} AND (time, broker, seq) > (${time}::timestamptz, ${broker}, ${seq}::bigint)
      ORDER BY time, broker, seq LIMIT ${asked.limit + 1}`,
-    values,
+    [...values, ...after],
   );
 
   const page = createPage(asked);
@@ -98,6 +88,35 @@ export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageReq
     place = [entry.time, broker, entry.seq];
   }
   return { entries: page.entries, next: writeCursor(place), isLast };
+}
+
+/** A place that has so many of the last entries that fit behind it; undefined where all of them are. */
+export async function recentRow(pool: Pool, filter: AuditFilter, count: number): Promise<string | undefined> {
+  const { conditions, values } = demandsOf(filter);
+  const { rows } = await pool.query<{ broker: string; line: string }>(
+    `SELECT broker, line FROM claimcheck_audit WHERE ${conditions}
+     ORDER BY time DESC, broker DESC, seq DESC OFFSET ${count} LIMIT 1`,
+    values,
+  );
+  const entry = rows[0] && decodeLine(Buffer.from(rows[0].line));
+  return rows[0] && entry && writeCursor([entry.time, rows[0].broker, entry.seq]);
+}
+
+/** The same as `fits`, in SQL. */
+function demandsOf({ tenant, principal, uris, until }: AuditFilter): {
+  conditions: string;
+  values: unknown[];
+} {
+  const demands: [condition: string, value: unknown][] = [];
+  if (tenant !== undefined) demands.push(["tenant =", storable(tenant)]);
+  if (principal !== undefined) demands.push(["principal =", storable(principal)]);
+  if (uris !== undefined) demands.push(["uri = ANY", uris.map(storable)]);
+  if (until !== undefined) demands.push(["time <", until]);
+  const conditions = demands.map(([condition], nth) => `${condition} ($${nth + 1})`);
+  return {
+    conditions: ["type IN ('decision', 'summary')", ...conditions].join(" AND "),
+    values: demands.map(([, value]) => value),
+  };
 }
 
 /** The brokers that have a chain there. */

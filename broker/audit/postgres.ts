@@ -3,7 +3,8 @@
  * kept as it is; the columns beside it are there to find it by, and `audit verify` compares them with it.
  *
  * The writer holds an advisory lock on its chain, in the session that writes, so that two of them cannot be; after a
- * lost connection the lock waits until the server has ended what the old session was about. A write is one statement.
+ * lost connection the lock waits until the server has ended what the old session was about. So it has to be a session of
+ * its own, and not one of a pooler's. A write is one statement.
  */
 import { createHash } from "node:crypto";
 import { Client, type ClientConfig, Pool } from "pg";
@@ -64,6 +65,9 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
       const client = new Client(settings);
       // What is under way fails by itself, and the next write after it.
       client.on("error", () => {});
+      client.on("end", () => {
+        if (writer === client) writer = undefined;
+      });
       writer = client;
       try {
         await client.connect();
@@ -81,6 +85,7 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
     append: (lines) => write(lines),
     begin: (lines) => write(lines),
     isFull: () => false,
+    isLost: () => writer === undefined,
 
     query: (filter, page) => queryTable(readers, filter, page),
 

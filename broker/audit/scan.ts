@@ -3,7 +3,7 @@
  * next one goes on, so that no request holds the broker up. A place is the number of a line and where in its file it
  * begins, which stays so when the file is rotated.
  */
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import * as z from "zod/mini";
 import { ClaimcheckError } from "../../shared/errors.ts";
@@ -75,8 +75,7 @@ export async function queryFiles(
       if (offset === given || bytes.includes(mark)) {
         const line = decodeLine(bytes);
         if (line?.seq !== seq) throw offset === given && given > 0 ? wrongCursor() : changed();
-        if (line.type === "decision" && fits(filter, line) && !page.add(line, bytes.length))
-          return stop(false);
+        if (fits(filter, line) && !page.add(line, bytes.length)) return stop(false);
       }
       seq += 1;
       offset += bytes.length + 1;
@@ -85,6 +84,24 @@ export async function queryFiles(
     if (file === path) return stop(true);
     offset = 0;
   }
+}
+
+/** How much before the end of the newest file is recent, in bytes. */
+const recentSize = 1024 * 1024;
+
+/** Where the recent lines of a log begin; undefined where all of them are. */
+export async function recentPlace(path: string): Promise<string | undefined> {
+  const { size } = await stat(path);
+  const from = size - recentSize;
+  if (from <= 0) return undefined;
+  let offset: number | undefined;
+  for await (const bytes of readLines(path, from)) {
+    const line = offset !== undefined && bytes && decodeLine(bytes);
+    if (line) return writeCursor([line.seq, offset as number]);
+    // The first one is cut.
+    offset = (offset ?? from) + (bytes?.length ?? 0) + 1;
+  }
+  return undefined;
 }
 
 /** The file that has this line, or the oldest one after it. */

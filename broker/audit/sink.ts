@@ -38,6 +38,9 @@ export interface AuditSink {
   /** Whether the next lines should begin with a chain line, as the first of a new file. */
   isFull(): boolean;
 
+  /** Whether `open` comes before the next line: a connection can be lost while nothing is written. */
+  isLost(): boolean;
+
   /** What is durable and fits, in the order in which it was written. May overlap with the other calls. */
   query(filter: AuditFilter, page: PageRequest): Promise<AuditPage>;
 

@@ -123,6 +123,8 @@ export function memoryStore(): HandleStore {
       return true;
     },
 
+    size: () => handles.size,
+
     complaints: () => [],
 
     async close() {},

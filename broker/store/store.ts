@@ -94,6 +94,9 @@ export interface HandleStore {
    */
   rememberProof(jti: string, expires: number): Promise<boolean>;
 
+  /** How many handles it holds, where that is known without asking a server. */
+  readonly size?: () => number;
+
   /** Why operations fail at this time, for /readyz. */
   complaints(): readonly Complaint[];
 

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import { relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -50,13 +51,29 @@ export interface Bundle {
   readonly isBridged: boolean;
 }
 
+/** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
+export interface Placed {
+  readonly path: string;
+  readonly content?: Uint8Array;
+  readonly link?: string;
+  readonly mode: number;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
 export type Supervisor = ReturnType<typeof startSupervisor>;
+
+let forbidden: Promise<void> | undefined;
 
 /**
  * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
  * wakes a core handler (spec.ts says why one byte).
  */
 export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
+  forbidden ??= limitCores(environment);
+  return forbidden;
+}
+
+function limitCores(environment: Readonly<Record<string, string>>): Promise<void> {
   return new Promise((resolve, reject) => {
     const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
       stdio: "ignore",
@@ -98,6 +115,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
   let count = 1;
+  let binds = 0;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -191,6 +209,35 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
     rootfs: () => `/proc/${child.pid}/root${runs}/${id}/rootfs`,
 
+    /** Before a container's start: puts these among the files that it will find, one after the other. */
+    async place(files: readonly Placed[]): Promise<void> {
+      await ready;
+      const answered = answer("placed");
+      orders.write("place\n");
+      for (const { path, content, link, mode, owner } of files) {
+        const kind = content ? "file" : link === undefined ? "folder" : "link";
+        const bytes = content ?? Buffer.from(link ?? "");
+        const words = [kind, encodeURIComponent(path), bytes.length, mode.toString(8), owner.uid, owner.gid];
+        orders.write(`${words.join(" ")}\n`);
+        orders.write(bytes);
+      }
+      orders.write("placed\n");
+      await answered;
+    },
+
+    /**
+     * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
+     * to it. Where it cannot be had, that container does not start.
+     *
+     * @returns where the runtime finds it.
+     */
+    bind(within: string, source: string): string {
+      binds += 1;
+      const [root, path] = [within, `/${relative(within, source)}`].map(encodeURIComponent);
+      orders.write(`bind bind-${binds} ${root} ${path}\n`);
+      return `${runs}/${id}/bundle/bind-${binds}`;
+    },
+
     /**
      * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
      * to do before the command may start.
@@ -262,6 +309,8 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   start: "runtime_failed",
+  place: "invalid_plan",
+  bind: "invalid_plan",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };

@@ -17,6 +17,11 @@
 # it writes becomes RUNS/ID/N/upper. Descriptor 3 brings orders, one a line:
 #
 #   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
+#   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
+#                             file PATH SIZE MODE UID GID   that many bytes follow (PATH percent-encoded)
+#                             link PATH SIZE                that many bytes follow, which are where it points
+#                             folder PATH 0 MODE UID GID    if there is none
+#   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
 #   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
 #                           "input FD", the descriptor of this process where the executor finds the writing end
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
@@ -45,12 +50,12 @@ use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031 };
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, O_PATH => 010000000 };
 
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made, @held);
+my (@files, @made, @held, %placed);
 my ($init, $input, $input_end);
 my ($console, @size, $terminal);
 
@@ -113,6 +118,7 @@ sub end_all {
 }
 
 sub finish {
+    exit 1 if $$ != 1;    # a child of ours only goes
     end_all();
     my @mounts = grep { -d } "$dir/rootfs", "$dir/bundle";
     system('umount', '--lazy', '--', @mounts) if @mounts;
@@ -154,19 +160,25 @@ sub receive {
     }
 }
 
-sub keep_file {
-    my ($size, $mode, $uid, $gid, $name) = @_;
-    my $path = "$dir/bundle/$name";
-    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or fail('file', $!);
-    push @files, $path;
+# Makes a file of the bytes that follow. What is there already is not written to. @return whether it could, else why in $!.
+sub make_file {
+    my ($path, $size, $mode, $uid, $gid) = @_;
+    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or return;
+    my $good = 1;
     receive($size, sub {
-        for (my $sent = 0; $sent < length $_[0];) {
-            $sent += syswrite($out, $_[0], length($_[0]) - $sent, $sent) // fail('file', $!);
+        for (my $sent = 0; $good && $sent < length $_[0];) {
+            my $n = syswrite $out, $_[0], length($_[0]) - $sent, $sent;
+            $sent += $n // 0;
+            $good = defined $n;
         }
     });
-    chown $uid, $gid, $out or fail('file', $!);
-    chmod oct $mode, $out or fail('file', $!);
-    close $out or fail('file', $!);
+    return $good && chown($uid, $gid, $out) && chmod(oct $mode, $out) && close $out;
+}
+
+sub keep_file {
+    my ($size, $mode, $uid, $gid, $name) = @_;
+    push @files, "$dir/bundle/$name";
+    make_file($files[-1], $size, $mode, $uid, $gid) or fail('file', $!);
 }
 
 # A layer for the next container.
@@ -225,6 +237,47 @@ sub enter {
     return 1;
 }
 
+# Runs in a child, whose / are the container's files: a link that an earlier container left can lead nowhere else.
+sub place_all {
+    my $failed = sub { print STDERR "$_[0]: $!\n"; exit 1 };
+    chroot "$dir/rootfs" and chdir '/' or $failed->('chroot');
+    umask 022;
+    while ((my $line = order() // exit 1) ne 'placed') {
+        my ($kind, $path, $size, $mode, $uid, $gid) = split ' ', $line;
+        $path =~ s/%(..)/chr hex $1/ge;
+        my $around = '';
+        for my $name (grep { length } split '/', $path =~ s{[^/]+$}{}r) {
+            $around .= "/$name";
+            -d $around or mkdir $around or $failed->($path);
+        }
+        if ($kind eq 'folder') {
+            -d $path or mkdir $path and chown $uid, $gid, $path and chmod oct $mode, $path or $failed->($path);
+            next;
+        }
+        unlink $path or $!{ENOENT} or $failed->($path);
+        if ($kind eq 'file') {
+            make_file($path, $size, $mode, $uid, $gid) or $failed->($path);
+            next;
+        }
+        my $target = '';
+        receive($size, sub { $target .= $_[0] });
+        symlink $target, $path or $failed->($path);
+    }
+    exit 0;
+}
+
+# What is there before the runtime makes what it needs is not to be taken away with that.
+sub place {
+    my $child = fork // fail('place', $!);
+    place_all() if $child == 0;
+    waitpid $child, 0;
+    fail('place') if $?;
+    note_made('');
+    chdir '/';
+    $placed{"$_->{folder}/$_->{name}"} = 1 for splice @made;
+    answer('placed');
+}
+
 # What the runtime made to mount on: before the container's first instruction, all that its layer holds.
 sub note_made {
     my ($path) = @_;
@@ -234,7 +287,7 @@ sub note_made {
     for my $entry (@entries) {
         my ($name, $device, $inode, $mode, undef, $uid, $gid) = @$entry;
         note_made("$path/$name") if S_ISDIR($mode);
-        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" };
+        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" } unless $placed{"$path/$name"};
     }
 }
 
@@ -250,6 +303,25 @@ sub remove_made {
     }
     chdir '/';
     @made = ();
+    %placed = ();
+}
+
+# No link under $root is followed, and it stays what was opened, whatever becomes of its name.
+sub bind_mount {
+    my ($name, $root, $path) = map { s/%(..)/chr hex $1/ger } @_;
+    my $refuse = sub { chdir '/'; fail('bind', "$path in $root: $_[0]") };
+    my @names = grep { length } split '/', $path;
+    my $last = pop @names // '.';
+    enter($root, join '/', @names) or $refuse->($!);
+    sysopen(my $source, $last, O_PATH | O_NOFOLLOW) or $refuse->($!);
+    my $target = "$dir/bundle/$name";
+    if    (-d $source) { mkdir $target or $refuse->($!) }
+    elsif (-f _)       { sysopen(my $made, $target, O_WRONLY | O_CREAT | O_EXCL, 0600) or $refuse->($!) }
+    else               { $refuse->('neither a file nor a folder') }
+    fcntl $source, F_SETFD, 0;
+    # Without canonicalising, or mount would resolve the name again.
+    system('mount', '-c', '--rbind', '/proc/self/fd/' . fileno $source, $target) == 0 or $refuse->('mount');
+    chdir '/';
 }
 
 sub open_input {
@@ -375,6 +447,8 @@ while (1) {
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')    { keep_file(@words) }
+    elsif ($verb eq 'place')   { place() }
+    elsif ($verb eq 'bind')    { bind_mount(@words) }
     elsif ($verb eq 'input')   { open_input() }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'network') { open_network() }

@@ -15,7 +15,7 @@ test("a run at a remote broker prints the same, and neither side logs the value"
   const { code, stdout, stderr } = await broker.finished;
   expect(code).toBe(0);
   expect(stdout + stderr).not.toContain(value);
-  expect(stderr.match(/"path":"\/v1\/(handles|redemptions)","status":200/g)).toHaveLength(2);
+  expect(stderr.match(/"route":"\/v1\/(handles|redemptions)","status":200/g)).toHaveLength(2);
 });
 
 test("only the variables named by --env exist there", async () => {

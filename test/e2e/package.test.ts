@@ -1,5 +1,5 @@
 /** What is published: packed, installed in an empty folder, and run from there. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdtempSync,
@@ -88,6 +88,30 @@ test("npm puts the command on the path", () => {
   expect(version).toBe(`${JSON.parse(readFileSync(join(installed, "package.json"), "utf8")).version}\n`);
 });
 
+const program = `
+import { container, secret } from "claimcheck";
+const said: string = await container().from("${image}").withSecretVariable("MY_SECRET", secret("env://API_TOKEN"))
+  .withExec(["sh", "-c", "echo this is the secret: $MY_SECRET"]).stdout();
+`;
+
+test.each([...nodes])("a program's chain runs with %s", (node) => {
+  const path = join(folder, "program.mjs");
+  writeFileSync(path, `${program.replace(": string", "")}process.stdout.write(said);`);
+  const env = { ...process.env, API_TOKEN: "guessme" };
+  expect(execFileSync(node, [path], { cwd: folder, env }).toString()).toBe("this is the secret: ***\n");
+});
+
+test("a program's chain has types, which need no others", () => {
+  const check = (text: string) => {
+    writeFileSync(join(folder, "typed.mts"), text);
+    const compiler = join(project, "node_modules", ".bin", "tsc");
+    const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--types", ""];
+    return spawnSync(compiler, [...options, "typed.mts"], { cwd: folder, encoding: "utf8" }).stdout;
+  };
+  expect(check(program)).toBe("");
+  expect(check(program.replace("const said: string", "const said: number"))).toContain("TS2322");
+});
+
 test("the scrubber can be used alone", () => {
   const script = `
     import { createScrubber } from "claimcheck/scrubber";
@@ -125,6 +149,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/bridge.pl",
     "dist/op-worker.js",
     "dist/scrubber.js",
+    "dist/sdk.js",
     "dist/supervisor.pl",
     "dist/terminal.pl",
     "dist/types/…",

@@ -62,6 +62,15 @@ test("a secret of two steps is one handle with two uses, each on record", async 
   expect(new Set(records.map(({ jti }) => jti)).size).toBe(1);
 });
 
+test("what is wanted of a plan is on standard output alone", async () => {
+  const file = join(folder(), "plan.json");
+  const steps = [sh("echo first"), sh("echo last; echo beside >&2")];
+  writeFileSync(file, JSON.stringify({ version: 1, image, steps, want: "stdout" }));
+  const { code, stdout, stderr } = await claimcheck(["run", "--plan", file]);
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "last\n" });
+  expect(stderr.split("\n").filter((line) => /^(first|beside)$/.test(line))).toEqual(["first", "beside"]);
+});
+
 test("a step that fails ends the run with its exit code", async () => {
   const { code, stdout, stderr } = await runPlan([sh("exit 7", { name: "compile" }), sh("echo never")]);
   expect({ code, stdout }).toEqual({ code: 7, stdout: "" });

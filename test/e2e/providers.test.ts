@@ -116,7 +116,7 @@ test("a broker over HTTP does, in one request for all handles and one for all va
   );
   expect(await run(env as Record<string, string>)).toEqual(masked);
   expectBatches();
-  const requests = [...broker.output.stderr.matchAll(/"method":"(\w+)","path":"([^"]+)"/g)];
+  const requests = [...broker.output.stderr.matchAll(/"method":"(\w+)","route":"([^"]+)"/g)];
   expect(requests.map(([, method, path]) => `${method} ${path}`).sort()).toEqual([
     "GET /.well-known/jwks.json",
     "POST /v1/handles",

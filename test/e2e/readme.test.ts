@@ -25,6 +25,15 @@ for (const [, name, content] of readme.matchAll(/^```\w+ (\S+)\n(.*?)^```/gms)) 
   writeFileSync(join(folder, name as string), (content as string).replaceAll("alpine:latest", image));
 }
 
+/** The package, for the programs that it shows. */
+const published = join(folder, "node_modules", "claimcheck");
+mkdirSync(published, { recursive: true });
+writeFileSync(join(published, "package.json"), '{ "type": "module", "exports": "./door.js" }');
+writeFileSync(
+  join(published, "door.js"),
+  `export * from "${join(project, "sdk/typescript/claimcheck.ts")}";\n`,
+);
+
 test("every transcript is true", async () => {
   // What "Try a broker of its own" starts first, on a port of its own.
   const { env } = await startDevBroker({ API_TOKEN: "guessme" });

@@ -64,7 +64,7 @@ describe("a token", () => {
       );
       expect(refused.headers.get("www-authenticate")).toBe('DPoP algs="EdDSA", Bearer');
       expect(await problemOf(refused)).toMatchObject({ status: 401, code: "unauthenticated" });
-      expect(broker.log.at(-1)).toMatchObject({ status: 401, code: reason, path });
+      expect(broker.log.at(-1)).toMatchObject({ status: 401, code: reason, route: path });
     }
   });
 
@@ -226,7 +226,13 @@ describe("the log", () => {
     const before = broker.log.length;
     await broker.send("POST", "/v1/handles", good, { authorization });
     expect(broker.log.slice(before)).toEqual([
-      { request: expect.any(String), method: "POST", path: "/v1/handles", status: 200 },
+      {
+        request: expect.any(String),
+        method: "POST",
+        route: "/v1/handles",
+        status: 200,
+        seconds: expect.any(Number),
+      },
     ]);
   });
 
@@ -249,7 +255,7 @@ describe("the log", () => {
     const problem = await problemOf(await failing.send("POST", "/v1/handles", good, headers));
     expect(problem).toEqual({
       type: "urn:claimcheck:error:internal",
-      title: "The broker failed.",
+      title: "Claimcheck failed.",
       status: 500,
       code: "internal",
     });

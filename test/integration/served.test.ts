@@ -310,7 +310,7 @@ describe("a configuration", () => {
       expect(stderr.split("\n").map((line) => line.replace(`${folder}/`, ""))).toEqual([
         "broker.yaml:1: url: an origin such as https://broker.example; http only on loopback",
         "broker.yaml:2: listen: HOST:PORT",
-        expect.stringMatching(/^broker\.yaml:3: rootKey: .*is not a root key of 32 bytes$/),
+        expect.stringMatching(/^broker\.yaml:3: rootKey: .*is not a key of 32 bytes$/),
         expect.stringMatching(/^broker\.yaml:5: audit: .*missing cannot be written$/),
         "policy.yaml:9: tenants.acme.rules[0].actions: Invalid input: expected array, received undefined",
         "policy.yaml:9: tenants.acme.rules[0].action: there is no such field",

@@ -5,13 +5,15 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const folders = ["bin", "broker", "executor", "shared"] as const;
+const folders = ["bin", "broker", "executor", "sdk/typescript", "shared"] as const;
 
 const mayImport: Record<string, readonly string[]> = {
-  bin: ["bin", "broker", "executor", "shared"],
+  bin: ["bin", "broker", "executor", "sdk/typescript", "shared"],
   broker: ["broker", "shared"],
   executor: ["executor", "shared"],
   "executor/scrub": ["executor/scrub"],
+  // As far from the rest as the other languages.
+  "sdk/typescript": ["sdk/typescript"],
   shared: ["shared"],
 };
 
@@ -22,14 +24,14 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(audit-head|confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-client))\.ts$/,
+    /^(shared\/(audit-head|confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
   ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/(audit\/lock|providers\/cmd))\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",
@@ -42,6 +44,9 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
     /^broker\/providers\/vault-libraries\.ts$/,
   ],
+  ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
+  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
+  ["pino, where the operator's log is written", /from "pino"/, /^bin\/log\.ts$/],
   ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
     `${scheme}://, in its own file`,
@@ -52,11 +57,15 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
       ? /^(broker\/providers\/cmd|shared\/uri)\.ts$/
       : new RegExp(`^broker/providers/${scheme}\\.ts$`),
   ]),
-  ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, /^bin\//],
+  [
+    "process.env, in the composition root",
+    /(?<!\.)\bprocess\.env/,
+    /^(bin\/|sdk\/typescript\/executor\.ts$)/,
+  ],
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|output|pull))\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/remote-run)\.ts$/,
   ],
 ];
 
@@ -105,7 +114,7 @@ test.each(fences)("a fence around %s", (_, pattern, files) => {
 });
 
 test("folders are flat, and names say what is inside", () => {
-  const depth = { bin: 2, broker: 3, executor: 3, shared: 2 };
+  const depth = { bin: 2, broker: 3, executor: 3, sdk: 3, shared: 2 };
   for (const { path } of sources) {
     const parts = path.split("/");
     expect(parts.length).toBeLessThanOrEqual(depth[parts[0] as keyof typeof depth]);

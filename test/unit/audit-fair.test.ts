@@ -9,19 +9,14 @@ const of = (tenant: string): AuditRecord[] => [{ action: "issue", outcome: "issu
 
 function startLog() {
   const asked: { tenant: string; end: () => void; fail: () => void }[] = [];
-  const log: AuditLog = {
-    complaints: () => [],
+  const log: Pick<AuditLog, "record"> = {
     record: ([record]) =>
       new Promise((resolve, reject) => {
         const fail = () => reject(new Error("no space left on device"));
         asked.push({ tenant: record?.tenant ?? "", end: () => resolve(["head"]), fail });
       }),
-    count: () => {},
-    heads: async () => [],
-    query: async () => ({ entries: [], next: "", isLast: true }),
-    close: async () => {},
   };
-  return { asked, fair: shareFairly(log) };
+  return { asked, fair: shareFairly(log as AuditLog) };
 }
 
 test("eight of a tenant's are in a write, and another tenant's are in it at once", async () => {

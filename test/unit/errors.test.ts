@@ -13,6 +13,7 @@ const statuses = {
   unauthenticated: 401,
   invalid_proof: 401,
   forbidden: 403,
+  not_permitted: 403,
   not_found: 404,
   secret_not_found: 404,
   method_not_allowed: 405,
@@ -36,6 +37,8 @@ const statuses = {
   provider_busy: 503,
   provider_unreachable: 503,
   provider_timeout: 504,
+  executor_busy: 503,
+  executor_stopping: 503,
   store_unavailable: 503,
 };
 
@@ -88,7 +91,7 @@ describe("what was not foreseen", () => {
     const error = asClaimcheckError(each);
     expect(error.problem()).toEqual({
       type: "urn:claimcheck:error:internal",
-      title: "The broker failed.",
+      title: "Claimcheck failed.",
       status: 500,
       code: "internal",
     });

@@ -3,13 +3,24 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
 import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
 import { AuditPage, AuditQuery } from "../../broker/auditor.ts";
+import { routes as executorRoutes } from "../../executor/server/server.ts";
+import { RunEvent, RunRequest } from "../../executor/server/wire.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
 import { verifyHandle } from "../../shared/handle.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { Secret } from "../../shared/secret.ts";
 import * as wire from "../../shared/wire.ts";
 import { brokerUrl, startBroker } from "../broker.ts";
-import { type Answer, contract, examplesOf, type Json, operations, resolve, text } from "../openapi.ts";
+import {
+  type Answer,
+  contract,
+  examplesOf,
+  executorOperations,
+  type Json,
+  operations,
+  resolve,
+  text,
+} from "../openapi.ts";
 
 const environment = { API_TOKEN: "guessme", DEPLOY_KEY: "sesame\n" };
 
@@ -26,8 +37,8 @@ function demands(schema: Json): Json {
 }
 
 const schemas = new Map<string, z.ZodMiniType>(
-  Object.entries({ ...wire, AuditEntry, AuditLine, AuditPage }).flatMap(([name, value]) =>
-    value instanceof z.ZodMiniType ? [[name, value]] : [],
+  Object.entries({ ...wire, AuditEntry, AuditLine, AuditPage, RunRequest, RunEvent }).flatMap(
+    ([name, value]) => (value instanceof z.ZodMiniType ? [[name, value]] : []),
   ),
 );
 
@@ -38,13 +49,15 @@ const schemaOf = (answer: Answer): string => {
 
 /** Every body that the document describes. */
 const bodies: [where: string, Answer][] = [
-  ...[...operations].flatMap(([name, { requestBody, responses }]): [string, Answer][] => [
-    ...(requestBody ? [[`the request of ${name}`, requestBody] as [string, Answer]] : []),
-    ...Object.entries(responses).map(([status, answer]): [string, Answer] => [
-      `${status} of ${name}`,
-      answer,
-    ]),
-  ]),
+  ...[...operations, ...executorOperations].flatMap(
+    ([name, { requestBody, responses }]): [string, Answer][] => [
+      ...(requestBody ? [[`the request of ${name}`, requestBody] as [string, Answer]] : []),
+      ...Object.entries(responses).map(([status, answer]): [string, Answer] => [
+        `${status} of ${name}`,
+        answer,
+      ]),
+    ],
+  ),
   ...Object.entries(contract["x-unrouted"]),
   ...Object.entries(contract.components.responses),
 ];
@@ -60,6 +73,11 @@ describe("the routes", () => {
     expect(new Set(operations.keys())).toEqual(
       new Set(routes.map(({ method, path }) => `${method} ${path}`)),
     );
+  });
+
+  test("of an executor are those of the document, and one that a broker has too", () => {
+    const names = executorRoutes.map(({ method, path }) => `${method} ${path}`);
+    expect(new Set(names)).toEqual(new Set([...executorOperations.keys(), "GET /healthz"]));
   });
 
   test.each([...operations])(

@@ -28,7 +28,7 @@ test.each([
   ["both", { path: "/b", uri: "env://A", handle: "jws" }],
 ])("a secret file with %s of URI and handle is refused", (_, file) => {
   expect(() => stepOf({ secretFiles: [file] })).toThrow(
-    expect.objectContaining({ detail: "the secret file /b needs either a uri or a handle" }),
+    expect.objectContaining({ detail: "the secret file /b needs one of uri, handle and value" }),
   );
 });
 

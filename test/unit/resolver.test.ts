@@ -97,8 +97,8 @@ describe("resolving is all or nothing", () => {
     const uris = ["blue://good", "red://good", "red://bad"];
     const refusal = await refusalOf(() => resolve(uris, red.provider, blue.provider));
     expect(refusal.failures).toMatchObject([
-      { index: 1, code: "internal", message: "The broker failed." },
-      { index: 2, code: "internal", message: "The broker failed." },
+      { index: 1, code: "internal", message: "Claimcheck failed." },
+      { index: 2, code: "internal", message: "Claimcheck failed." },
     ]);
     expect(() => blue.handedOut[0]?.expose()).toThrow("wiped");
   });

@@ -1,0 +1,130 @@
+/** claimcheck audit verify: whether an audit log is still what a broker wrote. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import type { ChainPart, Verdict } from "../broker/audit/verify.ts";
+import { Failure } from "../executor/failure.ts";
+import type { AuditHead } from "../shared/audit-head.ts";
+import type { FindKey } from "../shared/handle.ts";
+import { openSource, postgresHelp, unreadable } from "./audit-source.ts";
+import { stateFolder } from "./environment.ts";
+
+/** As of a test that did not pass. */
+const negative = 1;
+
+interface Options {
+  readonly postgres?: true;
+  readonly keys?: string;
+  readonly head: readonly string[];
+}
+
+export function verifyCommand(): Command {
+  return new Command("verify")
+    .description("Say the first line that is not as a broker wrote it; exit code 1 if there is one.")
+    .argument("[log...]", "its files, the oldest first")
+    .option("--postgres", postgresHelp)
+    .option("--keys <FILE>", "the broker's jwks.json; without it, the keys of this user's embedded broker")
+    .option(
+      "--head <HEAD>",
+      "a head that was kept elsewhere, or a file with heads: the log has to have them still (repeatable)",
+      (head: string, before: readonly string[]) => [...before, head],
+      [],
+    )
+    .action(verify);
+}
+
+async function verify(names: readonly string[], { postgres, keys, head }: Options): Promise<void> {
+  const { verifyChain } = await import("../broker/audit/verify.ts");
+  const findKey = keys === undefined ? await ownKeys() : await publishedKeys(keys);
+  const texts = (await Promise.all(head.map(readHeads))).flat();
+  const heads = await Promise.all(texts.map((text) => readHead(text, findKey)));
+  const source = await openSource(names, postgres ?? false, process.env);
+  try {
+    const chains = await source.chains();
+    const chainIds = new Set<string>();
+    for (const { name, parts } of chains) {
+      // Where there are several, each head is of one of them.
+      const own = chains.length > 1 ? await idOf(parts) : undefined;
+      if (own) chainIds.add(own);
+      const ofIt = heads.filter(({ chain }) => own === undefined || chain === own);
+      tell(name, await verifyChain(parts, findKey, ofIt));
+    }
+    for (const { chain } of heads) {
+      if (chains.length > 1 && !chainIds.has(chain)) fail(`expected chain ${chain}, which a head is of`);
+    }
+  } catch (cause) {
+    throw unreadable(source, cause);
+  } finally {
+    await source.close();
+  }
+}
+
+function tell(name: string, { lines, broken }: Verdict): void {
+  if (!broken) {
+    process.stdout.write(`${name}: whole, ${lines} lines\n`);
+    return;
+  }
+  const record = broken.seq === undefined ? "" : `seq ${broken.seq}: `;
+  fail(`${broken.part}:${broken.line}: ${record}expected ${broken.expected}`);
+}
+
+function fail(why: string): void {
+  process.stderr.write(`${why}\n`);
+  process.exitCode = negative;
+}
+
+/** Which chain it is, as its first line says. */
+async function idOf(parts: readonly ChainPart[]): Promise<string | undefined> {
+  const { decodeLine } = await import("../broker/audit/record.ts");
+  for await (const bytes of parts[0]?.lines() ?? []) {
+    const line = bytes && decodeLine(bytes);
+    return line?.type === "chain" ? line.chain : "";
+  }
+  return "";
+}
+
+/** What a head looks like, and no path does. */
+const headForm = /^eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+
+/** The head itself, or those in a file, one a line. */
+async function readHeads(given: string): Promise<string[]> {
+  if (headForm.test(given)) return [given];
+  const text = await readFile(given, "utf8").catch((cause) => {
+    throw unreadable({ name: given }, cause);
+  });
+  return text.split("\n").filter(Boolean);
+}
+
+async function readHead(text: string, findKey: FindKey): Promise<AuditHead> {
+  const { readAuditHead } = await import("../shared/audit-head.ts");
+  return readAuditHead(text, findKey).catch((cause) => {
+    throw new Failure("usage", { detail: "--head takes a head that one of the broker's keys signed", cause });
+  });
+}
+
+async function publishedKeys(path: string): Promise<FindKey> {
+  const [{ findAuditKeys }, { Jwks }] = await Promise.all([
+    import("../shared/audit-head.ts"),
+    import("../shared/wire.ts"),
+  ]);
+  const text = await readFile(path, "utf8").catch((cause) => {
+    throw unreadable({ name: path }, cause);
+  });
+  try {
+    return findAuditKeys(Jwks.parse(JSON.parse(text)));
+  } catch (cause) {
+    throw new Failure("usage", { detail: `${path} is no broker's jwks.json`, cause });
+  }
+}
+
+async function ownKeys(): Promise<FindKey> {
+  const [{ createKeys }, { readRootKey }] = await Promise.all([
+    import("../broker/keys.ts"),
+    import("./root-key.ts"),
+  ]);
+  const path = join(stateFolder(process.env), "root-key");
+  const rootKey = await readRootKey(path).catch((cause) => {
+    throw cause instanceof Failure ? cause : unreadable({ name: path }, cause);
+  });
+  return (await createKeys(rootKey)).findAuditKey;
+}

@@ -1,0 +1,135 @@
+/** One run, from what was asked for to the last event. */
+import type { ServerResponse } from "node:http";
+import { PassThrough } from "node:stream";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import type { BrokerClient } from "../broker-client.ts";
+import { Failure } from "../failure.ts";
+import { checkLogins, checkStep, type Plan } from "../plan.ts";
+import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
+import { hashPlan } from "../plan-hash.ts";
+import { startRun } from "../run.ts";
+import { type EventStream, openEvents } from "./event-stream.ts";
+import { type Permissions, permit } from "./permissions.ts";
+import type { Places } from "./places.ts";
+import type { RunRequest } from "./wire.ts";
+
+export interface Workplace {
+  /** @param token the job's, if it sent one. */
+  readonly connect: (token: string | undefined, signal: AbortSignal) => Promise<BrokerClient>;
+  readonly permissions: Permissions;
+  readonly places: Places;
+  readonly runtime: string;
+  /** The folder for what runs and images need. */
+  readonly state: string;
+  /** For the programs that are started. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** A client that takes nothing for this long, in milliseconds, is gone. */
+  readonly stallLimit: number;
+}
+
+/** For a client to read why its run was ended, in milliseconds: one that does not read keeps no executor from stopping. */
+const lastWords = 5_000;
+
+/**
+ * @param stop ends the run.
+ * @returns what the run came to: its exit code, or the code of what went wrong.
+ * @throws {ClaimcheckError} where it does not even begin, and nothing has been answered.
+ */
+export async function serveRun(
+  asked: RunRequest,
+  response: ServerResponse,
+  workplace: Workplace,
+  stop: AbortSignal,
+): Promise<number | string> {
+  const plan = readPlan(asked, workplace.permissions);
+  const place = workplace.places.ask();
+  const events = openEvents(response, workplace.stallLimit);
+  let onStop = (): void => {};
+  const stopped = new Promise<void>((resolve) => {
+    onStop = resolve;
+  });
+  stop.addEventListener("abort", onStop);
+  void stopped.then(() => setTimeout(() => response.destroy(), lastWords).unref());
+  try {
+    if (!place.isFree) void events.send({ type: "progress", text: "waiting for other runs to end" });
+    await Promise.race([place.free, events.closed, stopped]);
+    if (response.destroyed) return "cancelled";
+    if (stop.aborted) throw new ClaimcheckError("executor_stopping");
+    const gone = Promise.race([events.closed, stopped]);
+    const code = await perform(plan, asked, events, workplace, gone);
+    if (stop.aborted) throw new ClaimcheckError("executor_stopping");
+    await events.send({ type: "end", code });
+    return code;
+  } catch (thrown) {
+    const error = errorOf(thrown);
+    await events.send({ type: "error", ...error });
+    return error.code;
+  } finally {
+    stop.removeEventListener("abort", onStop);
+    place.leave();
+    events.end();
+  }
+}
+
+function perform(
+  plan: Plan,
+  { token, values = {} }: RunRequest,
+  events: EventStream,
+  workplace: Workplace,
+  gone: Promise<void>,
+): Promise<number> {
+  let current = 0;
+  const run = startRun(plan, {
+    ...workplace,
+    connect: (signal) => workplace.connect(token, signal),
+    openInput: () => new PassThrough().end(),
+    stdout: events.output("stdout", () => current),
+    stderr: events.output("stderr", () => current),
+    onProgress: (text) => void events.send({ type: "progress", text }),
+    onStep(step, name) {
+      current = step;
+      void events.send({ type: "step", step, ...(name !== undefined && { name }) });
+    },
+    onExit: (step, code) => void events.send({ type: "exit", step, code }),
+    values: new Map(
+      Object.entries(values).map(([name, text]) => [name, new Secret(Buffer.from(text, "base64"))]),
+    ),
+  });
+  void gone.then(run.cancel);
+  return run.finished;
+}
+
+function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
+  const parsed = PlanDocument.safeParse(plan);
+  if (!parsed.success) {
+    const where = parsed.error.issues.map(({ path }) => ["plan", ...path].join(".")).slice(0, 5);
+    throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
+  }
+  const document = parsed.data;
+  try {
+    const steps = document.steps.map((fields) => toStep(fields));
+    const general = generalOf(document);
+    for (const step of steps) checkStep(step);
+    checkLogins(general.registries);
+    return {
+      ...general,
+      steps: permit({ image: document.image, steps }, permissions),
+      hash: hashPlan(document),
+      masked: true,
+      shortSecrets: "refuse",
+    };
+  } catch (thrown) {
+    if (!(thrown instanceof Failure)) throw thrown;
+    throw new ClaimcheckError("invalid_request", { detail: thrown.detail ?? thrown.message });
+  }
+}
+
+function errorOf(thrown: unknown) {
+  if (thrown instanceof Failure) {
+    const { code, message: title, detail, exitCode } = thrown;
+    return { code, title, ...(detail !== undefined && { detail }), exitCode };
+  }
+  const { code, message: title } = asClaimcheckError(thrown);
+  return { code, title, exitCode: 125 };
+}

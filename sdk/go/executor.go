@@ -1,0 +1,157 @@
+package claimcheck
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	osexec "os/exec"
+	"strings"
+	"time"
+)
+
+// How long a run that is cancelled may take to clean up before its process is killed.
+const grace = 10 * time.Second
+
+type result struct {
+	stdout, stderr string
+	exitCode       int
+}
+
+// RunError is a command that failed, with what it printed; or a run that could not be.
+type RunError struct {
+	Message  string
+	Code     string // "command_failed", or what Claimcheck's README calls the code of a failure.
+	ExitCode int
+	Stdout   string // Of the command that failed. Known secrets are masked in it.
+	Stderr   string
+}
+
+func (e *RunError) Error() string { return e.Message }
+
+type event struct {
+	Type     string `json:"type"`
+	Step     int    `json:"step"` // Counted from 0.
+	Data     []byte `json:"data"`
+	Code     any    `json:"code"` // A number, or of a failure a text.
+	Title    string `json:"title"`
+	Detail   string `json:"detail"`
+	ExitCode int    `json:"exitCode"`
+}
+
+// What the events of a run come to.
+type outcome struct {
+	last           int
+	stdout, stderr bytes.Buffer
+	exitCode       int
+	failure        *event
+	ended          bool
+}
+
+func (o *outcome) take(e event) {
+	switch e.Type {
+	case "step":
+		o.last = e.Step + 1
+		o.stdout.Reset()
+		o.stderr.Reset()
+	case "stdout":
+		o.stdout.Write(e.Data)
+	case "stderr":
+		o.stderr.Write(e.Data)
+	case "end":
+		code, _ := e.Code.(float64)
+		o.exitCode, o.ended = int(code), true
+	case "error":
+		o.failure = &e
+	}
+}
+
+func (o *outcome) finish(steps int, want Want, complaint string) (result, error) {
+	made := result{o.stdout.String(), o.stderr.String(), o.exitCode}
+	fail := func(message, code string, exitCode int) (result, error) {
+		return made, &RunError{message, code, exitCode, made.stdout, made.stderr}
+	}
+	switch {
+	case o.failure != nil:
+		code, _ := o.failure.Code.(string)
+		return fail(o.failure.message(), code, o.failure.ExitCode)
+	case !o.ended:
+		return fail(complaint, "no_answer", 125)
+	case o.exitCode != 0 && (want != WantExitCode || o.last < steps):
+		message := fmt.Sprintf("step %d of %d ended with exit code %d", o.last, steps, o.exitCode)
+		return fail(message, "command_failed", o.exitCode)
+	}
+	return made, nil
+}
+
+func (e *event) message() string {
+	if e.Detail == "" {
+		return e.Title
+	}
+	return strings.TrimSuffix(e.Title, ".") + ": " + e.Detail
+}
+
+// Runs a request in a `claimcheck run --stdio`, which answers with events.
+func run(ctx context.Context, request *Request) (result, error) {
+	command := os.Getenv("CLAIMCHECK_COMMAND")
+	if command == "" {
+		command = "claimcheck"
+	}
+	line, err := encode(struct {
+		Plan   plan              `json:"plan"`
+		Values map[string][]byte `json:"values,omitempty"`
+	}{request.plan, request.Values})
+	if err != nil {
+		return result{}, err
+	}
+	child := osexec.CommandContext(ctx, command, "run", "--stdio")
+	var complaint bytes.Buffer
+	child.Stderr = &complaint
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		return result{}, err
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		return result{}, err
+	}
+	// The end of its input cancels a run.
+	child.Cancel = stdin.Close
+	child.WaitDelay = grace
+	if err := child.Start(); err != nil {
+		return result{}, err
+	}
+	// It may end without having read everything; then its last event, or its exit code, says why.
+	go stdin.Write(append(line, '\n'))
+
+	var made outcome
+	unread := made.read(stdout)
+	ended := child.Wait()
+	if err := ctx.Err(); err != nil {
+		return result{}, err
+	}
+	if unread != nil {
+		return result{}, unread
+	}
+	words := strings.TrimSpace(complaint.String())
+	if words == "" {
+		words = fmt.Sprintf("claimcheck ended without an answer: %v", ended)
+	}
+	return made.finish(len(request.plan.Steps), request.plan.Want, words)
+}
+
+func (o *outcome) read(stdout io.Reader) error {
+	decoder := json.NewDecoder(bufio.NewReader(stdout))
+	for {
+		var next event
+		if err := decoder.Decode(&next); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		o.take(next)
+	}
+}

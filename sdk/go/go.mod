@@ -1,0 +1,3 @@
+module claimcheck.example/go
+
+go 1.21

@@ -1,0 +1,104 @@
+package claimcheck
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// The plan document, as far as a chain writes it; `claimcheck plan schema` prints all of it. Members are written in the
+// order in which they stand here, and those of a map in the order of their names: every front end makes the same bytes
+// of one chain.
+
+type plan struct {
+	Version      int             `json:"version"`
+	Image        string          `json:"image"`
+	RegistryAuth []registryLogin `json:"registryAuth,omitempty"`
+	Steps        []step          `json:"steps"`
+	Want         Want            `json:"want"`
+}
+
+type registryLogin struct {
+	Address  string `json:"address"`
+	User     string `json:"user"`
+	Password any    `json:"password"`
+}
+
+type step struct {
+	Args        []string           `json:"args,omitempty"`
+	Entrypoint  *[]string          `json:"entrypoint,omitempty"`
+	Env         map[string]*string `json:"env,omitempty"`
+	SecretEnv   map[string]any     `json:"secretEnv,omitempty"`
+	SecretFiles []secretFile       `json:"secretFiles,omitempty"`
+	SecretStdin any                `json:"secretStdin,omitempty"`
+	User        string             `json:"user,omitempty"`
+	Workdir     string             `json:"workdir,omitempty"`
+	Volumes     []volume           `json:"volumes,omitempty"`
+	Files       []placedFile       `json:"files,omitempty"`
+	Network     string             `json:"network,omitempty"`
+	Timeout     string             `json:"timeout,omitempty"`
+}
+
+type secretFile struct {
+	Path     string `json:"path"`
+	URI      string `json:"uri,omitempty"`
+	CacheKey string `json:"cacheKey,omitempty"`
+	Value    string `json:"value,omitempty"`
+	Mode     string `json:"mode,omitempty"`
+	Owner    string `json:"owner,omitempty"`
+}
+
+type volume struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+type placedFile struct {
+	Path    string  `json:"path"`
+	Content *[]byte `json:"content,omitempty"` // Written in base64.
+	Link    string  `json:"link,omitempty"`
+	Mode    string  `json:"mode,omitempty"`
+	Owner   string  `json:"owner,omitempty"`
+}
+
+// Request is what an executor is sent: a plan, and the values of SetSecret beside it.
+type Request struct {
+	plan plan
+	// Values are those of SetSecret, by their names.
+	Values map[string][]byte
+}
+
+// Plan is the plan's document, as `claimcheck run --plan` takes it.
+func (r *Request) Plan() ([]byte, error) { return encode(r.plan) }
+
+// Without what Go's encoder escapes for the sake of HTML and JavaScript.
+func encode(document any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return nil, err
+	}
+	return unescapeSeparators(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
+}
+
+// Turns \u2028 and \u2029 back, where the backslash is not itself escaped.
+func unescapeSeparators(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for at := 0; at < len(text); at++ {
+		if text[at] != '\\' {
+			out = append(out, text[at])
+			continue
+		}
+		rest := text[at:]
+		switch {
+		case bytes.HasPrefix(rest, []byte(`\u2028`)):
+			out, at = append(out, "\u2028"...), at+5
+		case bytes.HasPrefix(rest, []byte(`\u2029`)):
+			out, at = append(out, "\u2029"...), at+5
+		default:
+			out, at = append(out, rest[:2]...), at+1
+		}
+	}
+	return out
+}

@@ -1,0 +1,227 @@
+/** `claimcheck executor`: a job sends a plan with its own token, and is told what happens. */
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { claimcheck, image, printed, start } from "../command.ts";
+import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../executor.ts";
+import { filesContaining, until } from "../host.ts";
+import { makeFolder } from "../served.ts";
+
+const secretEnv = { A: "env://API_TOKEN" };
+
+async function setUp(host: Parameters<typeof startHost>[0] = {}) {
+  const started = await startHost(host);
+  return { ...started, token: await started.sign("job-1") };
+}
+
+describe("a run", () => {
+  test("gets its secrets in the job's name, and tells what happens as it happens", async () => {
+    const { socket, token, folder, remains } = await setUp();
+    const plan = planOf(
+      { name: "build", script: "echo this is the secret: $A; echo built > /made", secretEnv },
+      { script: "cat /made; echo ${A-unset} >&2; exit 3" },
+    );
+    const { status, headers, events } = await ask(socket, { plan, token });
+    expect(status).toBe(200);
+    expect(headers).toMatchObject({ "content-type": "application/x-ndjson", "cache-control": "no-store" });
+    expect(outputOf(events, "stdout")).toBe("this is the secret: ***\nbuilt\n");
+    expect(outputOf(events, "stderr")).toBe("unset\n");
+    expect(events.filter(({ type }) => ["step", "exit", "end"].includes(type))).toEqual([
+      { type: "step", step: 0, name: "build" },
+      { type: "exit", step: 0, code: 0 },
+      { type: "step", step: 1 },
+      { type: "exit", step: 1, code: 3 },
+      { type: "end", code: 3 },
+    ]);
+    const principals = readFileSync(join(folder, "audit.jsonl"), "utf8")
+      .split("\n")
+      .flatMap((line) => (line.includes('"decision"') ? [JSON.parse(line)] : []))
+      .map(({ action, principal, outcome }) => `${action} ${principal} ${outcome}`);
+    expect(principals).toEqual(["issue ci:job-1 issued", "redeem ci:executor-1 released"]);
+    expect(remains()).toEqual([]);
+  });
+
+  test("is sent as it is printed, not when it ends", async () => {
+    const { socket } = await setUp();
+    const { request, answered } = open(socket, { plan: planOf({ script: "echo first; exec sleep 1000" }) });
+    request.on("error", () => {});
+    for await (const chunk of (await answered).setEncoding("utf8")) {
+      if (chunk.includes('"stdout"')) break;
+    }
+    request.destroy();
+  });
+
+  test("is given values that the job brings, which no file ever holds", async () => {
+    const { socket, token, executor, folder } = await setUp();
+    const value = `brought-${"0123456789abcdef".repeat(2)}`;
+    const plan = planOf({
+      script: 'cat; echo " $A ${#A}"',
+      secretStdin: { value: "KEY" },
+      secretEnv: { A: { value: "KEY" } },
+    });
+    const values = { KEY: Buffer.from(value).toString("base64") };
+    const { events } = await ask(socket, { plan, token, values });
+    expect(outputOf(events, "stdout")).toBe("*** *** 40\n");
+    expect(await filesContaining([value], [folder, "/dev/shm"])).toEqual([]);
+    expect(executor.output.stderr).not.toContain(value);
+  });
+
+  test("that fails says so in one event, the last", async () => {
+    const { socket, token } = await setUp();
+    const { events } = await ask(socket, {
+      plan: planOf({ script: "", secretEnv: { A: "env://NONE" } }),
+      token,
+    });
+    expect(events.at(-1)).toEqual({
+      type: "error",
+      code: "secret_not_found",
+      title: "The secret does not exist.",
+      detail: "env://NON… is not set",
+      exitCode: 125,
+    });
+    const missing = await ask(socket, { plan: { ...planOf({ script: "" }), steps: [{ args: ["/nope"] }] } });
+    expect(missing.events.at(-1)).toMatchObject({ type: "error", code: "command_not_found", exitCode: 127 });
+    const { events: late } = await ask(socket, { plan: planOf({ script: "sleep 60", timeout: "0.2s" }) });
+    expect(late.at(-1)).toMatchObject({ type: "error", code: "timed_out", exitCode: 124 });
+  });
+
+  test("with URIs and without the job's token is nobody's", async () => {
+    const { socket } = await setUp();
+    const { events } = await ask(socket, { plan: planOf({ script: "", secretEnv }) });
+    expect(events.at(-1)).toMatchObject({ type: "error", code: "token_unavailable" });
+  });
+});
+
+describe("claimcheck run --executor", () => {
+  let host: ExecutorHost & { token: string };
+  const run = (args: readonly string[], env: Record<string, string> = {}) =>
+    claimcheck(["run", "--executor", host.socket, ...args], {
+      env: { CLAIMCHECK_TOKEN: host.token, ...env },
+    });
+
+  test("prints what a local run prints, and ends as it does", async () => {
+    host = await setUp();
+    const script = 'echo "this is the secret: $A"; echo "and $B" >&2; exit 7';
+    const args = ["--secret-env", "A=env://API_TOKEN", "-e", "B=c", "-u", "5:5", "--memory", "64m", image];
+    expect(await run([...args, "--", "sh", "-c", script])).toEqual({
+      code: 7,
+      stdout: "this is the secret: ***\n",
+      stderr: "and c\n",
+    });
+    expect(await run([image, "--", "/nope"])).toMatchObject({
+      code: 127,
+      stderr: expect.stringMatching(
+        /^claimcheck: The command does not exist in the image.*\[command_not_found\]\n$/,
+      ),
+    });
+    expect(await run(["--timeout", "0.2s", image, "--", "sleep", "60"])).toMatchObject({ code: 124 });
+    expect(await run(["-v", "/:/host", image])).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(/volume \/ \[not_permitted\]\n$/),
+    });
+    for (const flag of ["-i", "--no-masking"]) {
+      expect(await run([flag, image])).toMatchObject({
+        code: 125,
+        stderr: expect.stringMatching(/\[usage\]\n$/),
+      });
+    }
+  });
+
+  test("runs plans, with values and with handles for this plan and this executor alone", async () => {
+    host = await setUp();
+    const plan = planOf(
+      { name: "first", script: 'echo "$H and $V"', secretEnv: { H: { handle: "TOKEN" }, V: { value: "V" } } },
+      { script: "echo second" },
+    );
+    const folder = makeFolder({ "plan.json": JSON.stringify(plan), value: "brought along" });
+    const file = (name: string) => join(folder, name);
+    const asked = ["--jkt", host.jkt, "--audience", "ci:executor-1", "--plan", file("plan.json")];
+    const env = { CLAIMCHECK_BROKER: host.url, CLAIMCHECK_TOKEN: host.token };
+    const { stdout: handle } = await claimcheck(["issue", ...asked, "TOKEN=env://API_TOKEN"], { env });
+    const given = ["--value", `V=@${file("value")}`, "--plan", file("plan.json")];
+    expect(await run(given, { CLAIMCHECK_HANDLE_TOKEN: handle })).toEqual({
+      code: 0,
+      stdout: "*** and ***\nsecond\n",
+      stderr: "claimcheck: step 1 of 2 (first)\nclaimcheck: step 2 of 2\n",
+    });
+  });
+
+  test("ends the run on Ctrl-C", async () => {
+    host = await setUp();
+    const running = start([
+      "run",
+      "--executor",
+      host.socket,
+      image,
+      "--",
+      "sh",
+      "-c",
+      "trap '' INT TERM; echo up; sleep 1000",
+    ]);
+    await printed(running, "up");
+    running.child.kill("SIGINT");
+    expect(await running.finished).toMatchObject({ code: 130, stderr: "" });
+    await until(() => host.remains().length === 0);
+  });
+
+  test("says in one line that nobody is there", async () => {
+    const { code, stderr } = await claimcheck(["run", "--executor", "/nowhere.sock", image]);
+    expect(code).toBe(125);
+    expect(stderr).toBe("claimcheck: The executor cannot be reached: ENOENT [executor_unreachable]\n");
+  });
+});
+
+describe("where it listens", () => {
+  test("a socket is its group's, and whoever is not allowed to write to it is not heard", async () => {
+    const { socket } = await setUp();
+    expect(statSync(socket).mode & 0o777).toBe(0o660);
+    expect((await ask(socket, undefined, {}, "/healthz")).text).toBe('{"status":"ok"}');
+  });
+
+  test("a port of loopback wants a token that is made at each start", async () => {
+    const port = 20_000 + (process.pid % 10_000);
+    const host = await startHost({ listen: `{ tcp: "127.0.0.1:${port}", tokenFile: one-time }` });
+    const file = join(host.folder, "one-time");
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const run = (token: string) =>
+      claimcheck(["run", "--executor", `127.0.0.1:${port}`, image, "--", "echo", "ran"], {
+        env: { CLAIMCHECK_EXECUTOR_TOKEN: token },
+      });
+    const token = readFileSync(file, "utf8").trim();
+    expect(await run(token)).toMatchObject({ code: 0, stdout: "ran\n" });
+    expect(await run("guessed")).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining("[unauthenticated]"),
+    });
+  });
+});
+
+describe("its configuration", () => {
+  test.each([
+    ["images: alpine", /^4: images: .*array/],
+    ["volumes: [{ source: / }]", /^5: volumes\.0: \/ and .* lie in each other/],
+    ["volumes: [{ source: /nowhere }]", /^5: volumes\.0: it cannot be read \(ENOENT\)/],
+    ['volumes: [{ source: /srv, user: "0:0" }]', /^5: volumes\[0\]\.user: UID:GID/],
+    ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: a time is/],
+    ["masking: false", /^5: masking: there is no such field/],
+  ])("%s is refused with its line", async (line, expected) => {
+    const images = line.startsWith("images") ? line : 'images: ["**"]';
+    const folder = makeFolder({
+      "executor.yaml": `listen: { socket: /run/executor.sock }
+broker: { url: "https://broker.example", keys: [${"A".repeat(43)}], principal: "ci:executor" }
+state: /var/lib/claimcheck
+${images}
+${images === line ? "" : line}
+`,
+    });
+    const file = join(folder, "executor.yaml");
+    const { code, stderr } = await claimcheck(["executor", "--config", file, "--check-config"]);
+    expect(code).toBe(125);
+    expect(stderr.replaceAll(`${file}:`, "")).toMatch(expected);
+  });
+
+  test("its JSON Schema is printed for editors", async () => {
+    const { stdout } = await claimcheck(["executor", "schema"]);
+    expect(JSON.parse(stdout)).toMatchObject({ required: ["listen", "broker"] });
+  });
+});

@@ -1,0 +1,76 @@
+/**
+ * `kill -9` of a broker under load, at random moments, its start and the recovery of its log among them: what was
+ * acknowledged is on record, and the log is whole again. CLAIMCHECK_KILLS sets how often.
+ */
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { filePart, verifyChain } from "../../broker/audit/verify.ts";
+import { createKeys } from "../../broker/keys.ts";
+import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
+import { recordsOf, releasedIn, soundRecordsOf } from "../audit-log.ts";
+import { rootKey } from "../broker.ts";
+import { claimcheck, printed, start } from "../command.ts";
+import { startIssuer } from "../issuer.ts";
+import { serve } from "../served.ts";
+import { createServedClient } from "../served-client.ts";
+
+const kills = Number(process.env.CLAIMCHECK_KILLS ?? 10);
+const lanes = 8;
+const batch = 10;
+/** In milliseconds: for how long a broker lives at most. */
+const longest = 1_000;
+
+test(`a broker that is killed ${kills} times`, { timeout: 60_000 + kills * 10_000 }, async () => {
+  const ci = await startIssuer("ES256");
+  const { url, folder, child } = await serve(ci);
+  const path = join(folder, "audit.jsonl");
+  const keys = await createKeys(rootKey());
+  const acknowledged: string[] = [];
+  let newest = "";
+  const client = await createServedClient(url, ci, async ([head = ""]) => {
+    if (!newest || peekAuditHead(head).seq > peekAuditHead(newest).seq) newest = head;
+  });
+
+  acknowledged.push(...(await client.redeem()));
+  let running = child;
+  for (let round = 0; round < kills; round++) {
+    const load = Array.from({ length: lanes }, async () => {
+      while (running.signalCode === null) {
+        // Where nobody listens yet, asking without a break would only keep the broker from its start.
+        const redeemed = await client.redeem(batch).catch(() => setTimeout(10));
+        acknowledged.push(...(redeemed ?? []));
+      }
+    });
+    await setTimeout(Math.random() * longest);
+    running.kill("SIGKILL");
+    await once(running, "exit");
+    await Promise.all(load);
+
+    const released = new Set(releasedIn(soundRecordsOf(path)));
+    expect(acknowledged.filter((jti) => !released.has(jti))).toEqual([]);
+
+    const next = start(["broker", "--config", join(folder, "broker.yaml")], {
+      env: { API_TOKEN: "guessme" },
+    });
+    // Every third one is not waited for: it may be killed while it recovers the log.
+    if (round % 3 !== 2 || round === kills - 1) {
+      await printed(next, "serving");
+      const heads = newest ? [await readAuditHead(newest, keys.findAuditKey)] : [];
+      expect(await verifyChain([filePart(path)], keys.findAuditKey, heads)).not.toHaveProperty("broken");
+    }
+    running = next.child;
+  }
+  running.kill("SIGTERM");
+  await once(running, "exit");
+  expect(acknowledged.length).toBeGreaterThan(kills);
+  writeFileSync(join(folder, "jwks.json"), JSON.stringify(keys.jwks));
+  const args = ["--keys", join(folder, "jwks.json"), "--head", newest, path];
+  expect(await claimcheck(["audit", "verify", ...args])).toMatchObject({ code: 0 });
+  const recovered = recordsOf(path).filter(({ type }) => type === "recovered").length;
+  console.log(
+    `${kills} kills, ${acknowledged.length} redemptions acknowledged, ${recovered} torn ends recovered`,
+  );
+});
