@@ -97,6 +97,13 @@ test("a signal ends it, a time limit too, and a missing command has its code", a
   expect((await running.finished).code).toBe(5);
 });
 
+test("-t gives it a terminal, masked too", async () => {
+  const { stdout } = await run(["-t", "--secret-env", "A=env://S"], "test -t 1 && echo $A", {
+    S: "guessme-and-more",
+  });
+  expect(stdout).toBe("***\r\n");
+});
+
 test("--network: none has only itself, host has the host's", async () => {
   const script = "ls /sys/class/net | wc -l; touch /sys/x /proc/sys/x 2>&1 | wc -l";
   expect((await run([], script)).stdout).toBe("1\n2\n");
