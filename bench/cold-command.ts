@@ -15,7 +15,7 @@ const rounds = 25;
 const program = ["sh", "-c", "echo this is the secret: $MY_SECRET"];
 const env = { ...process.env, API_TOKEN: "guessme", MY_SECRET: "guessme" };
 
-interface Contender {
+export interface Contender {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -46,7 +46,8 @@ export async function run(): Promise<void> {
   }
 }
 
-function time({ name, command, args }: Contender): number {
+/** @returns milliseconds. */
+export function time({ name, command, args }: Contender): number {
   const start = performance.now();
   const { status, stderr } = spawnSync(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const elapsed = performance.now() - start;
@@ -54,9 +55,9 @@ function time({ name, command, args }: Contender): number {
   return elapsed;
 }
 
-function claimcheck(): Contender {
+export function claimcheck(...flags: readonly string[]): Contender {
   const entry = fileURLToPath(new URL("../dist/claimcheck.cjs", import.meta.url));
-  const args = [entry, "run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", ...program];
+  const args = [entry, "run", ...flags, "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", ...program];
   return { name: "claimcheck run", command: process.execPath, args };
 }
 
@@ -64,7 +65,7 @@ function bareRunc({ folder }: Bundle): Contender {
   return { name: "runc run, bare", command: "runc", args: ["run", "--bundle", folder, "claimcheck-bench"] };
 }
 
-function podman(): Contender[] {
+export function podman(): Contender[] {
   if (spawnSync("podman", ["--version"]).status !== 0) return [];
   const limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
   const args = [

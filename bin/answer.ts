@@ -20,9 +20,9 @@ export async function give(calls: readonly Call[], options: ChainOptions): Promi
     process.stdout.write(`${answer.text}\n`);
     return;
   }
-  const { container, want } = answer;
+  const { container, want, publish } = answer;
   const [{ word }] = calls.slice(-1) as [Call];
-  const request = attempt(word, () => container.request(want));
+  const request = attempt(word, () => container.request(want, publish === undefined ? {} : { publish }));
   const { values, ...runnable } = toRunRequest(request);
   if (options.printPlan) {
     process.stdout.write(`${JSON.stringify(request.plan)}\n`);

@@ -65,7 +65,9 @@ export function answerTo(calls: readonly Call[]): Answer {
   }
   const answer = answerOf(subject);
   if (answer) return answer;
-  throw (calls.at(-1) as Call).word.wrong("nothing is asked for; end with stdout, stderr, exit-code or sync");
+  throw (calls.at(-1) as Call).word.wrong(
+    "nothing is asked for; end with stdout, stderr, exit-code, sync or publish",
+  );
 }
 
 /** What a verb says that comes at the wrong place, by what is there. */

@@ -39,6 +39,7 @@ const commands = {
   shell: async () => (await import("./shell.ts")).shellCommand(),
   core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
+  cache: async () => (await import("./cache.ts")).cacheCommand(),
   executor: async () => (await import("./executor.ts")).executorCommand(),
   scrub: async () => (await import("./scrub.ts")).scrubCommand(),
   broker: async () => (await import("./broker.ts")).brokerCommand(),

@@ -3,11 +3,11 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
-import { type Plan, plainStep } from "../executor/plan.ts";
+import { type PlanFields, plainStep } from "../executor/plan.ts";
 import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 
-export interface PlanFile extends Pick<Plan, "image" | "registries" | "steps" | "onLeak"> {
+export interface PlanFile extends PlanFields {
   readonly hash: string;
   readonly document: PlanDocument;
 }

@@ -22,7 +22,7 @@ export function planCommand(): Command {
 }
 
 async function check(path: string): Promise<void> {
-  const [{ readPlanFile }, { checkStep }] = await Promise.all([
+  const [{ readPlanFile }, { checkPlan }] = await Promise.all([
     import("./plan-file.ts"),
     import("../executor/plan.ts"),
   ]);
@@ -32,7 +32,7 @@ async function check(path: string): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  for (const step of read.steps) checkStep(step);
+  checkPlan(read);
   process.stdout.write(`${path} is in order: ${read.steps.length} steps\n`);
 }
 

@@ -15,6 +15,9 @@ export const loadRootKey = (folder: string): Promise<Secret> => load(join(folder
 /** The key by which an executor proves who it is. @throws {Failure} as `loadRootKey` does. */
 export const loadProofKey = (folder: string): Promise<Secret> => load(join(folder, "proof-key"));
 
+/** What cached results are authenticated with. @throws {Failure} as `loadRootKey` does. */
+export const loadCacheKey = (folder: string): Promise<Secret> => load(join(folder, "cache-key"));
+
 async function load(path: string): Promise<Secret> {
   try {
     if (!(await isThere(path))) {

@@ -16,7 +16,7 @@ import {
   type Step,
   secretFileDefaults,
 } from "../executor/plan.ts";
-import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "../executor/quantities.ts";
+import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "../executor/quantities.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 
 type Variable = { readonly value: string | null } | { readonly source: SecretSource };
@@ -107,7 +107,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     .addOption(
       new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
     )
-    .option("--memory <SIZE>", "at most so much memory, such as 512m", parseSize)
+    .option("--memory <SIZE>", "at most so much memory, such as 512m", parseMemory)
     .option("--cpus <NUMBER>", "at most so much of the processors, such as 1.5", parseCpus)
     .option("--pids-limit <NUMBER>", "at most so many processes (default: 2048)", parsePids)
     .option(

@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
 import { Failure } from "../executor/failure.ts";
-import type { Plan } from "../executor/plan.ts";
+import type { PlanFields } from "../executor/plan.ts";
 import { generalOf, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
 import { Secret } from "../shared/secret.ts";
@@ -12,7 +12,7 @@ const RunRequestFields = z.strictObject({
   values: z.optional(z.record(z.string(), z.string())),
 });
 
-export interface RunRequest extends Pick<Plan, "image" | "registries" | "steps" | "hash" | "onLeak"> {
+export interface RunRequest extends PlanFields {
   readonly document: PlanDocument;
   readonly values: ReadonlyMap<string, Secret>;
 }

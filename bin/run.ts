@@ -3,20 +3,23 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
+import type { Run, StepCache } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import {
   type LeakAction,
   leakActions,
-  type Plan,
+  type PlanFields,
   plainStep,
   type RegistryLogin,
   type Step,
 } from "../executor/plan.ts";
 import type { PlanDocument } from "../executor/plan-document.ts";
+import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
+import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
 import { containerFolder, toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
@@ -35,7 +38,14 @@ export interface RunOptions {
   runtime: string;
   masking: boolean;
   shortSecrets: ShortSecrets;
+  cache?: boolean;
+  cacheDir: string;
+  cacheSize: number;
+  cacheFrom?: string;
+  cacheTo?: string;
   onLeak?: LeakAction;
+  tag?: string;
+  publish?: string;
 }
 
 interface Options extends RunOptions {
@@ -78,12 +88,20 @@ export function withRunOptions(command: Command): Command {
     .option("--audit <FILE>", "have the embedded broker write down every decision")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
+    .option("--cache", "take results from the cache, and keep them there; usual for plans")
+    .option("--no-cache", "do neither")
+    .addOption(cacheFolderOption())
+    .addOption(cacheSizeOption())
+    .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
+    .option("--cache-to <REF>", "keep what is made there too")
     .addOption(
       new Option(
         "--on-leak <ACTION>",
         "search the files that are left for values; on a find, do this",
       ).choices(leakActions),
     )
+    .option("--tag <NAME>", "make an image of what is left in the end, and call it so")
+    .option("--publish <NAME>", "push that image to the registry that the name begins with")
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
       "log in there to pull the image; the URI is the password's (repeatable)",
@@ -115,7 +133,7 @@ async function runRequest(options: RunOptions): Promise<void> {
 }
 
 /** A plan, as its document or a command line says it. */
-type ToRun = Pick<Plan, "image" | "registries" | "steps" | "onLeak" | "hash"> & {
+type ToRun = PlanFields & {
   readonly document?: PlanDocument | undefined;
 };
 
@@ -160,6 +178,37 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
+/** @throws {Failure} `unsupported_host` where it is asked for and cannot be. */
+function caches({ cache, plan, cacheFrom, cacheTo }: RunOptions & Pick<Options, "plan">): boolean {
+  const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
+  // What is in a layer belongs to many users, whom only root can give their files.
+  if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
+  return isWanted || (cache === undefined && plan !== undefined && !isRootless);
+}
+
+/** Loaded where it is wanted alone: start-up is most of what a run costs. */
+function openStepCache(options: RunOptions, tell: (line: string) => void) {
+  return async (run: Run): Promise<StepCache> => {
+    const [{ openLayers, openResults, openShared }, { openStepCache }] = await Promise.all([
+      import("./results.ts"),
+      import("../executor/cache/step-cache.ts"),
+    ]);
+    const layers = openLayers(process.env);
+    const store = await openResults(options.cacheDir, process.env, tell);
+    const shared = await openShared(options, process.env, tell);
+    return openStepCache(
+      {
+        store,
+        layers,
+        ...(shared && { shared }),
+        sizeLimit: options.cacheSize,
+        explains: options.cache === true,
+      },
+      run,
+    );
+  };
+}
+
 /** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
   { document, ...plan }: ToRun,
@@ -172,10 +221,13 @@ export async function run(
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { audit, onLeak, runtime, masking } = options;
-    if (audit !== undefined || onLeak !== undefined || runtime !== "runc" || !masking) {
+    const { runtime, masking } = options;
+    const { audit, onLeak, cache, cacheFrom, cacheTo, tag, publish } = options;
+    const ours = [audit, onLeak, cache, cacheFrom, cacheTo, tag, publish];
+    if (ours.some((said) => said !== undefined) || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
-        detail: "--audit, --on-leak, --runtime and --no-masking are not for a job to say on a command line",
+        detail:
+          "--audit, --on-leak, --cache, --tag, --publish, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -201,6 +253,8 @@ export async function run(
     {
       ...described,
       ...(options.onLeak && { onLeak: options.onLeak }),
+      ...(options.tag !== undefined && { tag: options.tag }),
+      ...(options.publish !== undefined && { publish: options.publish }),
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -216,6 +270,7 @@ export async function run(
       stderr: process.stderr,
       sinksOf: output.sinksOf,
       onProgress: output.progress,
+      ...(caches(options) && { openCache: openStepCache(options, output.progress) }),
     },
   );
   // Beside the signal that the kernel sends: two of them end what nobody can reach any more.

@@ -9,7 +9,9 @@ import { Secret, secret, setSecret } from "../sdk/typescript/secret.ts";
 export type Subject = undefined | Container | Secret;
 
 /** What is asked for in the end: a result of a chain, or a text that is there without running anything. */
-export type Answer = { readonly container: Container; readonly want: Want } | { readonly text: string };
+export type Answer =
+  | { readonly container: Container; readonly want: Want; readonly publish?: string }
+  | { readonly text: string };
 
 export interface Parameter {
   readonly name: string;
@@ -158,6 +160,15 @@ export const verbs: readonly Verb[] = [
   result("stderr", "stderr", "Print what the last command printed on standard error."),
   result("exit-code", "exitCode", "Print the last command's exit code."),
   result("sync", "sync", "Only run the chain."),
+  {
+    name: "publish",
+    on: "container",
+    summary: "Run the chain, and push an image of what it left.",
+    parameters: [text("address")],
+    apply: (chain: Container, given) => ({
+      answer: { container: chain, want: "sync", publish: given.text("address") },
+    }),
+  },
   {
     name: "secret",
     on: "nothing",

@@ -11,6 +11,7 @@ import {
   bodyLimit,
   CheckRequest,
   IssueRequest,
+  ReceiptRequest,
   RedemptionRequest,
   RevocationRequest,
   WrapRequest,
@@ -21,6 +22,7 @@ import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import type { ProvenMessage } from "./presentation.ts";
 import type { QuotaName } from "./quota.ts";
+import { attest } from "./receipt.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
@@ -142,6 +144,13 @@ export function createApp(broker: Broker): BrokerApp {
     const asked = parse(message.body, RedemptionRequest);
     await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
+  });
+
+  app.post("/v1/receipts", limited, authenticated("redeem"), async (c) => {
+    const message = await messageOf(c);
+    const asked = parse(message.body, ReceiptRequest);
+    await charge(c, "redeem", asked.handles.length - 1);
+    return c.json(await attest(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
   // An embedded broker, which is started for each run, has nobody who asks these.

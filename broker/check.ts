@@ -9,6 +9,8 @@
  *
  * The last is for a run that meets its own results again: whoever got a spent handle from a log has neither the
  * key nor, under an executor that serves several jobs, the run.
+ *
+ * Without any handle it tells an executor its tenant, whose cached results are the only ones that it may have.
  */
 import { signConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
@@ -16,6 +18,7 @@ import type { HandleClaims } from "../shared/handle.ts";
 import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { isPermitted } from "./policy.ts";
 import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
 
 export async function check(
@@ -37,19 +40,19 @@ export async function check(
       left > 0 || taken ? [] : [new ClaimcheckError("handle_spent").at(index)],
     );
     if (spent.length > 0) throw batchError(spent);
-    await broker.audit.record(
-      allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
-        ...about,
-        outcome: "confirmed",
-        uri,
-        jti,
-        digest,
-        rule,
-        ...(run !== undefined && { run }),
-      })),
-    );
-    const confirmed = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
-    return { confirmation: await signConfirmation(confirmed, broker.keys.signingKey) };
+    if (!isPermitted(caller, "check")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
+    const confirmed = { ...about, outcome: "confirmed" } as const;
+    const records = allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
+      ...confirmed,
+      uri,
+      jti,
+      digest,
+      rule,
+      ...(run !== undefined && { run }),
+    }));
+    await broker.audit.record(records.length > 0 ? records : [confirmed]);
+    const said = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
+    return { confirmation: await signConfirmation(said, broker.keys.signingKey) };
   } catch (thrown) {
     return refuse(broker, about, handles, thrown);
   }

@@ -20,6 +20,12 @@ const headerLimit = 16 * 1024;
 /** How long a connection is kept open between two requests, in milliseconds. */
 const keepAlive = 5_000;
 
+/**
+ * What a connection is good for. Node.js begins all the requests that somebody sends on it without waiting for answers,
+ * and a few hundred clients that do so would keep it busy for minutes.
+ */
+const requestsPerConnection = 100;
+
 export const defaultLimits: ServerLimits = { headersTimeout: 10, requestTimeout: 30, connections: 8192 };
 
 /**
@@ -45,6 +51,7 @@ export function createServer(
     },
   }) as Server;
   server.maxConnections = limits.connections;
+  server.maxRequestsPerSocket = requestsPerConnection;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (!socket.writable) return;
     socket.end(rawRefusal(error.code));

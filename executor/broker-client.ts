@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
+import { verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import {
@@ -14,6 +15,7 @@ import {
   type HandleTerms,
   type IssueItem,
   IssueResponse,
+  ReceiptResponse,
   RedemptionResponse,
 } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
@@ -47,6 +49,12 @@ interface Connection extends Patience {
 export interface IssuedHandle {
   readonly handle: string;
   readonly claims: HandleClaims;
+}
+
+export interface Membership {
+  /** The broker's name for itself. */
+  readonly broker: string;
+  readonly tenant: string;
 }
 
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
@@ -150,23 +158,47 @@ export function createBrokerClient(connection: Connection) {
     /**
      * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
      *
+     * @returns the broker's signed word for whose principal this executor is, also without any handle.
      * @throws {Failure} the broker's refusal, when any of them is not good.
      */
-    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<void> {
-      const first = handles[0];
-      if (!first) return;
+    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<Membership> {
       const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), run });
       const { answer, proof } = await callProven("/v1/handles/check", body);
       const { confirmation } = understand(CheckResponse, answer);
-      const expected = {
-        iss: url,
-        tenant: first.claims.tenant,
-        proof,
-        handles: handles.map(({ claims }) => claims.jti),
-      };
-      await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
+      const expected = { iss: url, proof, handles: handles.map(({ claims }) => claims.jti) };
+      const tenant = await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
         throw new Failure("broker_untrusted", { detail: "the confirmation is not the broker's", cause });
       });
+      return { broker: url, tenant };
+    },
+
+    /**
+     * Asks for a receipt for a result that these handles, and no others, were redeemed for.
+     *
+     * @param result its key, and the digest of its manifest.
+     */
+    async attest(
+      handles: readonly IssuedHandle[],
+      result: { readonly key: string; readonly manifest: string },
+    ): Promise<string> {
+      const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), ...result });
+      const { answer } = await callProven("/v1/receipts", body);
+      return understand(ReceiptResponse, answer).receipt;
+    },
+
+    /**
+     * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
+     * under this key, of this tenant, made with these secrets.
+     */
+    async readReceipt(
+      receipt: string,
+      {
+        tenant,
+        ...result
+      }: { readonly key: string; readonly tenant: string; readonly secrets: readonly string[] },
+    ): Promise<string | undefined> {
+      const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
+      return verifyReceipt(receipt, await findKeys(), expected).catch(() => undefined);
     },
 
     /**

@@ -56,12 +56,28 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
   return image;
 }
 
+interface BuildahSurroundings extends Pick<Surroundings, "environment" | "signal"> {
+  /** Where relative paths begin. */
+  readonly scratch?: string;
+}
+
+/** @returns what a command of buildah's printed. */
+export async function runBuildah(
+  args: readonly string[],
+  { environment, signal, scratch }: BuildahSurroundings,
+): Promise<string> {
+  const { stdout } = await exec("buildah", args, {
+    env: environment,
+    signal,
+    cwd: scratch,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout.trim();
+}
+
 async function askBuildah(name: string, surroundings: Surroundings): Promise<Image> {
   const { environment, signal, onProgress, state } = surroundings;
-  const buildah = async (...args: string[]): Promise<string> => {
-    const { stdout } = await exec("buildah", args, { env: environment, signal, maxBuffer: 64 * 1024 * 1024 });
-    return stdout.trim();
-  };
+  const buildah = (...args: string[]) => runBuildah(args, surroundings);
 
   const inspect = () => buildah("inspect", "--type", "image", name);
   const inspected = await inspect().catch(async (error) => {
@@ -162,7 +178,7 @@ function readInspection(json: string): { id: string; config: ImageConfig } {
 const isMissing = (error: unknown) => (error as { code?: unknown }).code === "ENOENT";
 
 /** The last line that buildah wrote, bounded: the ones before it tell the same story from further away. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const stderr = String((error as { stderr?: unknown }).stderr ?? "").trim();
   const line = stderr.slice(stderr.lastIndexOf("\n") + 1).replace(/^Error: /, "");
   return line.slice(0, 300) || "buildah failed";

@@ -18,6 +18,8 @@ const nameLimit = 200;
 export interface LeakGuard {
   /** Passes them on, searched as far as they are read. */
   watch(members: AsyncIterable<Member>): AsyncIterable<Member>;
+  /** Searches something else. @param place how a report calls it. */
+  search(bytes: Uint8Array, place: string): void;
   /** Where something was found, as a text without any of the values; empty if nothing was. */
   report(): string;
 }
@@ -37,11 +39,13 @@ export function createLeakGuard(scrubber: Scrubber, nameOf: (value: number) => s
     if (!places.includes(text)) places.push(text);
   }
 
-  function searchText(text: string, place: () => string, from = 0): void {
-    for (const { value, end } of scrubber.find(Buffer.from(text, "latin1"))) {
-      if (end > from) note(value, place());
-    }
+  /** @param from hits that end before are none. */
+  function search(bytes: Uint8Array, place: () => string, from = 0): void {
+    for (const { value, end } of scrubber.find(bytes)) if (end > from) note(value, place());
   }
+
+  const searchText = (text: string, place: () => string, from?: number) =>
+    search(Buffer.from(text, "latin1"), place, from);
 
   const isDone = () => places.length >= placeLimit;
 
@@ -65,7 +69,7 @@ export function createLeakGuard(scrubber: Scrubber, nameOf: (value: number) => s
       if (isOfHost(name)) continue;
       const place = () => `the attribute ${shown(name)} of ${file()}`;
       searchText(name, place);
-      searchText(value.toString("latin1"), place);
+      search(value, place);
     }
   }
 
@@ -92,6 +96,8 @@ export function createLeakGuard(scrubber: Scrubber, nameOf: (value: number) => s
         yield { entry: member.entry, content: searchContent(member) };
       }
     },
+
+    search: (bytes, place) => search(bytes, () => place),
 
     report: () => [...places.slice(0, placeLimit), ...(isDone() ? ["…"] : [])].join("; "),
   };

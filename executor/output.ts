@@ -46,8 +46,10 @@ export const unmasked: ScrubStream = {
 /**
  * Forwards until the source ends, no faster than the sink takes it. When the sink's reader goes away the source is
  * stopped, so that the writer learns of it as it would without us.
+ *
+ * @returns whether the sink took it all.
  */
-export async function forward(source: Source, scrub: ScrubStream, sink: Writable): Promise<void> {
+export async function forward(source: Source, scrub: ScrubStream, sink: Writable): Promise<boolean> {
   const isTerminal = (sink as { isTTY?: boolean }).isTTY === true;
   let idle: NodeJS.Timeout | undefined;
   let broken = false;
@@ -68,6 +70,7 @@ export async function forward(source: Source, scrub: ScrubStream, sink: Writable
     });
     clearTimeout(idle);
     await new Promise<void>((done) => write(scrub.end(), done));
+    return !broken;
   } finally {
     clearTimeout(idle);
     sink.off("error", onError);

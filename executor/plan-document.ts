@@ -13,7 +13,7 @@ import {
   type Step,
   secretFileDefaults,
 } from "./plan.ts";
-import { parseCpus, parseDuration, parseMode, parsePids, parseSize } from "./quantities.ts";
+import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -131,6 +131,8 @@ export const PlanDocument = described(
         "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
       ),
     ),
+    tag: z.optional(described(word, "What the image that the steps make is to be called on this host.")),
+    publish: z.optional(described(word, "Where that image is pushed: its name, with the registry's.")),
   }),
   "What Claimcheck runs: steps on one image.",
 );
@@ -143,13 +145,15 @@ export function planSchema(): object {
 }
 
 /** What a document says of all its steps. */
-export const generalOf = ({ image, onLeak, registryAuth = [] }: PlanDocument): General => ({
+export const generalOf = ({ image, onLeak, tag, publish, registryAuth = [] }: PlanDocument): General => ({
   image,
   registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
   ...(onLeak && { onLeak }),
+  ...(tag !== undefined && { tag }),
+  ...(publish !== undefined && { publish }),
 });
 
-type General = Pick<Plan, "image" | "registries" | "onLeak">;
+type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish">;
 
 /**
  * @param fields one of a document's steps.
@@ -190,7 +194,7 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: parseSize(memory) }),
+    ...(memory !== undefined && { memory: parseMemory(memory) }),
     ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
     ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
     ...(timeout !== undefined && { timeout: parseDuration(timeout) }),

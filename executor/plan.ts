@@ -100,6 +100,40 @@ export interface Plan {
   readonly shortSecrets: ShortSecrets;
   /** What to do when a step leaves a value in its files. Where this is not said, only what is kept is searched. */
   readonly onLeak?: LeakAction;
+  /** What the image that the steps make is to be called on this host. */
+  readonly tag?: string;
+  /** Where that image is pushed: a name with the registry's. */
+  readonly publish?: string;
+}
+
+/** What whoever writes a plan says; the rest is said by who runs it. */
+export type PlanFields = Omit<Plan, "masked" | "shortSecrets">;
+
+/** Whether what the steps leave becomes an image. */
+export const makesImage = ({ tag, publish }: Pick<Plan, "tag" | "publish">): boolean =>
+  tag !== undefined || publish !== undefined;
+
+/** Whether a run has to look at what its steps leave. */
+export const keepsFiles = (plan: PlanFields): boolean => plan.onLeak !== undefined || makesImage(plan);
+
+const part = "[a-z0-9]+(?:[._-]+[a-z0-9]+)*";
+
+/** An image's name as others write it (github.com/distribution/reference), without a digest. */
+const imageName = new RegExp(`^(?:[\\w.-]+(?::\\d+)?/)?${part}(?:/${part})*(?::\\w[\\w.-]{0,127})?$`);
+
+/**
+ * What a form or a command line cannot say by itself.
+ *
+ * @throws {Failure} `invalid_plan`.
+ */
+export function checkPlan({ steps, registries, tag, publish }: PlanFields): void {
+  for (const step of steps) checkStep(step);
+  checkLogins(registries);
+  for (const name of [tag, publish]) {
+    if (name !== undefined && !imageName.test(name)) {
+      throw new Failure("invalid_plan", { detail: `"${name}" cannot be an image's name` });
+    }
+  }
 }
 
 /** A step that says nothing of itself. */
@@ -140,7 +174,7 @@ export const keyOf = (source: SecretSource): string =>
   "uri" in source ? JSON.stringify([source.uri, source.cacheKey]) : JSON.stringify(source);
 
 /** @throws {Failure} `invalid_plan`, which never shows what may be part of a password. */
-export function checkLogins(registries: Plan["registries"]): void {
+function checkLogins(registries: Plan["registries"]): void {
   for (const { address, user } of registries) {
     const refuse = (detail: string): never => {
       throw new Failure("invalid_plan", { detail: `the log-in of a registry ${detail}` });
@@ -151,12 +185,7 @@ export function checkLogins(registries: Plan["registries"]): void {
   }
 }
 
-/**
- * What a form or a command line cannot say by itself.
- *
- * @throws {Failure} `invalid_plan`.
- */
-export function checkStep(step: Step): void {
+function checkStep(step: Step): void {
   const refuse = (detail: string): never => {
     throw new Failure("invalid_plan", { detail: step.name ? `step "${step.name}": ${detail}` : detail });
   };

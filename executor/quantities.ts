@@ -16,9 +16,14 @@ const usage = (detail: string) => new Failure("usage", { detail });
 export function parseSize(text: string): number {
   const [, amount, unit = "b"] = /^(\d{1,15})([bkmgt])?(?:i?b)?$/i.exec(text) ?? [];
   const bytes = Number(amount) * sizeUnits[unit.toLowerCase() as keyof typeof sizeUnits];
-  if (!Number.isSafeInteger(bytes) || bytes < smallestMemory) {
-    throw usage("a size is a number and its unit, such as 512m, and at least 6m");
-  }
+  if (!Number.isSafeInteger(bytes)) throw usage("a size is a number and its unit, such as 512m");
+  return bytes;
+}
+
+/** @returns bytes. */
+export function parseMemory(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes < smallestMemory) throw usage("a container needs at least 6m of memory");
   return bytes;
 }
 

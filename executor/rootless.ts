@@ -15,13 +15,15 @@ export const userNamespace = isRootless ? ["--user", "--map-root-user", "--map-a
  *
  * @throws {Failure} `unsupported_host` rather than run without what was asked for.
  */
-export function checkRootless({ steps, onLeak }: Plan): void {
+export function checkRootless({ steps, onLeak, tag, publish }: Plan): void {
   const wanted = {
     "--memory": steps.some(({ memory }) => memory !== undefined),
     "--cpus": steps.some(({ cpus }) => cpus !== undefined),
     "--pids-limit": steps.some(({ pidsLimit }) => pidsLimit !== undefined),
     "--network bridge": steps.some(({ network }) => network === "bridge"),
     "--on-leak": onLeak !== undefined,
+    "--tag": tag !== undefined,
+    "--publish": publish !== undefined,
   };
   const flag = Object.entries(wanted).find(([, isWanted]) => isWanted)?.[0];
   if (flag) throw new Failure("unsupported_host", { detail: `${flag} needs root` });

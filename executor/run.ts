@@ -5,17 +5,21 @@
 import type { Readable, Writable } from "node:stream";
 import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
+import type { Result } from "./cache/entry.ts";
+import type { Run, StepCache } from "./cache/step-cache.ts";
 import { createContainer, feed } from "./container.ts";
 import { Failure } from "./failure.ts";
-import { prepareImage } from "./image.ts";
+import { type Image, prepareImage } from "./image.ts";
 import { buildScrubber, forward, unmasked } from "./output.ts";
-import { checkLogins, checkStep, type Plan, type Step } from "./plan.ts";
+import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.ts";
 import type { Login } from "./pull.ts";
+import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
+import { bytesSource } from "./source.ts";
 
 /** Where a step's output goes. */
 export interface Sinks {
@@ -37,6 +41,8 @@ interface Surroundings {
   /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
   readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
+  /** Where results may be kept and taken from. */
+  readonly openCache?: (run: Run) => Promise<StepCache>;
   /** A step's command is about to be run; steps are counted from 0. */
   readonly onStep?: (step: number, name: string | undefined) => void;
   /** It has ended, and all its output has been written. */
@@ -53,6 +59,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   const { steps } = plan;
   let supervisor: Supervisor | undefined;
   let secrets: Secrets | undefined;
+  let cache: StepCache | undefined;
   let scrubber: Scrubber | undefined;
   /** Whether a command is running. */
   let started = false;
@@ -60,14 +67,17 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let interrupted: number | undefined;
   /** What people call the values that the scrubber knows. */
   let names: readonly string[] = [];
-  /** Whether anybody looks at what a step left. */
-  const isLookedAt = plan.onLeak !== undefined;
+  const isLookedAt = keepsFiles(plan);
 
-  async function open(requested: Promise<Secrets>) {
+  async function prepare(requested: Promise<Secrets>): Promise<Image> {
     const [image] = await Promise.all([
       prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
+    return image;
+  }
+
+  async function open(image: Image) {
     abort.signal.throwIfAborted();
     const opened = startSupervisor({
       ...surroundings,
@@ -76,7 +86,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     });
     supervisor = opened;
     await opened.ready();
-    return { config: image.config, supervisor: opened };
+    return { image: image.id, config: image.config, supervisor: opened };
   }
 
   async function request() {
@@ -106,66 +116,121 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   }
 
   async function perform(): Promise<number> {
-    for (const step of steps) checkStep(step);
+    checkPlan(plan);
     if (isRootless) checkRootless(plan);
-    checkLogins(plan.registries);
     const requesting = request();
-    const [opened, requested] = await Promise.all([open(requesting), requesting]);
-    for (const [index, step] of steps.entries()) {
+    const preparing = prepare(requesting);
+    // With a cache it is not known yet whether a container is needed.
+    const opening = surroundings.openCache ? undefined : preparing.then(open);
+    const [image, requested, early] = await Promise.all([preparing, requesting, opening]);
+    const { signal } = abort;
+    cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
+    let opened = early;
+    let left: RunResult | undefined;
+    /** What lies on the image, where all of it is kept; and how much of it the next container would find. */
+    let layers: readonly string[] | undefined = [];
+    let stacked = 0;
+    let cached: readonly string[] = [];
+    for (let index = 0; index < steps.length; index++) {
+      let taken: readonly Result[] = [];
+      do {
+        taken = (await cache?.take({ index, layers })) ?? [];
+        for (const result of taken) await replay(result, index++);
+        layers = taken.at(-1)?.layers ?? layers;
+        cached = taken.at(-1)?.layers ?? cached;
+      } while (taken.length > 0 && index < steps.length);
+      const step = steps[index];
+      if (!step) break;
+      opened ??= await open(image);
+      for (const layer of layers?.slice(stacked) ?? []) await putLayer(layer, opened.supervisor);
+      stacked = index;
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
-      const exitCode = await performStep(step, place);
-      if (isLast && !(isLookedAt && exitCode === 0)) return exitCode;
+      const { exitCode, output } = await performStep(step, place);
+      if (isLast && !(output || (isLookedAt && exitCode === 0))) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);
         return exitCode;
       }
       if (signals[0] !== undefined && !isLast) return 128 + signals[0];
       const upper = await opened.supervisor.keep();
-      if (isLookedAt) await lookAt(upper, step, index);
-      if (isLast) return exitCode;
-      await opened.supervisor.proceed();
+      if (output || isLookedAt) {
+        left ??= await openRunResult(opened.supervisor);
+        const layer = await lookAt(upper, left, { index, isKept: output !== undefined });
+        layers = layer && layers ? [...layers, layer] : undefined;
+        if (output && layer) await cache?.keep(index, { ...output, layers: layers ?? [] });
+      } else {
+        layers = undefined;
+      }
+      if (!isLast) await opened.supervisor.proceed();
+      stacked = index + 1;
+    }
+    if (makesImage(plan)) {
+      opened ??= await open(image);
+      left ??= await openRunResult(opened.supervisor);
+      const titles = steps.map((step, index) => titleOf(step, index));
+      await left.finish(image.id, known(), { titles, cached });
     }
     return 0;
   }
 
-  /** Loaded only where it is needed. */
-  async function lookAt(upper: string, step: Step, index: number) {
-    const [{ openLayerStore }, { createLeakGuard }, { takeChanges }] = await Promise.all([
-      import("./layers/layer-store.ts"),
-      import("./leak-guard.ts"),
-      import("./changes.ts"),
+  const known = () => ({ scrubber: scrubber ?? learn(secrets as Secrets), names });
+
+  /** What a step printed when it was run. */
+  async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
+    const step = steps[index] as Step;
+    surroundings.onStep?.(index, nameOf(step));
+    if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
+    const sinks = surroundings.sinksOf?.(index + 1) ?? surroundings;
+    await Promise.all([
+      forward(bytesSource(stdout), unmasked, sinks.stdout),
+      forward(bytesSource(stderr), unmasked, sinks.stderr),
     ]);
-    const title = steps.length > 1 ? `${titleOf(step, index)}: ` : "";
-    return await takeChanges(upper, {
-      store: openLayerStore(`${surroundings.state}/layers`, surroundings),
-      scratch: (supervisor as Supervisor).folder,
-      guard: createLeakGuard(
-        scrubber as Scrubber,
-        (value) => names[value] ?? "a token or handle of this run",
-      ),
-      onLeak: plan.onLeak ?? "fail",
-      isKept: false,
-      warn: (line) => tell(`${title}${line}`),
-    });
+    surroundings.onExit?.(index, 0);
+  }
+
+  /** What a step left when it was run. */
+  async function putLayer(layer: string, into: Supervisor): Promise<void> {
+    const { openLayerStore } = await import("./layers/layer-store.ts");
+    const store = openLayerStore(`${surroundings.state}/layers`, surroundings);
+    await into.put(await store.unpacked(layer, into.folder));
+  }
+
+  /** @returns the digest of the layer, if one is kept. */
+  async function lookAt(upper: string, left: RunResult, how: { index: number; isKept: boolean }) {
+    const title = titleOf(steps[how.index] as Step, how.index);
+    try {
+      return await left.take(upper, known(), { ...how, title });
+    } catch (thrown) {
+      if (thrown instanceof Failure || isLookedAt) throw thrown;
+      tell(`${title}: not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      return undefined;
+    }
+  }
+
+  /** Few runs need it. */
+  async function openRunResult({ folder }: Supervisor): Promise<RunResult> {
+    const { openResult } = await import("./result.ts");
+    return openResult(plan, { ...surroundings, scratch: folder, signal: abort.signal, tell });
   }
 
   async function performStep(
     step: Step,
     place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
-  ): Promise<number> {
+  ) {
     await place.secrets.redeem(step);
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
     const masking = learn(place.secrets);
-    surroundings.onStep?.(place.order - 1, step.name === undefined ? undefined : scrubbed(step.name));
+    surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const { stdin, stdout, stderr, exited } = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 
+    const recording = cache?.record();
     let late = false;
     const expire = () => {
       late = true;
@@ -181,16 +246,22 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       surroundings.stdout.off("resize", resize);
       input?.destroy();
       // Cleaning up takes as long as reading the rest of the output.
-      if (place.isLast && !isLookedAt) place.supervisor.abandon();
+      if (place.isLast && !isLookedAt && !recording) place.supervisor.abandon();
     });
-    const [exitCode] = await Promise.all([
+    const scrub = (stream: "stdout" | "stderr") => {
+      const masked = plan.masked ? masking.stream() : unmasked;
+      return recording?.of(masked, stream) ?? masked;
+    };
+    const [exitCode, ...passed] = await Promise.all([
       ended,
-      forward(stdout, plan.masked ? masking.stream() : unmasked, sinks.stdout),
-      forward(stderr, plan.masked ? masking.stream() : unmasked, sinks.stderr),
+      forward(stdout, scrub("stdout"), sinks.stdout),
+      forward(stderr, scrub("stderr"), sinks.stderr),
     ]);
     if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     surroundings.onExit?.(place.order - 1, exitCode);
-    return exitCode;
+    // What somebody cut short is no result, whatever the command made of it.
+    const isWhole = exitCode === 0 && signals.length === 0 && passed.every(Boolean);
+    return { exitCode, output: isWhole ? recording?.output() : undefined };
   }
 
   async function finish(): Promise<number> {
@@ -201,6 +272,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       if (thrown instanceof Failure && thrown.detail) thrown.detail = scrubbed(thrown.detail);
       throw thrown;
     } finally {
+      await cache?.close();
       abort.abort();
       supervisor?.abandon();
       await supervisor?.gone;
@@ -213,6 +285,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   function wipeValues(): void {
     for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
+
+  const nameOf = ({ name }: Step) => (name === undefined ? undefined : scrubbed(name));
 
   const titleOf = ({ name }: Step, index: number) =>
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;

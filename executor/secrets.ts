@@ -4,7 +4,7 @@
  */
 import type { Secret } from "../shared/secret.ts";
 import { head } from "../shared/uri.ts";
-import type { BrokerClient, IssuedHandle } from "./broker-client.ts";
+import type { BrokerClient, IssuedHandle, Membership } from "./broker-client.ts";
 import { Failure } from "./failure.ts";
 import {
   keyOf,
@@ -20,7 +20,29 @@ export interface Secrets {
   /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
   credentials(): string[];
 
-  /** Trades the handles of a step for plaintext, all of them or none. */
+  /** Whose cached results these handles are for: to be believed after `prove`. */
+  membership(): Promise<Membership>;
+
+  /** What stands for the secret in the cache, by its present handle. */
+  cacheIdOf(source: SecretSource): string;
+
+  /**
+   * Proves to the broker that the results of these steps may be had, in one call. Nothing is redeemed.
+   *
+   * @throws {Failure} the broker's refusal.
+   */
+  prove(steps: readonly Step[]): Promise<void>;
+
+  /** A receipt for a result of these steps, whose handles were redeemed. */
+  attest(made: readonly Step[], result: { readonly key: string; readonly manifest: string }): Promise<string>;
+
+  /** The digest of the manifest that a receipt is about, if it is one for a result of these steps under this key. */
+  readReceipt(receipt: string, made: readonly Step[], key: string): Promise<string | undefined>;
+
+  /**
+   * Trades the handles of a step for plaintext, all of them or none. Those of steps before it whose results came from
+   * the cache belong to it: their values can be in the files that it finds, and have to be known to be masked.
+   */
   redeem(step: Step): Promise<void>;
 
   /** The same for what registries ask for. */
@@ -57,7 +79,8 @@ export async function requestSecrets(
   const handles = new Map<string, IssuedHandle>();
   const values = new Map<string, Secret>();
   const retired: string[] = [];
-  const broker = uses.size > 0 ? await connect() : undefined;
+  let broker = uses.size > 0 ? await connect() : undefined;
+  let confirmed: Membership | undefined;
 
   /** One request for all that have to be asked for; the others are only read. */
   async function acquire(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
@@ -95,27 +118,39 @@ export async function requestSecrets(
     if (stray) throw new Failure("plan_mismatch", { detail: head(stray.claims.name) });
   }
 
-  /** A plan may take longer than its handles live. */
-  async function renew(step: Step, from: BrokerClient): Promise<void> {
+  /** A plan may take longer than its handles live, and so may waiting for somebody else's. */
+  async function renew(wanted: ReadonlyMap<string, Use>, from: BrokerClient): Promise<void> {
     const soon = Date.now() / 1000 + margin;
-    const expired = [...usesOf(steps.slice(steps.indexOf(step)).map(secretsOf))].filter(
-      ([key, { source }]) => {
-        const { claims, handle } = handles.get(key) as IssuedHandle;
-        if (!("uri" in source) || claims.exp > soon) return false;
-        retired.push(handle);
-        return true;
-      },
-    );
+    const expired = [...wanted].filter(([key, { source }]) => {
+      const { claims, handle } = handles.get(key) as IssuedHandle;
+      if (!("uri" in source) || claims.exp > soon) return false;
+      retired.push(handle);
+      return true;
+    });
     if (expired.length > 0) await acquire(new Map(expired), from);
+  }
+
+  const present = (keys: Iterable<string>) => [...keys].map((key) => handles.get(key) as IssuedHandle);
+
+  const presentFor = (some: readonly Step[]) => present(usesOf(some.map(secretsOf)).keys());
+
+  async function check(wanted: ReadonlyMap<string, Use>): Promise<Membership> {
+    broker ??= await connect();
+    await renew(wanted, broker);
+    confirmed = await broker.check(present(wanted.keys()));
+    return confirmed;
+  }
+
+  async function membership(): Promise<Membership> {
+    const [first] = handles.values();
+    if (confirmed) return confirmed;
+    return first ? { broker: first.claims.iss, tenant: first.claims.tenant } : check(new Map());
   }
 
   async function redeemAll(wanted: readonly NamedSource[]): Promise<void> {
     const keys = [...usesOf([wanted]).keys()];
     if (!broker || keys.length === 0) return;
-    const redeemed = await broker.redeem(
-      keys.map((key) => handles.get(key) as IssuedHandle),
-      { masked },
-    );
+    const redeemed = await broker.redeem(present(keys), { masked });
     for (const [index, key] of keys.entries()) {
       values.get(key)?.wipe();
       values.set(key, (redeemed[index] as { value: Secret }).value);
@@ -130,9 +165,37 @@ export async function requestSecrets(
       ...[...handles.values()].map(({ handle }) => handle),
     ],
 
+    membership,
+
+    cacheIdOf: (source) => (handles.get(keyOf(source)) as IssuedHandle).claims.cache_id,
+
+    async prove(proven) {
+      const claimed = await membership();
+      const presented = usesOf(proven.map(secretsOf));
+      if (confirmed && presented.size === 0) return;
+      const { tenant } = await check(new Map([...uses].filter(([key]) => presented.has(key))));
+      if (tenant !== claimed.tenant)
+        throw new Failure("invalid_handle", { detail: "it is another tenant's" });
+    },
+
+    async attest(made, result) {
+      broker ??= await connect();
+      return broker.attest(presentFor(made), result);
+    },
+
+    async readReceipt(receipt, made, key) {
+      const { tenant } = await membership();
+      broker ??= await connect();
+      const secrets = presentFor(made).map(({ claims }) => claims.cache_id);
+      return broker.readReceipt(receipt, { key, tenant, secrets });
+    },
+
     async redeem(step) {
-      if (broker) await renew(step, broker);
-      await redeemAll(secretsOf(step));
+      const index = steps.indexOf(step);
+      const before = steps.slice(0, index).flatMap(secretsOf);
+      const unknown = before.filter(({ source }) => !values.has(keyOf(source)));
+      if (broker) await renew(usesOf([unknown, ...steps.slice(index).map(secretsOf)]), broker);
+      await redeemAll([...unknown, ...secretsOf(step)]);
     },
 
     redeemLogins: () => redeemAll(logins),

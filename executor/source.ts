@@ -71,6 +71,11 @@ export function pipeSource(fd: number): Source {
   };
 }
 
+/** What is there already. */
+export function bytesSource(bytes: Uint8Array): Source {
+  return { read: (take) => new Promise((release) => take(bytes, release)), stop: () => {} };
+}
+
 /** Any stream: a terminal, a file. */
 export function streamSource(stream: Readable): Source {
   return {

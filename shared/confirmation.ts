@@ -25,19 +25,23 @@ export async function signConfirmation(confirmation: Confirmation, key: SigningK
     .sign(key.privateKey);
 }
 
-/** @throws when it is not the broker's, or confirms anything but what is expected. */
+/**
+ * @returns the tenant of whoever asked.
+ * @throws when it is not the broker's, or confirms anything but what is expected.
+ */
 export async function verifyConfirmation(
   confirmation: string,
   findKey: FindKey,
-  expected: Confirmation,
-): Promise<void> {
+  expected: Omit<Confirmation, "tenant">,
+): Promise<string> {
   const { payload, protectedHeader } = await jose.compactVerify(confirmation, findKey, {
     algorithms: ["EdDSA"],
   });
   if (protectedHeader.typ !== typ) throw new Error("not a confirmation");
   const said = Confirmation.parse(JSON.parse(Buffer.from(payload).toString()));
-  for (const claim of ["iss", "tenant", "proof"] as const) {
+  for (const claim of ["iss", "proof"] as const) {
     if (said[claim] !== expected[claim]) throw new Error(`another ${claim}`);
   }
   if (said.handles.join("\n") !== expected.handles.join("\n")) throw new Error("other handles");
+  return said.tenant;
 }

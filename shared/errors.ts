@@ -18,6 +18,7 @@ const table = {
   invalid_handle: [400, "The handle is not one of this broker's."],
   handle_expired: [410, "The handle has expired."],
   handle_spent: [410, "The handle has no uses left."],
+  not_redeemed: [409, "The handle was not redeemed by this run."],
   handle_void: [410, "The handle is not open any more; ask for a new one."],
   redemption_conflict: [409, "The redemption id was used for another request."],
   request_timeout: [408, "The request took too long to arrive."],

@@ -66,11 +66,22 @@ export const RedemptionRequest = z.strictObject({
 export const RedemptionResponse = z.strictObject({ id: z.string(), payload: z.string() });
 
 export const CheckRequest = z.strictObject({
-  handles: z.array(compact).check(z.minLength(1), z.maxLength(1000)),
+  /** None asks for the caller's tenant alone. */
+  handles: z.array(compact).check(z.maxLength(1000)),
   run: z.optional(label),
 });
 
 export const CheckResponse = z.strictObject({ confirmation: z.string() });
+
+export const ReceiptRequest = z.strictObject({
+  /** All that the result was made with. */
+  handles: z.array(compact).check(z.maxLength(1000)),
+  run: z.optional(label),
+  key: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+  manifest: z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/)),
+});
+
+export const ReceiptResponse = z.strictObject({ receipt: z.string() });
 
 export const HandleStatus = z.strictObject({
   jti: z.string(),
@@ -150,6 +161,8 @@ export type WrapRequest = z.infer<typeof WrapRequest>;
 export type WrapItem = z.infer<typeof WrapItem>;
 export type CheckRequest = z.infer<typeof CheckRequest>;
 export type CheckResponse = z.infer<typeof CheckResponse>;
+export type ReceiptRequest = z.infer<typeof ReceiptRequest>;
+export type ReceiptResponse = z.infer<typeof ReceiptResponse>;
 export type HandleStatus = z.infer<typeof HandleStatus>;
 export type RevocationRequest = z.infer<typeof RevocationRequest>;
 export type Revoked = z.infer<typeof Revoked>;

@@ -176,6 +176,10 @@ export interface Executor {
   readonly client: BrokerClient;
 }
 
+type Prover = Pick<Executor, "identity" | "accessToken">;
+
+export const someResult = { key: "0".repeat(64), manifest: `sha256:${"1".repeat(64)}` };
+
 export type TestBroker = Awaited<ReturnType<typeof startBroker>>;
 
 export async function startBroker(seams: Seams = {}) {
@@ -256,13 +260,17 @@ export async function startBroker(seams: Seams = {}) {
     },
 
     /** One check over HTTP, proven as it has to be. */
-    async check(
-      { identity, accessToken }: Pick<Executor, "identity" | "accessToken">,
-      handles: readonly string[],
-      run?: string,
-    ) {
-      const path = "/v1/handles/check";
-      const body = JSON.stringify({ handles, run });
+    check(who: Prover, handles: readonly string[], run?: string) {
+      return this.prove(who, "/v1/handles/check", { handles, run });
+    },
+
+    /** The same for a receipt. */
+    attest(who: Prover, handles: readonly string[], run?: string) {
+      return this.prove(who, "/v1/receipts", { handles, run, ...someResult });
+    },
+
+    async prove({ identity, accessToken }: Prover, path: string, content: object) {
+      const body = JSON.stringify(content);
       const covered = { method: "POST", url: `${brokerUrl}${path}`, accessToken, body };
       const { jwt: dpop } = await makeProof(covered, identity.proofKey);
       return this.send("POST", path, body, { authorization: `DPoP ${accessToken}`, dpop });

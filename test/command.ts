@@ -28,7 +28,7 @@ interface Settings {
   readonly input?: boolean;
 }
 
-// A state folder of its own: tests neither use nor leave the root key of whoever runs them.
+// A state folder of its own: tests neither use nor leave the root key or the cache of whoever runs them.
 const stateHome = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
 
 export const start = (args: readonly string[], settings: Settings = {}) =>
@@ -53,6 +53,7 @@ function startProgram(program: string, args: readonly string[], settings: Settin
       PATH: process.env.PATH ?? "",
       HOME: process.env.HOME ?? "/root",
       XDG_STATE_HOME: stateHome,
+      CLAIMCHECK_CACHE_DIR: join(stateHome, "cache"),
       ...settings.env,
     },
     stdio: [settings.input ? "pipe" : "ignore", "pipe", "pipe"],

@@ -1,10 +1,16 @@
 /** Layers as containers make them: through a real overlay, in a mount namespace of its own. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { onTestFinished } from "vitest";
 
-export const scratch = () => mkdtempSync(join(tmpdir(), "claimcheck-layers-"));
+/** A folder for one test. */
+export function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-layers-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
 
 /** Runs a shell script in the overlay of these folders, the upper ones first, and gives its output. It writes to `upper`. */
 export function inOverlay(script: string, lower: readonly string[], upper?: string): string {

@@ -13,9 +13,9 @@
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
- *     action      issue, wrap, redeem, check, inspect, revoke, audit.read
+ *     action      issue, wrap, redeem, check, inspect, revoke, audit.read, attest (to a result, for a shared cache)
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
- *                 shown, revoked, denied, failed
+ *                 attested, shown, revoked, denied, failed
  *     code        why, where the outcome is denied or failed; finer than the public code
  *     tenant      whose principals and secrets it is about
  *     principal   who asked: the issuer's prefix and the token's `sub`
@@ -29,6 +29,7 @@
  *     request     one id for all records of one HTTP request
  *     redemption  the redemption's id
  *     masked      false where the executor said that it will not mask the output
+ *     manifest    digest of the manifest of the result that was attested to
  *
  *   summary     refusals that are counted and not written one by one, so that nobody can fill the disk with them; at
  *               most one line for each code and tenant in a minute
@@ -68,8 +69,18 @@ const Chain = z.strictObject({
 export const Decision = z.strictObject({
   ...place,
   type: z.literal("decision"),
-  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"]),
-  outcome: z.enum(["issued", "released", "repeat", "confirmed", "shown", "revoked", "denied", "failed"]),
+  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read", "attest"]),
+  outcome: z.enum([
+    "issued",
+    "released",
+    "repeat",
+    "confirmed",
+    "attested",
+    "shown",
+    "revoked",
+    "denied",
+    "failed",
+  ]),
   code: z.optional(z.string()),
   tenant: z.optional(z.string()),
   principal: z.optional(z.string()),
@@ -82,6 +93,7 @@ export const Decision = z.strictObject({
   request: z.string(),
   redemption: z.optional(z.string()),
   masked: z.optional(z.boolean()),
+  manifest: z.optional(z.string()),
 });
 
 export const Summary = z.strictObject({

@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, mkdtemp, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, mkdir, mkdtemp, open, rename, rm, stat } from "node:fs/promises";
 import { Failure } from "../failure.ts";
 import { pack, unpack } from "./gnu-tar.ts";
 import { contentSize, encodeEntry, end, padding } from "./tar.ts";
@@ -28,6 +28,8 @@ export interface Layer {
 /** A layer that is whole, and not in the store yet. */
 export interface Draft {
   readonly layer: Layer;
+  /** Where it lies as long as the run does. */
+  readonly archive: string;
   keep(): Promise<Layer>;
 }
 
@@ -53,6 +55,17 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
     /** Where a layer's archive is, if the store has it. */
     archiveOf,
 
+    /** What is known of a layer that the store has. */
+    async find(digest: string): Promise<Layer | undefined> {
+      const file = await stat(archiveOf(digest)).catch(() => undefined);
+      if (!file) return undefined;
+      let holes = 0;
+      for await (const { entry } of readTar(createReadStream(archiveOf(digest)))) {
+        holes += entry.size - contentSize(entry);
+      }
+      return { digest, size: file.size, holes };
+    },
+
     /** What a container wrote, to be given to `draft`. Nothing may change it any more. */
     changes: (upper: string): AsyncIterable<Member> => readTar(pack(upper, environment)),
 
@@ -66,8 +79,10 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
       const layer = await write(path, (sink) => writeLayer(changes, sink));
       return {
         layer,
+        archive: path,
         async keep() {
-          await rename(path, archiveOf(layer.digest));
+          await link(path, `${path}-kept`);
+          await rename(`${path}-kept`, archiveOf(layer.digest));
           return layer;
         },
       };

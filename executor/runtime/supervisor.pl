@@ -237,9 +237,16 @@ sub enter {
     return 1;
 }
 
-# Runs in a child, whose / are the container's files: a link that an earlier container left can lead nowhere else.
+# Runs in a child, whose / are the container's files: a link that an earlier container left can lead nowhere else. In
+# there nothing may be loaded, neither a module nor what the C library wants to put an error into words, so an error goes
+# out as a number.
 sub place_all {
-    my $failed = sub { print STDERR "$_[0]: $!\n"; exit 1 };
+    my $failed = sub {
+        my $error = $! + 0 || 255;
+        print STDERR "$_[0]: ";
+        exit $error;
+    };
+    @INC = ();
     chroot "$dir/rootfs" and chdir '/' or $failed->('chroot');
     umask 022;
     while ((my $line = order() // exit 1) ne 'placed') {
@@ -271,7 +278,7 @@ sub place {
     my $child = fork // fail('place', $!);
     place_all() if $child == 0;
     waitpid $child, 0;
-    fail('place') if $?;
+    if ($?) { $! = $? >> 8; fail('place', "$!") }
     note_made('');
     chdir '/';
     $placed{"$_->{folder}/$_->{name}"} = 1 for splice @made;

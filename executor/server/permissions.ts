@@ -37,7 +37,12 @@ const transport =
  * @returns the steps as they may run.
  * @throws {ClaimcheckError} `not_permitted`.
  */
-export function permit({ image, steps }: Pick<Plan, "image" | "steps">, permissions: Permissions): Step[] {
+export function permit(
+  { image, steps, tag, publish }: Pick<Plan, "image" | "steps" | "tag" | "publish">,
+  permissions: Permissions,
+): Step[] {
+  // An image of the host's could be put in another one's place, or pushed with the host's credentials.
+  if (tag !== undefined || publish !== undefined) throw refusal("to make an image");
   if (transport.test(image) || !permissions.images.some((pattern) => isLike(image, pattern))) {
     throw refusal(`the image ${image}`);
   }

@@ -5,7 +5,7 @@ import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
 import { Failure } from "../failure.ts";
-import { checkLogins, checkStep, type Plan } from "../plan.ts";
+import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
@@ -109,12 +109,11 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   const document = parsed.data;
   try {
     const steps = document.steps.map((fields) => toStep(fields));
-    const general = generalOf(document);
-    for (const step of steps) checkStep(step);
-    checkLogins(general.registries);
+    const asked = { ...generalOf(document), steps };
+    checkPlan(asked);
     return {
-      ...general,
-      steps: permit({ image: document.image, steps }, permissions),
+      ...asked,
+      steps: permit(asked, permissions),
       hash: hashPlan(document),
       masked: true,
       shortSecrets: "refuse",

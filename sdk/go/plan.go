@@ -15,6 +15,7 @@ type plan struct {
 	RegistryAuth []registryLogin `json:"registryAuth,omitempty"`
 	Steps        []step          `json:"steps"`
 	Want         Want            `json:"want"`
+	Publish      string          `json:"publish,omitempty"`
 }
 
 type registryLogin struct {
@@ -60,16 +61,6 @@ type placedFile struct {
 	Mode    string  `json:"mode,omitempty"`
 	Owner   string  `json:"owner,omitempty"`
 }
-
-// Request is what an executor is sent: a plan, and the values of SetSecret beside it.
-type Request struct {
-	plan plan
-	// Values are those of SetSecret, by their names.
-	Values map[string][]byte
-}
-
-// Plan is the plan's document, as `claimcheck run --plan` takes it.
-func (r *Request) Plan() ([]byte, error) { return encode(r.plan) }
 
 // Without what Go's encoder escapes for the sake of HTML and JavaScript.
 func encode(document any) ([]byte, error) {

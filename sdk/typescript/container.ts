@@ -68,8 +68,15 @@ export interface Container {
   exitCode(): Promise<number>;
   /** Runs the chain. @throws {RunError} when a command fails. */
   sync(): Promise<Container>;
-  /** What an executor would be sent for one of these results; nothing runs. */
-  request(want: Want): RunRequest;
+  /**
+   * Runs the chain, and pushes an image of what it left to the registry that the name begins with.
+   *
+   * @returns the name.
+   * @throws {RunError} when a command fails, or a secret is in what it left.
+   */
+  publish(address: string): Promise<string>;
+  /** What an executor would be sent for one of these results, and with `publish` to push an image; nothing runs. */
+  request(want: Want, options?: { publish?: string }): RunRequest;
 }
 
 type Variable = { readonly value: string | null } | { readonly secret: Secret };
@@ -161,12 +168,20 @@ function chain(state: State): Container {
       await ask("sync");
       return self;
     },
-    request: (want) => requestOf(state, want),
+    publish: async (address) => {
+      await run(requestOf(state, "sync", { publish: address }), "sync");
+      return address;
+    },
+    request: (want, options) => requestOf(state, want, options),
   };
   return self;
 }
 
-function requestOf({ image, logins, execs }: State, want: Want): RunRequest {
+function requestOf(
+  { image, logins, execs }: State,
+  want: Want,
+  { publish }: { publish?: string } = {},
+): RunRequest {
   if (image === undefined) throw new Error("the chain has no image to start from");
   if (execs.length === 0) throw new Error("the chain runs no command that could have a result");
   const registryAuth = [...logins].map(([address, { username, secret }]) => ({
@@ -180,6 +195,7 @@ function requestOf({ image, logins, execs }: State, want: Want): RunRequest {
     ...(registryAuth.length > 0 && { registryAuth }),
     steps: execs.map(stepOf),
     want,
+    ...(publish !== undefined && { publish }),
   };
   const values = valuesOf([...[...logins.values()].map(({ secret }) => secret), ...execs.flatMap(secretsOf)]);
   return { plan, ...(values && { values }) };

@@ -63,4 +63,5 @@ export interface Plan {
   registryAuth?: RegistryLogin[];
   steps: Step[];
   want: Want;
+  publish?: string;
 }

@@ -52,6 +52,11 @@ chains = {
         .with_exec(["true"]),
         "sync",
     ),
+    "publish": (
+        alpine.with_file("/bin/tool", "tool.sh").with_exec(["tool", "--install"]),
+        "sync",
+        "registry.example/tool:1",
+    ),
     "cache_key": (
         alpine.with_secret_variable("TOKEN", secret("env://GITHUB_API_TOKEN", cache_key="my-cache-key"))
         .with_mounted_secret("/token", secret("env://GITHUB_API_TOKEN", cache_key="my-cache-key"))
@@ -84,8 +89,8 @@ chains = {
     ),
 }
 
-for name, (chain, want) in chains.items():
-    request = chain.request(want)
+for name, (chain, want, *publish) in chains.items():
+    request = chain.request(want, publish=publish[0] if publish else None)
     sys.stdout.buffer.write(name.encode() + b"\t" + encode(request["plan"]) + b"\n")
     if "values" in request:
         sys.stdout.buffer.write(name.encode() + b"_values\t" + encode(request["values"]) + b"\n")

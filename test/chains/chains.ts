@@ -12,7 +12,7 @@ const sh = (script: string) => ["sh", "-c", script];
 const alpine = container().from("alpine:latest");
 
 /** In the current folder, which has the files that they copy. */
-export const makeChains = (): Readonly<Record<string, readonly [Container, Want]>> => ({
+export const makeChains = (): Readonly<Record<string, readonly [Container, Want, { publish: string }?]>> => ({
   secret_variable: [
     alpine
       .withSecretVariable("MY_SECRET", secret("env://API_TOKEN"))
@@ -53,6 +53,11 @@ export const makeChains = (): Readonly<Record<string, readonly [Container, Want]
       .from("registry.example/app:1")
       .withExec(["true"]),
     "sync",
+  ],
+  publish: [
+    alpine.withFile("/bin/tool", "tool.sh").withExec(["tool", "--install"]),
+    "sync",
+    { publish: "registry.example/tool:1" },
   ],
   cache_key: [
     alpine

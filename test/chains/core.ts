@@ -34,6 +34,11 @@ export const chains: Readonly<Record<string, readonly string[]>> = {
     ...["with-exec", "--args=cat", "--stdin=cmd://printf %s input"],
     "stderr",
   ],
+  publish: [
+    ...alpine,
+    ...["with-file", "--path=/bin/tool", "--source=tool.sh", "with-exec", "--args=tool,--install"],
+    ...["publish", "--address=registry.example/tool:1"],
+  ],
   cache_key: [
     ...alpine,
     ...["with-secret-variable", "--name=TOKEN", `--secret=${keyed}`],

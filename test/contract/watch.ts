@@ -68,7 +68,7 @@ export async function startWatch({ broker, accessToken, uris, values }: Watched)
       return prove(sent, { ...redeemed.data, handles, key: identity.encryptionKey }, identity);
     }
     const checked = CheckRequest.safeParse(json);
-    if (sent.path === "/v1/handles/check" && checked.success) {
+    if (sent.path === "/v1/handles/check" && checked.success && checked.data.handles.length > 0) {
       return prove(
         sent,
         { ...checked.data, handles: await issueHandles(checked.data.handles.length) },

@@ -38,10 +38,13 @@ test("a step finds the files of those before it, and none of their secrets", asy
 });
 
 test("what one step was given is masked in what a later one prints", async () => {
-  const { stdout } = await runPlan([
-    sh("echo $A > /kept", { secretEnv: { A: "env://FIRST" } }),
-    sh("cat /kept; echo $B", { secretEnv: { B: "env://SECOND" } }),
-  ]);
+  const { stdout } = await runPlan(
+    [
+      sh("echo $A > /kept", { secretEnv: { A: "env://FIRST" } }),
+      sh("cat /kept; echo $B", { secretEnv: { B: "env://SECOND" } }),
+    ],
+    ["--no-cache"],
+  );
   expect(stdout).toBe("***\n***\n");
 });
 

@@ -50,6 +50,7 @@ test("every transcript is true", async () => {
       PATH: `${folder}/bin:${process.env.PATH}`,
       HOME: process.env.HOME,
       XDG_STATE_HOME: join(folder, "state"),
+      CLAIMCHECK_CACHE_DIR: join(folder, "cache"),
     },
     cwd: folder,
     stdio: ["pipe", "pipe", "inherit"],

@@ -11,6 +11,7 @@ import { table } from "../../bench/report.ts";
 import { startBrokerProcess } from "../broker-process.ts";
 import { entry } from "../command.ts";
 import { openIssuer } from "../issuer.ts";
+import { policyOf } from "../served.ts";
 import { startLoad } from "./load.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
 
@@ -18,23 +19,15 @@ import { type Scenario, scenarios } from "./scenarios.ts";
 const calm = 2_000;
 const day = 24 * 60 * 60;
 
-const policyOf = (issuer: string) => `version: 1
-issuers:
-  ci: { issuer: "${issuer}", algorithms: [ES256] }
-tenants:
-  acme:
-    principals:
-      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor] }
-    rules:
-      - { name: all, actions: [issue, redeem], secrets: ["env://**", "vault://**"] }
-`;
+const rules =
+  '      - { name: all, actions: [issue, redeem], secrets: ["env://**", "file://**", "vault://**"] }\n';
 
 async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[]; good: boolean }> {
   const issuer = await openIssuer("ES256");
   const parts = await prepare();
   const { fields, env, audit, log } = parts;
   const broker = await startBrokerProcess({
-    policy: policyOf(issuer.url),
+    policy: policyOf(issuer.url, rules),
     ...(fields !== undefined && { fields }),
     ...(env && { env }),
     ...(audit !== undefined && { audit }),

@@ -23,10 +23,15 @@ export type Load = Awaited<ReturnType<typeof startLoad>>;
 
 export async function startLoad({ url, keys, token, uri, value }: Target) {
   const ending = new AbortController();
-  const connect = async () =>
+  /** @param idle how long it leaves an answer unread, in milliseconds. */
+  const connect = async (idle = 0) =>
     createBrokerClient({
       url,
-      fetch: (address, init) => fetch(address, init),
+      async fetch(address, init) {
+        const answer = await fetch(address, init);
+        if (idle > 0) await setTimeout(idle);
+        return answer;
+      },
       findToken: () => token,
       pinnedKeys: keys,
       identity: await createIdentity(),

@@ -1,5 +1,6 @@
 /** Checks of handles for cache hits: what is good, for whom, and that nothing is consumed. */
 import { describe, expect, test } from "vitest";
+import { throwawayIssuer } from "../../broker/caller.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import type { Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../broker.ts";
@@ -41,6 +42,27 @@ describe("open handles", () => {
     const [handle] = await take(executor, "env://API_TOKEN");
     broker.audit.broken = true;
     expect((await broker.check(executor, [handle!.handle])).status).toBe(503);
+  });
+});
+
+describe("no handles at all", () => {
+  test("tell an executor its tenant, on record", async () => {
+    const { broker, executor } = await setUp();
+    expect(await executor.client.check([])).toEqual({ broker: brokerUrl, tenant: "acme" });
+    const rival = await broker.executor({ tenant: "rival" });
+    expect(await rival.client.check([])).toEqual({ broker: brokerUrl, tenant: "rival" });
+    expect(broker.audit.latest).toMatchObject([{ action: "check", outcome: "confirmed", tenant: "rival" }]);
+  });
+
+  test("tell nobody else anything", async () => {
+    const { issuer, token } = await throwawayIssuer("guests");
+    const [membership] = issuer.members;
+    const { broker, executor } = await setUp({
+      moreIssuers: [{ ...issuer, members: [{ ...membership!, roles: ["requester"] }] }],
+    });
+    const accessToken = await token("guest", brokerUrl, 60);
+    const refused = await broker.check({ identity: executor.identity, accessToken }, []);
+    expect(await refusal(broker, refused)).toMatchObject({ code: "forbidden", written: ["denied no_rule"] });
   });
 });
 

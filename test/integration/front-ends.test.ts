@@ -77,8 +77,8 @@ describe("the plans of one chain are the same bytes", () => {
     const back = process.cwd();
     process.chdir(folder);
     try {
-      const made = Object.entries(makeChains()).flatMap(([name, [chain, want]]) => {
-        const { plan, values } = chain.request(want);
+      const made = Object.entries(makeChains()).flatMap(([name, [chain, want, options]]) => {
+        const { plan, values } = chain.request(want, options);
         const beside = values ? [[`${name}_values`, JSON.stringify(values)]] : [];
         return [[name, JSON.stringify(plan)], ...beside];
       });

@@ -197,6 +197,7 @@ describe("a route", () => {
       "POST /v1/handles/check": await broker.check(executor, [handle!.handle]),
       "GET /v1/handles/:jti": await ask("GET", `/v1/handles/${jti}`),
       "POST /v1/redemptions": await broker.redeem(executor, [handle!.handle]),
+      "POST /v1/receipts": await broker.attest(executor, [handle!.handle]),
       "DELETE /v1/handles/:jti": await ask("DELETE", `/v1/handles/${jti}`),
       "POST /v1/revocations": await ask("POST", "/v1/revocations", { subject: "ci" }),
       "GET /v1/audit": await ask("GET", "/v1/audit"),

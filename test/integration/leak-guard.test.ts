@@ -1,5 +1,6 @@
 /** The leak guard over what a real overlay holds, as GNU tar reads it. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createFileSearch } from "../../executor/file-search.ts";
@@ -12,7 +13,7 @@ const value = "s3cret/value";
 const base64 = Buffer.from(value).toString("base64");
 const environment = { PATH: process.env.PATH ?? "", value, base64 };
 
-const outside = join(scratch(), "outside");
+const outside = join(mkdtempSync(join(tmpdir(), "claimcheck-outside-")), "file");
 writeFileSync(outside, value);
 
 interface Setting {

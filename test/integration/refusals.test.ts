@@ -6,7 +6,7 @@ import { remoteKeys } from "../../broker/access/key-set.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
-import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
+import { allow, type Executor, someResult, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
 
 interface Scene {
@@ -89,7 +89,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
   },
   "POST /v1/handles/check": {
     ...atTheDoor("POST", "/v1/handles/check"),
-    invalid_request: ({ broker, executor }) => broker.check(executor, []),
+    invalid_request: ({ broker, executor }) => broker.check(executor, [""]),
     invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
       broker.check({ ...executor, accessToken: "nobody" }, ["made.up"]),
@@ -114,6 +114,30 @@ const provocations: Record<string, Record<string, Provocation>> = {
     },
     body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/check", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.check(executor, [handle])),
+  },
+  "POST /v1/receipts": {
+    ...atTheDoor("POST", "/v1/receipts"),
+    invalid_request: ({ broker, executor }) => broker.attest(executor, [""]),
+    invalid_handle: ({ broker, executor }) => broker.attest(executor, ["made.up"]),
+    unauthenticated: ({ broker, executor }) =>
+      broker.attest({ ...executor, accessToken: "nobody" }, ["made.up"]),
+    invalid_proof: async ({ send, handle }) =>
+      send("POST", "/v1/receipts", { handles: [await handle()], ...someResult }),
+    forbidden: async ({ broker, executor, handle }) =>
+      broker.attest(executor, [await handle("env://ISSUE_ONLY")]),
+    handle_expired: async ({ broker, executor, handle }) => {
+      const brief = await handle();
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 900_000 });
+      return broker.attest(executor, [brief]);
+    },
+    not_redeemed: async ({ broker, executor, handle }) => broker.attest(executor, [await handle()]),
+    handle_void: async ({ broker, executor, handle, send }) => {
+      const gone = await handle();
+      await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
+      return broker.attest(executor, [gone]);
+    },
+    body_too_large: ({ broker }) => broker.send("POST", "/v1/receipts", tooLarge),
+    ...whenBroken(({ broker, executor }, handle) => broker.attest(executor, [handle])),
   },
   "GET /v1/handles/:jti": {
     ...atTheDoor("GET", "/v1/handles/:jti"),

@@ -94,6 +94,19 @@ describe("a client that", () => {
   });
 });
 
+test("a connection is good for a hundred requests, also for one that does not wait for its answers", async () => {
+  const { port, output } = await serve(issuer);
+  const socket = open(port);
+  let answers = "";
+  socket.setEncoding("utf8").on("data", (part: string) => {
+    answers += part;
+  });
+  socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
+  await once(socket, "close");
+  expect(answers.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(100);
+  expect(output.stderr.match(/"route":"\/healthz"/g)).toHaveLength(100);
+});
+
 test("a thousand connections that do nothing keep nobody else waiting, and are let go", async () => {
   const { port, url } = await serve(issuer, quick);
   const idle = Array.from({ length: 1000 }, () => open(port));

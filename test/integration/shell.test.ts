@@ -37,7 +37,7 @@ describe("an error points at the word", () => {
     ["container | from --address", "line 1, column 18: --address takes a value"],
     [
       "container | from a | with-exec b",
-      "line 1, column 22: nothing is asked for; end with stdout, stderr, exit-code or sync",
+      "line 1, column 22: nothing is asked for; end with stdout, stderr, exit-code, sync or publish",
     ],
     ["container | from a | stdout", "line 1, column 22: the chain runs no command that could have a result"],
     ["container | with-exec a | stdout", "line 1, column 27: the chain has no image to start from"],

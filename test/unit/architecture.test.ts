@@ -24,14 +24,14 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(audit-head|confirmation|handle|proof|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
+    /^(shared\/(audit-head|confirmation|handle|proof|receipt|redemption|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
   ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/(audit\/lock|providers\/cmd)|sdk\/typescript\/executor)\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/lock|sdk\/typescript\/executor)\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept",
@@ -43,6 +43,11 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     "undici and node-vault, where they are loaded when they are needed",
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
     /^broker\/providers\/vault-libraries\.ts$/,
+  ],
+  [
+    "the cache, which a run without it does not load",
+    /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
+    /^bin\/(cache|repository|results)\.ts$/,
   ],
   ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
   ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
@@ -65,7 +70,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/remote-run)\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/(remote-run|results))\.ts$/,
   ],
 ];
 

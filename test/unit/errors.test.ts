@@ -20,6 +20,7 @@ const statuses = {
   redemption_conflict: 409,
   handle_expired: 410,
   handle_spent: 410,
+  not_redeemed: 409,
   handle_void: 410,
   request_timeout: 408,
   body_too_large: 413,

@@ -48,6 +48,12 @@ func main() {
 		From("registry.example/app:1").
 		WithExec([]string{"true"}))
 
+	published, err := alpine.
+		WithFile("/bin/tool", "tool.sh").
+		WithExec([]string{"tool", "--install"}).
+		PublishRequest("registry.example/tool:1")
+	print("publish", published, err)
+
 	show("cache_key", claimcheck.WantSync, alpine.
 		WithSecretVariable("TOKEN", token).
 		WithMountedSecret("/token", token).
@@ -83,6 +89,10 @@ func main() {
 
 func show(name string, want claimcheck.Want, chain *claimcheck.Container) {
 	request, err := chain.Request(want)
+	print(name, request, err)
+}
+
+func print(name string, request *claimcheck.Request, err error) {
 	if err != nil {
 		panic(err)
 	}

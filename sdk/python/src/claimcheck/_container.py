@@ -160,9 +160,17 @@ class Container:
         await run(self.request("sync"), "sync")
         return self
 
-    def request(self, want: str) -> dict[str, Any]:
-        """What an executor would be sent for "stdout", "stderr", "exitCode" or "sync": a plan, and the values of
-        set_secret beside it, in base64. Nothing runs."""
+    async def publish(self, address: str) -> str:
+        """Runs the chain, and pushes an image of what it left to the registry that the name begins with.
+
+        Returns the name. Raises RunError when a command fails, or a secret is in what it left.
+        """
+        await run(self.request("sync", publish=address), "sync")
+        return address
+
+    def request(self, want: str, *, publish: Optional[str] = None) -> dict[str, Any]:
+        """What an executor would be sent for "stdout", "stderr", "exitCode" or "sync", and with publish to push an
+        image: a plan, and the values of set_secret beside it, in base64. Nothing runs."""
         if self._image is None:
             raise ValueError("the chain has no image to start from")
         if not self._execs:
@@ -178,6 +186,7 @@ class Container:
             **({"registryAuth": logins} if logins else {}),
             "steps": steps,
             "want": want,
+            **({} if publish is None else {"publish": publish}),
         }
         passwords = [password for _, password in self._logins.values()]
         values = _values([*passwords, *(secret for each in self._execs for secret in _secrets(each))])

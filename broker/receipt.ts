@@ -1,0 +1,52 @@
+/**
+ * Receipts for results that are put where others can write. An executor gets one for handles that this very run of its
+ * own has redeemed (as in check.ts), and whose values it may redeem today: so only somebody who had the values can say
+ * what is made with them. Without handles it is for a result that no secret was used for.
+ */
+import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+import type { HandleClaims } from "../shared/handle.ts";
+import { signReceipt, sortIds } from "../shared/receipt.ts";
+import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
+import type { Broker } from "./broker.ts";
+import type { Caller } from "./caller.ts";
+import { isPermitted } from "./policy.ts";
+import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
+
+export async function attest(
+  broker: Broker,
+  caller: Caller,
+  asked: ReceiptRequest,
+  message: ProvenMessage,
+  request: string,
+): Promise<ReceiptResponse> {
+  const { tenant, principal } = caller;
+  const { key, manifest } = asked;
+  const about = { action: "attest", tenant, principal, request, manifest } as const;
+  let handles: HandleClaims[] = [];
+  try {
+    const { jkt } = await prove(broker, caller, message);
+    handles = await readHandles(broker, caller, jkt, asked.handles);
+    const taker = { principal, jkt, run: asked.run ?? "" };
+    const allowed = await authorise(broker, caller, "redeem", taker, handles);
+    const unredeemed = allowed.flatMap(({ state }, index): ItemFailure[] =>
+      state.taken ? [] : [new ClaimcheckError("not_redeemed").at(index)],
+    );
+    if (unredeemed.length > 0) throw batchError(unredeemed);
+    if (!isPermitted(caller, "redeem")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
+    const attested = { ...about, outcome: "attested" } as const;
+    const records = allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
+      ...attested,
+      uri,
+      jti,
+      digest,
+      rule,
+      ...(run !== undefined && { run }),
+    }));
+    await broker.audit.record(records.length > 0 ? records : [attested]);
+    const secrets = sortIds(handles.map((handle) => handle.cache_id));
+    const receipt = { iss: broker.url, tenant, key, manifest, secrets, iat: Math.floor(Date.now() / 1000) };
+    return { receipt: await signReceipt(receipt, broker.keys.signingKey) };
+  } catch (thrown) {
+    return refuse(broker, about, handles, thrown);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * A result as it lies in a file:
+ *
+ *     claimcheck-cache/1 MAC LF       base64url HMAC-SHA-256 over all that follows
+ *     {"key":…,"image":…,"layers":[…],"stdout":LENGTH,"stderr":LENGTH} LF
+ *     what the command printed, scrubbed: standard output, then standard error
+ *
+ * The MAC's key lies elsewhere. So what was cut, changed, or put in another result's place by somebody who can only
+ * write here is no result.
+ */
+import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
+import * as z from "zod/mini";
+
+const magic = "claimcheck-cache/1";
+const lineFeed = 0x0a;
+
+/** What a command that ended with 0 left behind. */
+export interface Result {
+  /** What people call the image that it comes from; for lists. */
+  readonly image: string;
+  /** Digests of the layers on the image, the command's own last. */
+  readonly layers: readonly string[];
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+const Header = z.strictObject({
+  key: z.string(),
+  image: z.string(),
+  layers: z.array(z.string()),
+  stdout: z.int().check(z.nonnegative()),
+  stderr: z.int().check(z.nonnegative()),
+});
+
+/** Without the MAC. */
+export function encodeBody(key: string, { image, layers, stdout, stderr }: Result): Buffer {
+  const lengths = { stdout: stdout.length, stderr: stderr.length };
+  const header: z.infer<typeof Header> = { key, image, layers: [...layers], ...lengths };
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), stdout, stderr]);
+}
+
+/**
+ * @param body that somebody who may be believed has encoded.
+ * @returns undefined for another key's.
+ */
+export function decodeBody(key: string, body: Buffer): Result | undefined {
+  const [line, output] = cutLine(body);
+  const header = Header.parse(JSON.parse(line));
+  if (header.key !== key) return undefined;
+  const { image, layers, stdout } = header;
+  return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
+}
+
+export function encodeResult(key: string, result: Result, macKey: KeyObject): Buffer {
+  const body = encodeBody(key, result);
+  return Buffer.concat([Buffer.from(`${magic} ${macOf(body, macKey).toString("base64url")}\n`), body]);
+}
+
+/** @returns undefined for what is not the result that was encoded under this key. */
+export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Result | undefined {
+  const [line, body] = cutLine(bytes);
+  const [word, mac = ""] = line.split(" ");
+  const given = Buffer.from(mac, "base64url");
+  const expected = macOf(body, macKey);
+  if (word !== magic || given.length !== expected.length || !timingSafeEqual(given, expected))
+    return undefined;
+  return decodeBody(key, body);
+}
+
+/**
+ * Only for reckoning what takes room: anybody who can write there may have written it.
+ *
+ * @param start of a result's file.
+ */
+export function layersIn(start: Buffer): readonly string[] {
+  try {
+    const [, body] = cutLine(start);
+    return Header.parse(JSON.parse(cutLine(body)[0])).layers;
+  } catch {
+    return [];
+  }
+}
+
+const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();
+
+function cutLine(bytes: Buffer): [line: string, rest: Buffer] {
+  const at = bytes.indexOf(lineFeed);
+  return at < 0 ? ["", bytes] : [bytes.toString("utf8", 0, at), bytes.subarray(at + 1)];
+}

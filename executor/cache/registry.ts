@@ -1,0 +1,149 @@
+/**
+ * One repository of an OCI registry (distribution-spec 1.1), as far as results need it. What it gives is compared with
+ * the digest that was asked for; what a tag stands for is anybody's word.
+ */
+import { createHash } from "node:crypto";
+
+/** `HOST[:PORT]/NAME`, as in an image's name without its tag. */
+const grammar =
+  /^([a-z0-9.-]+(?::\d+)?)\/([a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)$/;
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+)(:|$)/;
+
+/** For one answer, in milliseconds. */
+const timeLimit = 60_000;
+const manifestLimit = 4 * 1024 * 1024;
+
+export const manifestType = "application/vnd.oci.image.manifest.v1+json";
+export const indexType = "application/vnd.oci.image.index.v1+json";
+
+export type Registry = ReturnType<typeof openRegistry>;
+
+interface Settings {
+  /** For `HOST[:PORT]`, `user:password` in base64, where there is a log-in. */
+  readonly findLogin: (host: string) => string | undefined;
+}
+
+export const isReference = (reference: string): boolean => grammar.test(reference);
+
+export const digestOf = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+/** The registry did not do what it was asked to; `code` says so in a word. */
+export class RegistryError extends Error {
+  override readonly name = "RegistryError";
+  readonly code: string;
+
+  constructor(code: string, cause?: unknown) {
+    super(code, { cause });
+    this.code = code;
+  }
+}
+
+export function openRegistry(reference: string, { findLogin }: Settings) {
+  const [, host = "", name = ""] = grammar.exec(reference) ?? [];
+  // As with docker, only this host is spoken to without TLS.
+  const origin = `${loopback.test(host) ? "http" : "https"}://${host}`;
+  const base = `${origin}/v2/${name}`;
+  const login = findLogin(host);
+  let authorization = login && `Basic ${login}`;
+
+  async function send(url: string, init: RequestInit): Promise<Response> {
+    // An upload's address may be elsewhere: what this registry knows us by is for it alone.
+    const headers = {
+      ...init.headers,
+      ...(authorization && url.startsWith(`${origin}/`) && { authorization }),
+    };
+    try {
+      return await fetch(url, { ...init, headers, signal: AbortSignal.timeout(timeLimit) });
+    } catch (cause) {
+      throw new RegistryError(reasonOf(cause), cause);
+    }
+  }
+
+  async function ask(url: string, init: RequestInit, expected: readonly number[]): Promise<Response> {
+    let response = await send(url, init);
+    const challenge = response.headers.get("www-authenticate");
+    if (response.status === 401 && challenge?.startsWith("Bearer ")) {
+      authorization = `Bearer ${await fetchToken(challenge, login)}`;
+      response = await send(url, init);
+    }
+    if (expected.includes(response.status)) return response;
+    throw new RegistryError(`HTTP status ${response.status}`);
+  }
+
+  return {
+    reference,
+
+    /** @param of a tag or a digest. @returns undefined when there is none. */
+    async getManifest(of: string): Promise<Buffer | undefined> {
+      const accept = `${manifestType}, ${indexType}`;
+      const response = await ask(`${base}/manifests/${of}`, { headers: { accept } }, [200, 404]);
+      return response.status === 404 ? undefined : read(response, manifestLimit);
+    },
+
+    /** @param as a tag or its digest. */
+    async putManifest(as: string, type: string, bytes: Buffer): Promise<void> {
+      const init = { method: "PUT", headers: { "content-type": type }, body: new Uint8Array(bytes) };
+      await ask(`${base}/manifests/${as}`, init, [201]);
+    },
+
+    /** @returns undefined when there is none. */
+    async getBlob(digest: string, limit: number): Promise<Buffer | undefined> {
+      const response = await ask(`${base}/blobs/${digest}`, {}, [200, 404]);
+      return response.status === 404 ? undefined : read(response, limit);
+    },
+
+    async putBlob(bytes: Buffer): Promise<void> {
+      const digest = digestOf(bytes);
+      const there = await ask(`${base}/blobs/${digest}`, { method: "HEAD" }, [200, 404]);
+      if (there.status === 200) return;
+      const begun = await ask(`${base}/blobs/uploads/`, { method: "POST" }, [202]);
+      const upload = new URL(begun.headers.get("location") ?? "", base);
+      upload.searchParams.set("digest", digest);
+      const headers = { "content-type": "application/octet-stream" };
+      await ask(upload.href, { method: "PUT", headers, body: new Uint8Array(bytes) }, [201]);
+    },
+  };
+}
+
+/** The registry's token service (distribution's "Token Authentication"), asked with the log-in, if there is one. */
+async function fetchToken(challenge: string, login: string | undefined): Promise<string> {
+  const { realm = "", ...about } = Object.fromEntries(
+    [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, value]) => [key, value]),
+  ) as Record<string, string>;
+  const url = URL.canParse(realm) ? new URL(realm) : undefined;
+  if (url?.protocol !== "https:" && !loopback.test(url?.host ?? ""))
+    throw new RegistryError("no token service");
+  for (const key of ["service", "scope"]) if (about[key]) url?.searchParams.set(key, about[key]);
+  const init = {
+    signal: AbortSignal.timeout(timeLimit),
+    ...(login && { headers: { authorization: `Basic ${login}` } }),
+  };
+  const answer = await fetch(url as URL, init).catch((cause) => {
+    throw new RegistryError(reasonOf(cause), cause);
+  });
+  const { token, access_token = token } = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
+  if (typeof access_token !== "string") throw new RegistryError(`no token, HTTP status ${answer.status}`);
+  return access_token;
+}
+
+async function read(response: Response, limit: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body ?? []) {
+      size += chunk.length;
+      if (size > limit) throw new RegistryError("an answer that is too large");
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    throw cause instanceof RegistryError ? cause : new RegistryError(reasonOf(cause), cause);
+  }
+  return Buffer.concat(chunks);
+}
+
+function reasonOf(error: unknown): string {
+  const { cause, name } = error as { cause?: { code?: unknown }; name?: string };
+  if (typeof cause?.code === "string") return cause.code;
+  return name === "TimeoutError" ? "no answer in time" : "no connection";
+}

@@ -1,0 +1,116 @@
+/**
+ * Results in a registry that many executors share. Under the key as its tag lies an index, which names the result's
+ * manifest and carries the broker's receipt for it as an annotation:
+ *
+ *     index  { manifests: [ M ], annotations: { dev.claimcheck.receipt: JWS over key, tenant, secrets, digest of M } }
+ *     M      { artifactType, config: {}, layers: [ output, as in a local result without its MAC ] }
+ *
+ * Whoever can push there can make a result be missing, and that is all: the receipt is the broker's, the manifest is
+ * what it says, and the output is what that says.
+ */
+import * as z from "zod/mini";
+import { decodeBody, encodeBody, type Result } from "./entry.ts";
+import { sizeLimit } from "./recording.ts";
+import { digestOf, indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
+
+const artifactType = "application/vnd.claimcheck.result.v1";
+const outputType = "application/vnd.claimcheck.output.v1";
+const receiptAnnotation = "dev.claimcheck.receipt";
+
+/** Of an output's own header. */
+const headerLimit = 1024 * 1024;
+
+const Index = z.object({ annotations: z.object({ [receiptAnnotation]: z.string() }) });
+const Manifest = z.object({ layers: z.tuple([z.object({ digest: z.string() })]) });
+
+export type SharedResults = ReturnType<typeof openSharedResults>;
+
+interface Settings {
+  readonly from: Registry | undefined;
+  readonly to: Registry | undefined;
+}
+
+/** @returns what works as long as the registries do; once one fails, it is left alone. */
+export function openSharedResults({ from, to }: Settings, tell: (line: string) => void) {
+  const failed = new Set<string>();
+
+  async function attempt<T>(registry: Registry | undefined, what: (registry: Registry) => Promise<T>) {
+    if (!registry || failed.has(registry.reference)) return undefined;
+    try {
+      return await what(registry);
+    } catch (thrown) {
+      if (!(thrown instanceof RegistryError)) throw thrown;
+      failed.add(registry.reference);
+      tell(`going on without ${registry.reference} (${thrown.code})`);
+      return undefined;
+    }
+  }
+
+  return {
+    /** @param believe the digest of the manifest that a receipt is about, for results of this key that are ours. */
+    fetch: (key: string, believe: (receipt: string) => Promise<string | undefined>) =>
+      attempt(from, async (registry) => {
+        const tagged = await registry.getManifest(key);
+        if (!tagged) return undefined;
+        const result = await read(registry, key, tagged, believe);
+        if (!result) tell(`the result ${key.slice(0, 12)} at ${registry.reference} is not to be believed`);
+        return result;
+      }),
+
+    /** @param attest asks for a receipt for a manifest; undefined where there is none to be had. */
+    push: (key: string, result: Result, attest: (manifest: string) => Promise<string | undefined>) =>
+      attempt(to, async (registry) => {
+        const config = Buffer.from("{}");
+        // Layers are of this host.
+        const output = encodeBody(key, { ...result, layers: [] });
+        const manifest = encode({
+          mediaType: manifestType,
+          artifactType,
+          config: describe("application/vnd.oci.empty.v1+json", config),
+          layers: [describe(outputType, output)],
+        });
+        const receipt = await attest(digestOf(manifest));
+        if (receipt === undefined) return;
+        await registry.putBlob(config);
+        await registry.putBlob(output);
+        await registry.putManifest(digestOf(manifest), manifestType, manifest);
+        const index = encode({
+          mediaType: indexType,
+          manifests: [describe(manifestType, manifest)],
+          annotations: { [receiptAnnotation]: receipt },
+        });
+        await registry.putManifest(key, indexType, index);
+      }),
+  };
+}
+
+const encode = (document: object) => Buffer.from(JSON.stringify({ schemaVersion: 2, ...document }));
+
+const describe = (mediaType: string, bytes: Buffer) => ({
+  mediaType,
+  digest: digestOf(bytes),
+  size: bytes.length,
+});
+
+async function read(
+  registry: Registry,
+  key: string,
+  tagged: Buffer,
+  believe: (receipt: string) => Promise<string | undefined>,
+): Promise<Result | undefined> {
+  const index = Index.safeParse(parse(tagged)).data;
+  const digest = index && (await believe(index.annotations[receiptAnnotation] as string));
+  const manifest = digest && (await registry.getManifest(digest));
+  if (!manifest || digestOf(manifest) !== digest) return undefined;
+  const named = Manifest.safeParse(parse(manifest)).data?.layers[0].digest;
+  const output = named && (await registry.getBlob(named, sizeLimit + headerLimit));
+  return output && digestOf(output) === named ? decodeBody(key, output) : undefined;
+}
+
+function parse(json: Buffer): unknown {
+  try {
+    return JSON.parse(json.toString());
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The cache as one run sees it. A result is taken under its key, and only when the broker has confirmed the handles
+ * that the key was made with; a step whose result is not there is run by one run on this host at a time, and the
+ * others wait and take what it made. What goes wrong with the cache alone costs the run nothing but time.
+ */
+import { Failure } from "../failure.ts";
+import { makesImage, type Plan, secretsOf } from "../plan.ts";
+import type { Secrets } from "../secrets.ts";
+import type { Result } from "./entry.ts";
+import type { KeptLayers } from "./kept-layers.ts";
+import { keyOfStep, obstacleOf } from "./key.ts";
+import { prune } from "./pruning.ts";
+import { createRecording } from "./recording.ts";
+import type { SharedResults } from "./shared-results.ts";
+import type { CacheStore, Lease } from "./store.ts";
+
+export interface Run {
+  readonly plan: Plan;
+  /** The image's id. */
+  readonly image: string;
+  readonly secrets: Secrets;
+  /** Ends waiting for others. */
+  readonly signal: AbortSignal;
+  readonly tell: (line: string) => void;
+}
+
+interface Settings {
+  readonly store: CacheStore;
+  /** Of all results on this host, in bytes. */
+  readonly sizeLimit: number;
+  readonly layers: KeptLayers;
+  /** Where executors share results. */
+  readonly shared?: SharedResults;
+  /** Whether it was asked for, and not only usual. */
+  readonly explains: boolean;
+}
+
+/** Of a step among the others. */
+export interface Place {
+  readonly index: number;
+  /** The layers that it would find on the image; undefined where they are not known. */
+  readonly layers: readonly string[] | undefined;
+}
+
+export type StepCache = ReturnType<typeof openStepCache>;
+
+export function openStepCache(
+  { store, layers: keptLayers, shared, sizeLimit, explains }: Settings,
+  run: Run,
+) {
+  const { plan, image, secrets, signal, tell } = run;
+  const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
+  const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
+  /** Behind a step that cannot be cached nobody knows what the next one starts from. */
+  const cacheable = first < 0 ? plan.steps.length : first;
+  let lease: { readonly key: string; readonly held: Lease } | undefined;
+  const usesSecrets = plan.steps.some((step) => secretsOf(step).length > 0);
+  let broken = false;
+
+  if (explains && first >= 0) tell(`not cached, because ${obstacles[first]}`);
+
+  /** By the handles as they are now: those that expire are asked for again, and may stand for other values. */
+  async function keys(): Promise<string[]> {
+    const { broker, tenant } = await secrets.membership();
+    const made: string[] = [];
+    for (const step of plan.steps.slice(0, cacheable)) {
+      const parent = made.at(-1) ?? image;
+      made.push(keyOfStep(step, { broker, tenant, parent, cacheIdOf: secrets.cacheIdOf }));
+    }
+    return made;
+  }
+
+  /** The results that are there, up to the first that is not. */
+  async function look(wanted: readonly string[]): Promise<Result[]> {
+    const results: Result[] = [];
+    for (const key of wanted) {
+      const result = await store.find(key);
+      if (!result) break;
+      results.push(result);
+    }
+    return results;
+  }
+
+  /** Behind the last of them either nothing is run, or what is run finds the files that it and those before it left. */
+  function usable(results: readonly Result[], { index, layers: below }: Place): Result[] {
+    if (index + results.length === plan.steps.length && !makesImage(plan)) return [...results];
+    const last = results.findLastIndex(
+      ({ layers }, at) =>
+        layers.length === index + at + 1 &&
+        below?.every((digest, depth) => digest === layers[depth]) &&
+        layers.every((digest) => keptLayers.use(digest)),
+    );
+    return results.slice(0, last + 1);
+  }
+
+  async function release(): Promise<void> {
+    const before = lease;
+    lease = undefined;
+    await before?.held.release();
+  }
+
+  async function take(place: Place): Promise<Result[]> {
+    const from = place.index;
+    const wanted = (await keys()).slice(from);
+    const [next] = wanted;
+    if (next === undefined) {
+      await release();
+      return [];
+    }
+    let results = usable(await look(wanted), place);
+    if (results.length === 0) {
+      const onWait = () => tell("waiting for another run of the same step");
+      const held = await store.claim(next, signal, onWait);
+      await release();
+      lease = { key: next, held };
+      results = usable(await look(wanted), place);
+      if (results.length === 0 && (await receive(from, next))) results = usable(await look(wanted), place);
+    }
+    if (results.length === 0) return [];
+    await release();
+    await secrets.prove(plan.steps.slice(from, from + results.length));
+    const proven = (await keys()).slice(from);
+    return results.every((_, index) => proven[index] === wanted[index]) ? results : take(place);
+  }
+
+  /** Has the store have what another executor made. */
+  async function receive(index: number, key: string): Promise<boolean> {
+    const made = plan.steps.slice(0, index + 1);
+    const result = await shared?.fetch(key, (receipt) => secrets.readReceipt(receipt, made, key));
+    if (result) await lease?.held.put(result);
+    return result !== undefined;
+  }
+
+  async function share(index: number, key: string, result: Result): Promise<void> {
+    const made = plan.steps.slice(0, index + 1);
+    await shared?.push(key, result, (manifest) =>
+      secrets.attest(made, { key, manifest }).catch((failure: Failure) => {
+        tell(`the result is not shared (${failure.code})`);
+        return undefined;
+      }),
+    );
+  }
+
+  /** Without the cache a run goes on; without the broker's yes to its secrets it does not. */
+  async function survive<T>(what: () => Promise<T>, otherwise: T): Promise<T> {
+    if (broken) return otherwise;
+    try {
+      return await what();
+    } catch (thrown) {
+      if (signal.aborted || (usesSecrets && thrown instanceof Failure)) throw thrown;
+      broken = true;
+      tell(`going on without the cache (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      return otherwise;
+    }
+  }
+
+  return {
+    /** The results of the next step and the ones after it, as many as are there: they need not be run. */
+    take: (next: Place): Promise<Result[]> => survive(() => take(next), []),
+
+    /** For the output of a step that could not be taken; undefined when its result cannot be kept. */
+    record: () => (lease && !broken ? createRecording() : undefined),
+
+    /** Keeps the result of the step that could not be taken. */
+    keep: (index: number, result: Omit<Result, "image">): Promise<void> =>
+      survive(async () => {
+        const key = (await keys())[index];
+        if (key === undefined || lease?.key !== key) return;
+        await lease.held.put({ ...result, image: plan.image });
+        await share(index, key, { ...result, image: plan.image });
+      }, undefined),
+
+    /** Lets others make what this run has not made, and makes room. */
+    async close(): Promise<void> {
+      const made = lease !== undefined;
+      // Whatever goes wrong here, the run is over.
+      await release().catch(() => {});
+      if (made) await prune({ store, layers: keptLayers }, sizeLimit).catch(() => {});
+    },
+  };
+}
