@@ -55,6 +55,17 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
     /** Where a layer's archive is, if the store has it. */
     archiveOf,
 
+    /** What is known of a layer that the store has. */
+    async find(digest: string): Promise<Layer | undefined> {
+      const file = await stat(archiveOf(digest)).catch(() => undefined);
+      if (!file) return undefined;
+      let holes = 0;
+      for await (const { entry } of readTar(createReadStream(archiveOf(digest)))) {
+        holes += entry.size - contentSize(entry);
+      }
+      return { digest, size: file.size, holes };
+    },
+
     /** What a container wrote, to be given to `draft`. Nothing may change it any more. */
     changes: (upper: string): AsyncIterable<Member> => readTar(pack(upper, environment)),
 
