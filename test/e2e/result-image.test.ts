@@ -1,13 +1,16 @@
 /** What a plan made, as an image: tagged, pushed, pulled and run elsewhere, with nothing of the run in it. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, expect, onTestFinished, test } from "vitest";
+import { openLayerStore } from "../../executor/layers/layer-store.ts";
+import { startSupervisor } from "../../executor/runtime/runc.ts";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
 import { startRegistry } from "../open-registry.ts";
+import { inOverlay, scratch } from "../overlay.ts";
 
 const value = "the-value-of-a-test";
 const env = { API_TOKEN: value };
@@ -161,7 +164,9 @@ test("no image is made of what failed, of what others could not unpack, or for a
   const before = images();
   const failed = await run(["--tag", "claimcheck-failed:1"], { steps: [sh("exit 4")] });
   expect(failed.code).toBe(4);
-  const sparse = await run(["--tag", "claimcheck-failed:1"], { steps: [sh("truncate -s 1T /sparse")] });
+  const sparse = await run(["--tag", "claimcheck-failed:1"], {
+    steps: [sh("truncate -s 1099511627776 /sparse")],
+  });
   expect(sparse.stderr).toMatch(/1099511627776 bytes of holes.* \[image_not_made\]/);
   const whiteout = await run(["--tag", "claimcheck-failed:1"], { steps: [sh(": > /.wh.etc")] });
   expect(whiteout.stderr).toContain("[invalid_layer]");
@@ -173,6 +178,31 @@ test("no image is made of what failed, of what others could not unpack, or for a
   const unreachable = await run(["--publish", "127.0.0.1:1/a/b:1"], { steps: [sh("true")] });
   expect(unreachable.stderr).toContain("[image_not_made]");
   expect(images()).toEqual(before);
+});
+
+test("a layer of the store takes the place of a container, and is held as long", async () => {
+  const state = scratch();
+  for (const name of ["image", "upper", "run", "runs"]) mkdirSync(join(state, name));
+  writeFileSync(join(state, "image", "gone"), "");
+  inOverlay("echo made > file; rm gone", [join(state, "image")], join(state, "upper"));
+  const environment = { PATH: process.env.PATH ?? "" };
+  const store = openLayerStore(join(state, "layers"), { environment });
+  const draft = await store.draft(store.changes(join(state, "upper")), join(state, "run"));
+  const folder = await store.unpacked((await draft.keep()).digest, join(state, "run"));
+  const supervisor = startSupervisor({
+    runtime: "runc",
+    runs: join(state, "runs"),
+    layers: [join(state, "image")],
+    environment,
+  });
+  await supervisor.ready();
+  await supervisor.put(folder);
+  expect(readdirSync(supervisor.rootfs())).toEqual(["file"]);
+  const isFree = () => spawnSync("flock", ["--nonblock", "--exclusive", folder, "true"]).status === 0;
+  expect(isFree()).toBe(false);
+  supervisor.abandon();
+  await supervisor.gone;
+  expect(isFree()).toBe(true);
 });
 
 interface Configuration {
