@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { prune as pruneResults } from "../executor/cache/pruning.ts";
 import { parseSize } from "../executor/quantities.ts";
 import { cacheFolderOption } from "./cache-options.ts";
+import { containerFolder, stateFolder, toolEnvironment } from "./environment.ts";
 import { openLayers, openResults } from "./results.ts";
 
 interface Options {
@@ -32,7 +33,7 @@ export function cacheCommand(): Command {
 }
 
 const open = ({ cacheDir }: Options) =>
-  openResults(cacheDir, process.env, (line) => process.stderr.write(`claimcheck: ${line}\n`));
+  openResults(cacheDir, stateFolder(process.env), (line) => process.stderr.write(`claimcheck: ${line}\n`));
 
 async function list(options: Options): Promise<void> {
   const store = await open(options);
@@ -44,7 +45,8 @@ async function list(options: Options): Promise<void> {
 
 async function prune({ keep, ...options }: Options & { readonly keep: number }): Promise<void> {
   const store = await open(options);
-  const removed = await pruneResults({ store, layers: openLayers(process.env) }, keep);
+  const layers = openLayers(containerFolder(process.env), toolEnvironment(process.env));
+  const removed = await pruneResults({ store, layers }, keep);
   await store.sweep();
   const bytes = removed.reduce((sum, { size }) => sum + size, 0);
   process.stdout.write(`removed ${removed.length} results, ${bytes} bytes\n`);

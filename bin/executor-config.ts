@@ -103,6 +103,10 @@ const ExecutorConfig = described(
       z._default(Ceilings, z.parse(Ceilings, {})),
       "What a step has at most, and if it does not say.",
     ),
+    cache: described(
+      z._default(z.string(), "10g"),
+      "So much is kept of what runs printed and left, in `state`, for runs of the same; none for nothing.",
+    ),
     limits: z._default(Limits, z.parse(Limits, {})),
   }),
   "What the executor of this host may do, for whom.",
@@ -119,6 +123,8 @@ export interface ExecutorConfig extends Pick<Fields, "state" | "runtime"> {
   readonly broker: Fields["broker"];
   readonly permissions: Permissions;
   readonly limits: ServerLimits & Pick<Fields["limits"], "runs" | "waiting">;
+  /** Of all results, in bytes; 0 where none are kept. */
+  readonly cacheSize: number;
   /** In milliseconds. */
   readonly stallLimit: number;
   /** In milliseconds. */
@@ -191,6 +197,7 @@ export async function readExecutorConfig(
         timeout: time(["ceilings", "timeout"], ceilings.timeout),
       },
     },
+    cacheSize: value.cache === "none" ? 0 : size(["cache"], value.cache),
     limits: { ...limits, body: size(["limits", "body"], limits.body) },
     stallLimit: time(["limits", "stall"], limits.stall) * 1000,
     drainLimit: time(["limits", "drain"], limits.drain) * 1000,

@@ -6,6 +6,7 @@ import { headsIn } from "../executor/audit-heads.ts";
 import { createBrokerCall } from "../executor/broker-call.ts";
 import { createBrokerClient } from "../executor/broker-client.ts";
 import { createBrokerKeys } from "../executor/broker-keys.ts";
+import { openStepCache, type Run } from "../executor/cache/step-cache.ts";
 import { Failure } from "../executor/failure.ts";
 import { createIdentity } from "../executor/identity.ts";
 import { createPlaces } from "../executor/server/places.ts";
@@ -14,6 +15,7 @@ import { brokerUrl, directFetch } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import type { ExecutorConfig } from "./executor-config.ts";
 import { listenOn } from "./executor-socket.ts";
+import { openLayers, openResults } from "./results.ts";
 import { loadProofKey } from "./root-key.ts";
 import { tokenSource } from "./token.ts";
 
@@ -34,10 +36,12 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
   const call = createBrokerCall({ url, fetch: directFetch, signal: never });
   const keys = createBrokerKeys(call, broker.keys, keysLifetime);
   const token = "address" in listen ? makeToken(listen.tokenFile) : undefined;
+  const tools = toolEnvironment(environment);
   const executor = createExecutorServer({
     ...config,
     token,
-    environment: toolEnvironment(environment),
+    environment: tools,
+    ...(config.cacheSize > 0 && { openCache: await openCache(config, tools) }),
     places: createPlaces(limits.runs, limits.waiting),
     connect: async (jobToken, signal) =>
       createBrokerClient({
@@ -64,6 +68,15 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
       void executor.drain().then(() => clearTimeout(late));
     });
   }
+}
+
+/** Results of this executor's own, for whoever proves handles for the same secrets. */
+async function openCache({ state, cacheSize }: ExecutorConfig, tools: Readonly<Record<string, string>>) {
+  const store = await openResults(join(state, "cache"), state, (line) =>
+    process.stderr.write(`claimcheck: ${line}\n`),
+  );
+  const layers = openLayers(state, tools);
+  return async (run: Run) => openStepCache({ store, layers, sizeLimit: cacheSize, explains: false }, run);
 }
 
 function missingToken(): never {

@@ -23,7 +23,11 @@ type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "registries" | "steps"> & { readonly document?: PlanDocument | undefined },
+  plan: Pick<Plan, "image" | "registries" | "steps"> & {
+    readonly document?: PlanDocument | undefined;
+    /** Whether results may come from the executor's cache. */
+    readonly cache: boolean;
+  },
   { values }: Given,
   where: Where,
   environment: NodeJS.ProcessEnv,
@@ -58,6 +62,7 @@ export async function runRemotely(
       addressOf(where.executor, environment),
       {
         plan: document,
+        cache: plan.cache,
         ...(token !== undefined && { token }),
         ...(encoded.length > 0 && { values: Object.fromEntries(encoded) }),
       },

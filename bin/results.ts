@@ -4,20 +4,18 @@ import { type KeptLayers, openKeptLayers } from "../executor/cache/kept-layers.t
 import type { SharedResults } from "../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../executor/cache/store.ts";
 import { openLayerStore } from "../executor/layers/layer-store.ts";
-import { containerFolder, stateFolder, toolEnvironment } from "./environment.ts";
 import { loadCacheKey } from "./root-key.ts";
 
 /**
- * The key lies with the root key, and not in the folder: what somebody else put there, or changed, is noticed.
- *
+ * @param keyFolder not the one of the results, in which somebody else may have put or changed something.
  * @throws {Failure} `state_unusable`.
  */
 export async function openResults(
   folder: string,
-  environment: NodeJS.ProcessEnv,
+  keyFolder: string,
   tell: (line: string) => void,
 ): Promise<CacheStore> {
-  const key = await loadCacheKey(stateFolder(environment));
+  const key = await loadCacheKey(keyFolder);
   const macKey = createSecretKey(key.expose());
   key.wipe();
   const onSpoilt = (spoilt: string) =>
@@ -25,9 +23,13 @@ export async function openResults(
   return openStore(folder, { macKey, onSpoilt });
 }
 
-export function openLayers(environment: NodeJS.ProcessEnv): KeptLayers {
-  const folder = `${containerFolder(environment)}/layers`;
-  const layers = openLayerStore(folder, { environment: toolEnvironment(environment) });
+/**
+ * @param state the folder for what containers need.
+ * @param environment of the programs that are started.
+ */
+export function openLayers(state: string, environment: Readonly<Record<string, string>>): KeptLayers {
+  const folder = `${state}/layers`;
+  const layers = openLayerStore(folder, { environment });
   return openKeptLayers(folder, (digest) => layers.unpacked(digest, folder));
 }
 

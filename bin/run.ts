@@ -20,7 +20,7 @@ import { startRun } from "../executor/run.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
-import { containerFolder, toolEnvironment } from "./environment.ts";
+import { containerFolder, stateFolder, toolEnvironment } from "./environment.ts";
 import { addGivenFlags, asVariables, type Given } from "./given.ts";
 import { createKeyboard } from "./keyboard.ts";
 import { type Output, plainOutput, wantedOutput } from "./output.ts";
@@ -178,12 +178,16 @@ Example:
 Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;
 
-/** @throws {Failure} `unsupported_host` where it is asked for and cannot be. */
-function caches({ cache, plan, cacheFrom, cacheTo }: RunOptions & Pick<Options, "plan">): boolean {
+/**
+ * A command is run whenever somebody says so, as with docker; a plan, if nothing else is said, only when it has to be.
+ *
+ * @throws {Failure} `unsupported_host` where it is asked for and cannot be.
+ */
+function caches({ cache, cacheFrom, cacheTo }: RunOptions, isPlan: boolean): boolean {
   const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
   // What is in a layer belongs to many users, whom only root can give their files.
   if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
-  return isWanted || (cache === undefined && plan !== undefined && !isRootless);
+  return isWanted || (cache === undefined && isPlan && !isRootless);
 }
 
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
@@ -193,8 +197,8 @@ function openStepCache(options: RunOptions, tell: (line: string) => void) {
       import("./results.ts"),
       import("../executor/cache/step-cache.ts"),
     ]);
-    const layers = openLayers(process.env);
-    const store = await openResults(options.cacheDir, process.env, tell);
+    const layers = openLayers(containerFolder(process.env), toolEnvironment(process.env));
+    const store = await openResults(options.cacheDir, stateFolder(process.env), tell);
     const shared = await openShared(options, process.env, tell);
     return openStepCache(
       {
@@ -222,18 +226,18 @@ export async function run(
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
     const { runtime, masking } = options;
-    const { audit, onLeak, cache, cacheFrom, cacheTo, tag, publish } = options;
-    const ours = [audit, onLeak, cache, cacheFrom, cacheTo, tag, publish];
+    const { audit, onLeak, cacheFrom, cacheTo, tag, publish } = options;
+    const ours = [audit, onLeak, cacheFrom, cacheTo, tag, publish];
     if (ours.some((said) => said !== undefined) || runtime !== "runc" || !masking) {
       throw new Failure("usage", {
         detail:
-          "--audit, --on-leak, --cache, --tag, --publish, --runtime and --no-masking are not for a job to say on a command line",
+          "--audit, --on-leak, --cache-from, --cache-to, --tag, --publish, --runtime and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
     const where = { ...options, executor };
     const exitCode = await runRemotely(
-      { ...described, document },
+      { ...described, document, cache: options.cache ?? document !== undefined },
       given,
       where,
       process.env,
@@ -270,7 +274,7 @@ export async function run(
       stderr: process.stderr,
       sinksOf: output.sinksOf,
       onProgress: output.progress,
-      ...(caches(options) && { openCache: openStepCache(options, output.progress) }),
+      ...(caches(options, document !== undefined) && { openCache: openStepCache(options, output.progress) }),
     },
   );
   // Beside the signal that the kernel sends: two of them end what nobody can reach any more.

@@ -34,7 +34,7 @@ tenants:
         actions: [issue, wrap]
         secrets: ["env://**", "wrap://**"]
         limits: { keyBinding: true, uses: 10, audience: ["ci:executor-*"] }
-      - { name: executors redeem, actions: [redeem], who: { sub: "executor-*" }, secrets: ["env://**", "wrap://**"] }
+      - { name: executors redeem, actions: [redeem, check], who: { sub: "executor-*" }, secrets: ["env://**", "wrap://**"] }
 `;
 
 export async function startHost({

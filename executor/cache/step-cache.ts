@@ -146,15 +146,20 @@ export function openStepCache(
     );
   }
 
-  /** Without the cache a run goes on; without the broker's yes to its secrets it does not. */
+  /**
+   * Without the cache a run goes on, also where the policy has no word for it; without the broker's yes to its secrets it
+   * does not.
+   */
   async function survive<T>(what: () => Promise<T>, otherwise: T): Promise<T> {
     if (broken) return otherwise;
     try {
       return await what();
     } catch (thrown) {
-      if (signal.aborted || (usesSecrets && thrown instanceof Failure)) throw thrown;
+      const { code = "internal" } = thrown as NodeJS.ErrnoException;
+      const isRefusal = usesSecrets && thrown instanceof Failure && code !== "forbidden";
+      if (signal.aborted || isRefusal) throw thrown;
       broken = true;
-      tell(`going on without the cache (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      tell(`going on without the cache (${code})`);
       return otherwise;
     }
   }

@@ -4,6 +4,7 @@ import { PassThrough } from "node:stream";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
+import type { Run, StepCache } from "../cache/step-cache.ts";
 import { Failure } from "../failure.ts";
 import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
@@ -24,6 +25,8 @@ export interface Workplace {
   readonly state: string;
   /** For the programs that are started. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Where results are kept and taken from. */
+  readonly openCache?: (run: Run) => Promise<StepCache>;
   /** A client that takes nothing for this long, in milliseconds, is gone. */
   readonly stallLimit: number;
 }
@@ -74,14 +77,15 @@ export async function serveRun(
 
 function perform(
   plan: Plan,
-  { token, values = {} }: RunRequest,
+  { token, values = {}, cache = true }: RunRequest,
   events: EventStream,
-  workplace: Workplace,
+  { openCache, ...workplace }: Workplace,
   gone: Promise<void>,
 ): Promise<number> {
   let current = 0;
   const run = startRun(plan, {
     ...workplace,
+    ...(cache && openCache && { openCache }),
     connect: (signal) => workplace.connect(token, signal),
     openInput: () => new PassThrough().end(),
     stdout: events.output("stdout", () => current),

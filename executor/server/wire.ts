@@ -16,6 +16,8 @@ export const RunRequest = z.strictObject({
   token: z.optional(z.string().check(z.regex(/^[\x21-\x7e]+$/), z.maxLength(16_384))),
   /** What the plan's `value`s stand for, in base64. */
   values: z.optional(z.record(name, z.base64())),
+  /** Whether results of former runs may be taken, and this one's kept; true without it. */
+  cache: z.optional(z.boolean()),
 });
 
 export const RunEvent = z.discriminatedUnion("type", [

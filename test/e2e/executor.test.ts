@@ -41,6 +41,21 @@ describe("a run", () => {
     expect(remains()).toEqual([]);
   });
 
+  test("that was run before is answered from the cache, and nothing is redeemed for it", async () => {
+    const { socket, token, folder } = await setUp();
+    const plan = planOf({ script: "echo $A; cat /proc/sys/kernel/random/uuid", secretEnv });
+    const first = await ask(socket, { plan, token });
+    const again = await ask(socket, { plan, token });
+    expect(outputOf(again.events, "stdout")).toBe(outputOf(first.events, "stdout"));
+    expect(again.events.at(-1)).toEqual({ type: "end", code: 0 });
+    const actions = readFileSync(join(folder, "audit.jsonl"), "utf8")
+      .split("\n")
+      .flatMap((line) => (line.includes('"redeem"') || line.includes('"check"') ? [JSON.parse(line)] : []))
+      .map(({ action, outcome }) => `${action} ${outcome}`);
+    expect(actions.filter((action) => action === "redeem released")).toHaveLength(1);
+    expect(actions.at(-1)).toBe("check confirmed");
+  });
+
   test("is sent as it is printed, not when it ends", async () => {
     const { socket } = await setUp();
     const { request, answered } = open(socket, { plan: planOf({ script: "echo first; exec sleep 1000" }) });
@@ -125,6 +140,16 @@ describe("claimcheck run --executor", () => {
         stderr: expect.stringMatching(/\[usage\]\n$/),
       });
     }
+  });
+
+  test("runs a command whenever it is asked to, unless --cache says otherwise", async () => {
+    const { socket } = await setUp();
+    const run = (...more: string[]) =>
+      claimcheck(["run", "--executor", socket, ...more, image, "cat", "/proc/sys/kernel/random/uuid"]);
+    const printed = [await run(), await run(), await run("--cache"), await run("--cache")];
+    const [first, second, third, fourth] = printed.map(({ stdout }) => stdout);
+    expect(second).not.toBe(first);
+    expect(fourth).toBe(third);
   });
 
   test("runs plans, with values and with handles for this plan and this executor alone", async () => {

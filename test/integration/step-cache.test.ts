@@ -11,7 +11,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../executor/cache/store.ts";
 import { Failure } from "../../executor/failure.ts";
 import type { SecretSource } from "../../executor/plan.ts";
-import { type Executor, startBroker, type TestBroker } from "../broker.ts";
+import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
 import { begin, env, run, step } from "../cached.ts";
 
 afterEach(() => {
@@ -20,9 +20,10 @@ afterEach(() => {
 
 async function setUp(
   values: Record<string, string> = { TOKEN: "the value", SAME: "the value", OTHER: "another" },
+  rules?: NonNullable<Parameters<typeof startBroker>[0]>["rules"],
 ) {
   const environment = { ...values };
-  const broker = await startBroker({ environment });
+  const broker = await startBroker({ environment, ...(rules && { rules }) });
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-cache-"));
   const macKey = createSecretKey(Buffer.alloc(32));
   const store = openStore(folder, { macKey });
@@ -186,6 +187,15 @@ describe("a run goes on without the cache", () => {
       hit: false,
       told: ["going on without the cache (ENOTDIR)"],
     });
+  });
+
+  test("where the policy lets it redeem and not check", async () => {
+    const { executor, store } = await setUp(undefined, [
+      allow(["env://TOKEN"], { actions: ["issue", "redeem"] }),
+    ]);
+    expect((await run(store, executor, step(env("TOKEN")))).told).toEqual([]);
+    const { hit, told } = await run(store, executor, step(env("TOKEN")));
+    expect({ hit, told }).toEqual({ hit: false, told: ["going on without the cache (forbidden)"] });
   });
 
   test("when the broker cannot be asked whose it is, and no secret is wanted", async () => {
