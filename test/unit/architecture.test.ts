@@ -47,7 +47,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "the cache, which a run without it does not load",
     /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
-    /^bin\/(cache|repository|results)\.ts$/,
+    /^bin\/(cache|executor-host|repository|results)\.ts$/,
   ],
   ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
   ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
