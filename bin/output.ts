@@ -1,6 +1,7 @@
 /** What a command makes of a run's output, and of its end. */
+
+import type { Sinks } from "../executor/container.ts";
 import type { Want } from "../executor/plan-document.ts";
-import type { Sinks } from "../executor/run.ts";
 
 export interface Output {
   /** For a step that is about to start, counted from 1 on. */

@@ -2,11 +2,15 @@
 import type { Readable, Writable } from "node:stream";
 import { Secret } from "../shared/secret.ts";
 import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
+import { Failure } from "./failure.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
+import { forward } from "./output.ts";
 import type { Step } from "./plan.ts";
 import type { Supervisor, TerminalSize } from "./runtime/runc.ts";
+import type { ScrubStream } from "./scrub/scrubber.ts";
 import type { Secrets } from "./secrets.ts";
+import type { Source } from "./source.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
 
@@ -73,8 +77,64 @@ export async function createContainer(
   });
 }
 
-/** Gives a command its input, as far as it wants it. What it leaves unread is lost, as in a pipe. */
-export function feed(stdin: Writable, source: Readable | Secret | undefined): void {
+/** Where a step's output goes. */
+export interface Sinks {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+interface Streams {
+  readonly stdin: Writable | undefined;
+  readonly stdout: Source;
+  readonly stderr: Source;
+  readonly exited: Promise<number>;
+}
+
+interface Attendance {
+  readonly input: Readable | Secret | undefined;
+  /** In seconds. */
+  readonly timeout: number | undefined;
+  /** Called when the time is over. */
+  readonly kill: () => void;
+  readonly scrub: (stream: keyof Sinks) => ScrubStream;
+  readonly sinks: Sinks;
+  /** The command has ended; what it printed may still be on its way. */
+  readonly onEnd: () => void;
+}
+
+/**
+ * Gives a running command its input and forwards what it prints, until both have ended.
+ *
+ * @returns `isRead`, whether all of its output was taken.
+ * @throws {Failure} `timed_out`.
+ */
+export async function attend(
+  { stdin, stdout, stderr, exited }: Streams,
+  { input, timeout, kill, scrub, sinks, onEnd }: Attendance,
+): Promise<{ readonly exitCode: number; readonly isRead: boolean }> {
+  let late = false;
+  const expire = () => {
+    late = true;
+    kill();
+  };
+  const timer = timeout === undefined ? undefined : setTimeout(expire, timeout * 1000);
+  if (stdin) feed(stdin, input);
+  const ended = exited.finally(() => {
+    clearTimeout(timer);
+    if (!(input instanceof Secret)) input?.destroy();
+    onEnd();
+  });
+  const [exitCode, ...taken] = await Promise.all([
+    ended,
+    forward(stdout, scrub("stdout"), sinks.stdout),
+    forward(stderr, scrub("stderr"), sinks.stderr),
+  ]);
+  if (late) throw new Failure("timed_out", { detail: `${timeout} s` });
+  return { exitCode, isRead: taken.every(Boolean) };
+}
+
+/** As far as it wants it: what it leaves unread is lost, as in a pipe. */
+function feed(stdin: Writable, source: Readable | Secret | undefined): void {
   // It may close its input or end without having read it all.
   stdin.on("error", () => {});
   if (source instanceof Secret) stdin.end(source.expose());

@@ -2,9 +2,9 @@
 import { Failure } from "./failure.ts";
 import { openLayerStore } from "./layers/layer-store.ts";
 import { createLeakGuard, type LeakGuard } from "./leak-guard.ts";
+import type { Known } from "./masking.ts";
 import { makesImage, type Plan } from "./plan.ts";
 import { type ImageLayer, makeImage } from "./result-image.ts";
-import type { Scrubber } from "./scrub/scrubber.ts";
 
 interface Surroundings {
   /** Root's folder. */
@@ -15,12 +15,6 @@ interface Surroundings {
   readonly signal: AbortSignal;
   /** Takes warnings. */
   readonly tell: (line: string) => void;
-}
-
-/** The values that a run knows, and what people call them. */
-export interface Known {
-  readonly scrubber: Scrubber;
-  readonly names: readonly string[];
 }
 
 export type RunResult = ReturnType<typeof openResult>;

@@ -7,25 +7,19 @@ import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import type { Result } from "./cache/entry.ts";
 import type { Run, StepCache } from "./cache/step-cache.ts";
-import { createContainer, feed } from "./container.ts";
+import { attend, createContainer, type Sinks } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { type Image, prepareImage } from "./image.ts";
-import { buildScrubber, forward, unmasked } from "./output.ts";
+import { createMasking } from "./masking.ts";
+import { forward, unmasked } from "./output.ts";
 import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.ts";
 import type { Login } from "./pull.ts";
 import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
 import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
-import type { Scrubber } from "./scrub/scrubber.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
-
-/** Where a step's output goes. */
-export interface Sinks {
-  readonly stdout: Writable;
-  readonly stderr: Writable;
-}
 
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
@@ -60,13 +54,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   let supervisor: Supervisor | undefined;
   let secrets: Secrets | undefined;
   let cache: StepCache | undefined;
-  let scrubber: Scrubber | undefined;
   /** Whether a command is running. */
   let started = false;
   let signals: number[] = [];
   let interrupted: number | undefined;
-  /** What people call the values that the scrubber knows. */
-  let names: readonly string[] = [];
+  const masking = createMasking(plan);
   const isLookedAt = keepsFiles(plan);
 
   async function prepare(requested: Promise<Secrets>): Promise<Image> {
@@ -99,20 +91,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   async function logIn(requested: Promise<Secrets>): Promise<Login[]> {
     const redeemed = await requested;
     await redeemed.redeemLogins();
-    learn(redeemed);
+    masking.learn(redeemed);
     return plan.registries.map(({ password, ...rest }) => ({
       ...rest,
       password: redeemed.valueOf(password),
     }));
-  }
-
-  /** From here on nothing of what was redeemed is printed. */
-  function learn(from: Secrets): Scrubber {
-    const learned = buildScrubber(from.known(), from.credentials(), plan.masked ? plan.shortSecrets : "show");
-    scrubber?.wipe();
-    scrubber = learned;
-    names = from.known().map(({ name }) => name);
-    return learned;
   }
 
   async function perform(): Promise<number> {
@@ -169,12 +152,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       opened ??= await open(image);
       left ??= await openRunResult(opened.supervisor);
       const titles = steps.map((step, index) => titleOf(step, index));
-      await left.finish(image.id, known(), { titles, cached });
+      await left.finish(image.id, masking.known(requested), { titles, cached });
     }
     return 0;
   }
-
-  const known = () => ({ scrubber: scrubber ?? learn(secrets as Secrets), names });
 
   /** What a step printed when it was run. */
   async function replay({ stdout, stderr }: Result, index: number): Promise<void> {
@@ -200,7 +181,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   async function lookAt(upper: string, left: RunResult, how: { index: number; isKept: boolean }) {
     const title = titleOf(steps[how.index] as Step, how.index);
     try {
-      return await left.take(upper, known(), { ...how, title });
+      return await left.take(upper, masking.known(secrets as Secrets), { ...how, title });
     } catch (thrown) {
       if (thrown instanceof Failure || isLookedAt) throw thrown;
       tell(`${title}: not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
@@ -222,45 +203,32 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
     const container = await createContainer(step, place);
-    const masking = learn(place.secrets);
+    masking.learn(place.secrets);
     surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
-    const { stdin, stdout, stderr, exited } = await container.start();
+    const streams = await container.start();
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 
     const recording = cache?.record();
-    let late = false;
-    const expire = () => {
-      late = true;
-      place.supervisor.signal(SIGKILL);
-    };
-    const timer = step.timeout === undefined ? undefined : setTimeout(expire, step.timeout * 1000);
-    const input = step.interactive ? surroundings.openInput() : undefined;
     const given = step.secretInput && place.secrets.valueOf(step.secretInput);
-    if (stdin) feed(stdin, input ?? given);
-    const ended = exited.finally(() => {
-      started = false;
-      clearTimeout(timer);
-      surroundings.stdout.off("resize", resize);
-      input?.destroy();
-      // Cleaning up takes as long as reading the rest of the output.
-      if (place.isLast && !isLookedAt && !recording) place.supervisor.abandon();
+    const { exitCode, isRead } = await attend(streams, {
+      input: step.interactive ? surroundings.openInput() : given,
+      timeout: step.timeout,
+      kill: () => place.supervisor.signal(SIGKILL),
+      scrub: (stream) => recording?.of(masking.stream(), stream) ?? masking.stream(),
+      sinks,
+      onEnd() {
+        started = false;
+        surroundings.stdout.off("resize", resize);
+        // Cleaning up takes as long as reading the rest of the output.
+        if (place.isLast && !isLookedAt && !recording) place.supervisor.abandon();
+      },
     });
-    const scrub = (stream: "stdout" | "stderr") => {
-      const masked = plan.masked ? masking.stream() : unmasked;
-      return recording?.of(masked, stream) ?? masked;
-    };
-    const [exitCode, ...passed] = await Promise.all([
-      ended,
-      forward(stdout, scrub("stdout"), sinks.stdout),
-      forward(stderr, scrub("stderr"), sinks.stderr),
-    ]);
-    if (late) throw new Failure("timed_out", { detail: `${step.timeout} s` });
     surroundings.onExit?.(place.order - 1, exitCode);
     // What somebody cut short is no result, whatever the command made of it.
-    const isWhole = exitCode === 0 && signals.length === 0 && passed.every(Boolean);
+    const isWhole = exitCode === 0 && signals.length === 0 && isRead;
     return { exitCode, output: isWhole ? recording?.output() : undefined };
   }
 
@@ -269,7 +237,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       return await perform();
     } catch (thrown) {
       if (interrupted !== undefined) return 128 + interrupted;
-      if (thrown instanceof Failure && thrown.detail) thrown.detail = scrubbed(thrown.detail);
+      if (thrown instanceof Failure && thrown.detail) thrown.detail = masking.scrubbed(thrown.detail);
       throw thrown;
     } finally {
       await cache?.close();
@@ -277,7 +245,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       supervisor?.abandon();
       await supervisor?.gone;
       secrets?.wipe();
-      scrubber?.wipe();
+      masking.wipe();
       wipeValues();
     }
   }
@@ -286,21 +254,14 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
 
-  const nameOf = ({ name }: Step) => (name === undefined ? undefined : scrubbed(name));
+  const nameOf = ({ name }: Step) => (name === undefined ? undefined : masking.scrubbed(name));
 
   const titleOf = ({ name }: Step, index: number) =>
     `step ${index + 1} of ${steps.length}${name ? ` (${name})` : ""}`;
 
-  const tell = (line: string) => surroundings.onProgress(scrubbed(line));
+  const tell = (line: string) => surroundings.onProgress(masking.scrubbed(line));
 
   const screen = () => sizeOf(surroundings.stdout);
-
-  /** A runtime's words may quote what it was given. */
-  function scrubbed(text: string): string {
-    if (!scrubber) return text;
-    const stream = scrubber.stream();
-    return Buffer.concat([stream.push(Buffer.from(text)), stream.end()]).toString();
-  }
 
   return {
     /** The exit code, once nothing of the run is left. */

@@ -2,8 +2,8 @@
 import { type IncomingMessage, request } from "node:http";
 import type { Writable } from "node:stream";
 import { Problem } from "../../shared/wire.ts";
+import type { Sinks } from "../container.ts";
 import { Failure } from "../failure.ts";
-import type { Sinks } from "../run.ts";
 import { RunEvent, type RunRequest } from "./wire.ts";
 
 /** Where an executor listens: a unix socket, or a port of loopback with the token that it wants. */
