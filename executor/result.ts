@@ -38,9 +38,9 @@ export function openResult(
   function judge(guard: LeakGuard, title: string): string {
     const detail = guard.report();
     if (!detail) return "";
-    const leak = new Failure("secret_leaked", { detail });
+    const leak = new Failure("secret_leaked", { detail: steps.length > 1 ? `${title}: ${detail}` : detail });
     if (onLeak === "fail") throw leak;
-    tell(steps.length > 1 ? `${title}: ${leak}` : `${leak}`);
+    tell(leak.toString());
     if (onLeak !== "warn") isSpoilt = true;
     return detail;
   }

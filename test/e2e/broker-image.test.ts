@@ -21,12 +21,13 @@ const user = 65532;
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { cwd: project, encoding: "utf8" }).trim();
 
-/** No registry is asked: busybox, this Node.js and the libraries that it is linked with. */
+/** No registry is asked: busybox, this Node.js and flock, and the libraries that these are linked with. */
 function buildBase(): void {
-  const linked = run("ldd", process.execPath).match(/\/\S+(?= \()/g) ?? [];
+  const flock = run("sh", "-c", "command -v flock");
+  const linked = run("ldd", process.execPath, flock).match(/\/\S+(?= \()/g) ?? [];
   const container = run("buildah", "from", image);
   run("buildah", "copy", "--quiet", container, process.execPath, "/usr/local/bin/node");
-  for (const library of linked) run("buildah", "copy", "--quiet", container, library, library);
+  for (const path of new Set([flock, ...linked])) run("buildah", "copy", "--quiet", container, path, path);
   run("buildah", "commit", "--quiet", "--rm", container, base);
 }
 

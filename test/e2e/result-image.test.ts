@@ -142,7 +142,7 @@ test("no image is made of a leak, unless somebody only wants to be warned", asyn
   const leaky = { steps: [sh("echo $T > /leak", { secretEnv: { T: "env://API_TOKEN" } }), sh("true")] };
   const failed = await run(["--tag", "claimcheck-leaky:1"], leaky);
   expect(failed).toMatchObject({ code: 125 });
-  expect(failed.stderr).toContain("T in /leak, line 1 [secret_leaked]");
+  expect(failed.stderr).toContain("step 1 of 2: T in /leak, line 1 [secret_leaked]");
   const refused = await run(["--tag", "claimcheck-leaky:1", "--on-leak", "no-cache"], leaky);
   expect(refused).toMatchObject({ code: 125 });
   expect(refused.stderr).toContain("a secret is in it [image_not_made]");
