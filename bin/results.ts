@@ -30,7 +30,10 @@ export async function openResults(
 export function openLayers(state: string, environment: Readonly<Record<string, string>>): KeptLayers {
   const folder = `${state}/layers`;
   const layers = openLayerStore(folder, { environment });
-  return openKeptLayers(folder, (digest) => layers.unpacked(digest, folder));
+  return openKeptLayers(folder, {
+    unpack: (digest) => layers.unpacked(digest, folder),
+    receive: (archive, digest) => layers.receive(archive, digest, folder),
+  });
 }
 
 interface Repositories {
@@ -41,6 +44,7 @@ interface Repositories {
 /** Loaded where it is wanted alone. @throws {Failure} `usage`. */
 export async function openShared(
   { cacheFrom, cacheTo }: Repositories,
+  layers: KeptLayers,
   environment: NodeJS.ProcessEnv,
   tell: (line: string) => void,
 ): Promise<SharedResults | undefined> {
@@ -51,5 +55,5 @@ export async function openShared(
   ]);
   const open = (reference: string | undefined) =>
     reference === undefined ? undefined : openRepository(reference, environment);
-  return openSharedResults({ from: open(cacheFrom), to: open(cacheTo) }, tell);
+  return openSharedResults({ from: open(cacheFrom), to: open(cacheTo), layers }, tell);
 }

@@ -199,7 +199,7 @@ function openStepCache(options: RunOptions, tell: (line: string) => void) {
     ]);
     const layers = openLayers(containerFolder(process.env), toolEnvironment(process.env));
     const store = await openResults(options.cacheDir, stateFolder(process.env), tell);
-    const shared = await openShared(options, process.env, tell);
+    const shared = await openShared(options, layers, process.env, tell);
     return openStepCache(
       {
         store,

@@ -27,7 +27,7 @@ interface Settings {
   /** Layers that are not on this host any more; all others are. */
   readonly gone?: readonly string[];
   /** The registries, if results are shared. */
-  readonly sharing?: Parameters<typeof openSharedResults>[0];
+  readonly sharing?: Omit<Parameters<typeof openSharedResults>[0], "layers">;
 }
 
 /** Those that results of these tests name, as far as a folder shows them. */
@@ -37,7 +37,7 @@ function keptLayers(gone: readonly string[]) {
     const hex = digit.repeat(64);
     if (!gone.includes(`sha256:${hex}`)) writeFileSync(join(folder, `${hex}.tar`), "");
   }
-  return openKeptLayers(folder, async () => {});
+  return openKeptLayers(folder, { unpack: async () => {}, receive: async () => {} });
 }
 
 export async function begin(
@@ -50,9 +50,10 @@ export async function begin(
   const tell = (line: string) => told.push(line);
   const secrets = await requestSecrets({ registries: [], steps, masked: true }, async () => client);
   const plan = { image, registries: [], steps, masked: true, shortSecrets: "refuse" } as const;
-  const shared = sharing && openSharedResults(sharing, tell);
+  const layers = keptLayers(gone);
+  const shared = sharing && openSharedResults({ ...sharing, layers }, tell);
   const cache = openStepCache(
-    { store, layers: keptLayers(gone), sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
+    { store, layers, sizeLimit: 1e9, explains: true, ...(shared && { shared }) },
     { plan, image, secrets, signal: new AbortController().signal, tell },
   );
   return { cache, secrets, told };

@@ -14,11 +14,16 @@ const lately = 60 * 60 * 1000;
 
 export type KeptLayers = ReturnType<typeof openKeptLayers>;
 
-/**
- * @param folder of the layer store.
- * @param unpack has the layer's files ready; rejects with `invalid_layer` when its archive is not what its name says.
- */
-export function openKeptLayers(folder: string, unpack: (digest: string) => Promise<unknown>) {
+/** As layers/layer-store.ts has them. Both reject with `invalid_layer` when an archive is not what its name says. */
+interface LayerFiles {
+  /** Has the layer's files ready. */
+  readonly unpack: (digest: string) => Promise<unknown>;
+  /** Takes an archive over that comes from elsewhere. */
+  readonly receive: (archive: AsyncIterable<Uint8Array>, digest: string) => Promise<void>;
+}
+
+/** @param folder of the layer store. */
+export function openKeptLayers(folder: string, { unpack, receive }: LayerFiles) {
   const nameOf = (digest: string) => `${folder}/${digest.replace("sha256:", "")}`;
   const archiveOf = (digest: string) => `${nameOf(digest)}.tar`;
 
@@ -49,6 +54,10 @@ export function openKeptLayers(folder: string, unpack: (digest: string) => Promi
     },
 
     sizeOf,
+    archiveOf,
+    receive,
+
+    has: (digest: string): boolean => existsSync(archiveOf(digest)),
 
     /** Of all of them, in bytes. */
     async total(): Promise<number> {

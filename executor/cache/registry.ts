@@ -3,6 +3,7 @@
  * the digest that was asked for; what a tag stands for is anybody's word.
  */
 import { createHash } from "node:crypto";
+import { openAsBlob } from "node:fs";
 
 /** `HOST[:PORT]/NAME`, as in an image's name without its tag. */
 const grammar =
@@ -10,8 +11,9 @@ const grammar =
 
 const loopback = /^(localhost|127\.\d+\.\d+\.\d+)(:|$)/;
 
-/** For one answer, in milliseconds. */
+/** For one answer, in milliseconds; and for each byte of a layer, which is a megabyte a second. */
 const timeLimit = 60_000;
+const timeOfByte = 1 / 1000;
 const manifestLimit = 4 * 1024 * 1024;
 
 export const manifestType = "application/vnd.oci.image.manifest.v1+json";
@@ -47,28 +49,39 @@ export function openRegistry(reference: string, { findLogin }: Settings) {
   const login = findLogin(host);
   let authorization = login && `Basic ${login}`;
 
-  async function send(url: string, init: RequestInit): Promise<Response> {
+  async function send(url: string, init: RequestInit, limit = timeLimit): Promise<Response> {
     // An upload's address may be elsewhere: what this registry knows us by is for it alone.
     const headers = {
       ...init.headers,
       ...(authorization && url.startsWith(`${origin}/`) && { authorization }),
     };
     try {
-      return await fetch(url, { ...init, headers, signal: AbortSignal.timeout(timeLimit) });
+      return await fetch(url, { ...init, headers, signal: AbortSignal.timeout(Math.ceil(limit)) });
     } catch (cause) {
       throw new RegistryError(reasonOf(cause), cause);
     }
   }
 
-  async function ask(url: string, init: RequestInit, expected: readonly number[]): Promise<Response> {
-    let response = await send(url, init);
+  async function ask(url: string, init: RequestInit, expected: readonly number[], limit?: number) {
+    let response = await send(url, init, limit);
     const challenge = response.headers.get("www-authenticate");
     if (response.status === 401 && challenge?.startsWith("Bearer ")) {
       authorization = `Bearer ${await fetchToken(challenge, login)}`;
-      response = await send(url, init);
+      response = await send(url, init, limit);
     }
     if (expected.includes(response.status)) return response;
     throw new RegistryError(`HTTP status ${response.status}`);
+  }
+
+  /** @param limit for the bytes to arrive, in milliseconds. */
+  async function put(digest: string, body: Blob, limit: number): Promise<void> {
+    const there = await ask(`${base}/blobs/${digest}`, { method: "HEAD" }, [200, 404]);
+    if (there.status === 200) return;
+    const begun = await ask(`${base}/blobs/uploads/`, { method: "POST" }, [202]);
+    const upload = new URL(begun.headers.get("location") ?? "", base);
+    upload.searchParams.set("digest", digest);
+    const headers = { "content-type": "application/octet-stream" };
+    await ask(upload.href, { method: "PUT", headers, body }, [201], limit);
   }
 
   return {
@@ -93,15 +106,28 @@ export function openRegistry(reference: string, { findLogin }: Settings) {
       return response.status === 404 ? undefined : read(response, limit);
     },
 
-    async putBlob(bytes: Buffer): Promise<void> {
-      const digest = digestOf(bytes);
-      const there = await ask(`${base}/blobs/${digest}`, { method: "HEAD" }, [200, 404]);
-      if (there.status === 200) return;
-      const begun = await ask(`${base}/blobs/uploads/`, { method: "POST" }, [202]);
-      const upload = new URL(begun.headers.get("location") ?? "", base);
-      upload.searchParams.set("digest", digest);
-      const headers = { "content-type": "application/octet-stream" };
-      await ask(upload.href, { method: "PUT", headers, body: new Uint8Array(bytes) }, [201]);
+    putBlob: (bytes: Buffer): Promise<void> =>
+      put(digestOf(bytes), new Blob([new Uint8Array(bytes)]), timeLimit),
+
+    /**
+     * @param take gets its bytes, of which nobody knows whether they are what they should be.
+     * @returns false when there is none.
+     */
+    async getFile(
+      digest: string,
+      limit: number,
+      take: (bytes: AsyncIterable<Uint8Array>) => Promise<void>,
+    ): Promise<boolean> {
+      const time = timeLimit + limit * timeOfByte;
+      const response = await ask(`${base}/blobs/${digest}`, {}, [200, 404], time);
+      if (response.status === 404) return false;
+      await take(bytesOf(response, limit));
+      return true;
+    },
+
+    async putFile(digest: string, path: string): Promise<void> {
+      const file = await openAsBlob(path);
+      await put(digest, file, timeLimit + file.size * timeOfByte);
     },
   };
 }
@@ -129,17 +155,21 @@ async function fetchToken(challenge: string, login: string | undefined): Promise
 
 async function read(response: Response, limit: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
+  for await (const chunk of bytesOf(response, limit)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* bytesOf(response: Response, limit: number): AsyncGenerator<Uint8Array> {
   let size = 0;
   try {
     for await (const chunk of response.body ?? []) {
       size += chunk.length;
       if (size > limit) throw new RegistryError("an answer that is too large");
-      chunks.push(chunk);
+      yield chunk;
     }
   } catch (cause) {
     throw cause instanceof RegistryError ? cause : new RegistryError(reasonOf(cause), cause);
   }
-  return Buffer.concat(chunks);
 }
 
 function reasonOf(error: unknown): string {

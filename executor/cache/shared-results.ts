@@ -3,35 +3,46 @@
  * manifest and carries the broker's receipt for it as an annotation:
  *
  *     index  { manifests: [ M ], annotations: { dev.claimcheck.receipt: JWS over key, tenant, secrets, digest of M } }
- *     M      { artifactType, config: {}, layers: [ output, as in a local result without its MAC ] }
+ *     M      { artifactType, config: {}, layers: [ output, as in a local result without its MAC; what the steps left, each a
+ *              layer that the output names ] }
  *
  * Whoever can push there can make a result be missing, and that is all: the receipt is the broker's, the manifest is
- * what it says, and the output is what that says.
+ * what it says, the output is what that says, and the layers are what the output says.
  */
+import { stat } from "node:fs/promises";
 import * as z from "zod/mini";
+import { Failure } from "../failure.ts";
 import { decodeBody, encodeBody, type Result } from "./entry.ts";
+import type { KeptLayers } from "./kept-layers.ts";
 import { sizeLimit } from "./recording.ts";
 import { digestOf, indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
 
 const artifactType = "application/vnd.claimcheck.result.v1";
 const outputType = "application/vnd.claimcheck.output.v1";
+const layerType = "application/vnd.oci.image.layer.v1.tar";
 const receiptAnnotation = "dev.claimcheck.receipt";
 
 /** Of an output's own header. */
 const headerLimit = 1024 * 1024;
 
+/** Of a layer, in bytes: a registry that sends more fills the disk. */
+const layerLimit = 4 * 1024 ** 3;
+
 const Index = z.object({ annotations: z.object({ [receiptAnnotation]: z.string() }) });
-const Manifest = z.object({ layers: z.tuple([z.object({ digest: z.string() })]) });
+const Manifest = z.object({
+  layers: z.tuple([z.object({ digest: z.string() })], z.object({ digest: z.string() })),
+});
 
 export type SharedResults = ReturnType<typeof openSharedResults>;
 
 interface Settings {
   readonly from: Registry | undefined;
   readonly to: Registry | undefined;
+  readonly layers: KeptLayers;
 }
 
 /** @returns what works as long as the registries do; once one fails, it is left alone. */
-export function openSharedResults({ from, to }: Settings, tell: (line: string) => void) {
+export function openSharedResults({ from, to, layers }: Settings, tell: (line: string) => void) {
   const failed = new Set<string>();
 
   async function attempt<T>(registry: Registry | undefined, what: (registry: Registry) => Promise<T>) {
@@ -46,33 +57,62 @@ export function openSharedResults({ from, to }: Settings, tell: (line: string) =
     }
   }
 
+  const describeLayer = async (digest: string) => {
+    const { size } = await stat(layers.archiveOf(digest));
+    return { mediaType: layerType, digest, size };
+  };
+
+  async function receiveAll(registry: Registry, digests: readonly string[]): Promise<boolean> {
+    try {
+      for (const digest of digests) {
+        const receive = (archive: AsyncIterable<Uint8Array>) => layers.receive(archive, digest);
+        if (!layers.has(digest) && !(await registry.getFile(digest, layerLimit, receive))) return false;
+      }
+      return true;
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) throw thrown;
+      tell(`a layer at ${registry.reference} is not to be believed`);
+      return false;
+    }
+  }
+
   return {
-    /** @param believe the digest of the manifest that a receipt is about, for results of this key that are ours. */
-    fetch: (key: string, believe: (receipt: string) => Promise<string | undefined>) =>
+    /**
+     * @param believe the digest of the manifest that a receipt is about, for results of this key that are ours.
+     * @param wantsFiles whether its layers are wanted too. A result of which one cannot be had has none.
+     */
+    fetch: (
+      key: string,
+      believe: (receipt: string) => Promise<string | undefined>,
+      wantsFiles: boolean,
+    ): Promise<Result | undefined> =>
       attempt(from, async (registry) => {
         const tagged = await registry.getManifest(key);
         if (!tagged) return undefined;
         const result = await read(registry, key, tagged, believe);
         if (!result) tell(`the result ${key.slice(0, 12)} at ${registry.reference} is not to be believed`);
-        return result;
+        if (!result || !wantsFiles) return result;
+        return (await receiveAll(registry, result.layers)) ? result : { ...result, layers: [] };
       }),
 
     /** @param attest asks for a receipt for a manifest; undefined where there is none to be had. */
     push: (key: string, result: Result, attest: (manifest: string) => Promise<string | undefined>) =>
       attempt(to, async (registry) => {
         const config = Buffer.from("{}");
-        // Layers are of this host.
-        const output = encodeBody(key, { ...result, layers: [] });
+        const isWhole = result.layers.every(layers.has);
+        const shared = isWhole ? [...new Set(result.layers)] : [];
+        const output = encodeBody(key, isWhole ? result : { ...result, layers: [] });
         const manifest = encode({
           mediaType: manifestType,
           artifactType,
           config: describe("application/vnd.oci.empty.v1+json", config),
-          layers: [describe(outputType, output)],
+          layers: [describe(outputType, output), ...(await Promise.all(shared.map(describeLayer)))],
         });
         const receipt = await attest(digestOf(manifest));
         if (receipt === undefined) return;
         await registry.putBlob(config);
         await registry.putBlob(output);
+        for (const digest of shared) await registry.putFile(digest, layers.archiveOf(digest));
         await registry.putManifest(digestOf(manifest), manifestType, manifest);
         const index = encode({
           mediaType: indexType,

@@ -95,13 +95,17 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
      */
     async receive(archive: AsyncIterable<Uint8Array>, digest: string, scratch: string): Promise<void> {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const path = `${await mkdtemp(`${scratch}/layer-`)}/tar`;
-      const received = await write(path, async ({ write }) => {
-        for await (const bytes of archive) await write(bytes);
-        return {};
-      });
-      if (received.digest !== digest) throw new Failure("invalid_layer", { detail: digest });
-      await rename(path, archiveOf(digest));
+      const draft = await mkdtemp(`${scratch}/layer-`);
+      try {
+        const received = await write(`${draft}/tar`, async ({ write }) => {
+          for await (const bytes of archive) await write(bytes);
+          return {};
+        });
+        if (received.digest !== digest) throw new Failure("invalid_layer", { detail: digest });
+        await rename(`${draft}/tar`, archiveOf(digest));
+      } finally {
+        await rm(draft, { recursive: true, force: true });
+      }
     },
 
     /**

@@ -1,10 +1,11 @@
 /** Plans are cached step by step: what comes after the last result is run on the files that it left. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
 import { filesContaining, remains } from "../host.ts";
+import { startRegistry } from "../open-registry.ts";
 
 const env = { FIRST: "the-first-value", SECOND: "the-second-value" };
 
@@ -26,7 +27,21 @@ function setUp() {
     return claimcheck(["run", "--cache-dir", cache, ...more, "--plan", file], { env });
   };
   const results = () => (existsSync(join(cache, "results")) ? readdirSync(join(cache, "results")) : []);
-  return { folder, cache, run, results };
+  /** As if this were another host. @returns the layers that there were. */
+  const moveAway = () => {
+    const named = results().flatMap((name) =>
+      [...readFileSync(join(cache, "results", name), "latin1").matchAll(/sha256:([0-9a-f]{64})/g)].map(
+        ([, hex]) => hex as string,
+      ),
+    );
+    rmSync(cache, { recursive: true });
+    for (const hex of named) {
+      for (const path of [hex, `${hex}.tar`])
+        rmSync(join("/var/lib/claimcheck/layers", path), { recursive: true, force: true });
+    }
+    return new Set(named);
+  };
+  return { folder, cache, run, results, moveAway };
 }
 
 afterEach(() => {
@@ -124,4 +139,37 @@ test("with --no-cache a plan runs, and keeps nothing", async () => {
   const [first, second] = [await run([sh(uuid)], "--no-cache"), await run([sh(uuid)], "--no-cache")];
   expect(second.stdout).not.toBe(first.stdout);
   expect(() => readdirSync(cache)).toThrow();
+});
+
+test("what steps left comes from a registry too, and only what is new is run on it", async () => {
+  const { host } = await startRegistry();
+  const repository = `${host}/acme/plans`;
+  const { run, moveAway } = setUp();
+  const before = [sh(`${uuid} > /made; ln -s made /link; mkdir /d`), sh("rmdir /d; cat /link")];
+  const made = (await run(before, "--cache-to", repository)).stdout;
+  expect(moveAway().size).toBe(2);
+  const steps = [...before, sh("cat /made; test -e /d || echo gone")];
+  const elsewhere = await run(steps, "--cache-from", repository);
+  expect(elsewhere).toEqual({
+    code: 0,
+    stdout: `${made}${made}gone\n`,
+    stderr: "claimcheck: step 1 of 3, cached\nclaimcheck: step 2 of 3, cached\nclaimcheck: step 3 of 3\n",
+  });
+  expect((await run(steps, "--runtime", "/nonexistent")).stdout).toBe(elsewhere.stdout);
+});
+
+test("a layer that was changed in a registry is not believed, and its step is run again", async () => {
+  const { host, data } = await startRegistry();
+  const repository = `${host}/acme/plans`;
+  const { run, moveAway } = setUp();
+  const before = sh(`${uuid} | tee /made`);
+  const made = (await run([before], "--cache-to", repository)).stdout;
+  for (const hex of moveAway()) {
+    const blob = join(data, "docker/registry/v2/blobs/sha256", hex.slice(0, 2), hex, "data");
+    writeFileSync(blob, readFileSync(blob, "latin1").replace(made, made.replace(/^./, "x")), "latin1");
+  }
+  const { stdout, stderr } = await run([before, sh("cat /made")], "--cache-from", repository);
+  expect(stderr).toContain(`claimcheck: a layer at ${repository} is not to be believed\n`);
+  expect(stdout).toMatch(/^(.{36}\n)\1$/);
+  expect(stdout).not.toContain(made);
 });

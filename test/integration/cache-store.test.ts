@@ -239,7 +239,7 @@ test("what was not used for the longest time goes first", async () => {
   await store.find(keys[0]!);
   expect((await store.list()).map((stored) => stored.key)).toEqual([keys[0], keys[2], keys[1]]);
   const { size } = (await store.list())[0]!;
-  const layers = openKeptLayers(join(folder, "layers"), async () => {});
+  const layers = openKeptLayers(join(folder, "layers"), { unpack: async () => {}, receive: async () => {} });
   const pruned = async (limit: number) => (await prune({ store, layers }, limit)).map((stored) => stored.key);
   expect(await pruned(2 * size)).toEqual([keys[1]]);
   expect(await pruned(0)).toEqual([keys[0], keys[2]]);
@@ -248,7 +248,7 @@ test("what was not used for the longest time goes first", async () => {
 
 test("layers count, and go with the last result that has them, if no run uses them", async () => {
   const { folder, store, put } = setUp();
-  const layers = openKeptLayers(join(folder, "layers"), async () => {});
+  const layers = openKeptLayers(join(folder, "layers"), { unpack: async () => {}, receive: async () => {} });
   const [shared, own, held, fresh] = ["1", "2", "3", "4"].map((digit) => digit.repeat(64)) as string[];
   const digests = (...names: (string | undefined)[]) => names.map((name) => `sha256:${name}`);
   const yesterday = Date.now() / 1000 - 24 * 60 * 60;
@@ -274,7 +274,10 @@ test("layers count, and go with the last result that has them, if no run uses th
 test("a layer that is not what its name says is no layer, and goes", async () => {
   const { folder } = setUp();
   const store = openLayerStore(folder, { environment: { PATH: process.env.PATH ?? "" } });
-  const layers = openKeptLayers(folder, (digest) => store.unpacked(digest, folder));
+  const layers = openKeptLayers(folder, {
+    unpack: (digest) => store.unpacked(digest, folder),
+    receive: (archive, digest) => store.receive(archive, digest, folder),
+  });
   writeFileSync(join(folder, `${key}.tar`), Buffer.alloc(1024));
   expect(await layers.use(`sha256:${key}`)).toBe(false);
   expect(existsSync(join(folder, `${key}.tar`))).toBe(false);
