@@ -44,3 +44,10 @@ http: { addr: "127.0.0.1:${port}" }
   }
   return { host: `127.0.0.1:${port}`, url, data: join(folder, "data"), stop };
 }
+
+/** @returns the environment in which images may be pushed there: loopback has no TLS. */
+export function withoutTls(host: string): Record<string, string> {
+  const file = join(mkdtempSync(join(tmpdir(), "claimcheck-registry-")), "registries.conf");
+  writeFileSync(file, `[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
+  return { CONTAINERS_REGISTRIES_CONF: file };
+}

@@ -9,6 +9,8 @@ import { claimcheck, image, printed, start } from "../command.ts";
 import { startHost } from "../executor.ts";
 import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
 import { remains } from "../host.ts";
+import { removeImageAfterwards } from "../made-image.ts";
+import { startRegistry, withoutTls } from "../open-registry.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-front-ends-"));
 const command = commandFile();
@@ -19,6 +21,7 @@ const sh = (script: string) => ["sh", "-c", script];
 beforeAll(() => {
   process.env.API_TOKEN = "guessme";
   process.env.CLAIMCHECK_COMMAND = command;
+  process.env.CLAIMCHECK_CACHE_DIR = join(folder, "cache");
 });
 
 afterEach(() => {
@@ -156,6 +159,30 @@ describe("a chain in TypeScript", () => {
       ["x", "y"].map((letter) => common.withEnvVariable("B", letter).withExec(sh("echo $A$B")).stdout()),
     );
     expect(said).toEqual(["1x\n", "1y\n"]);
+  });
+
+  test("runs once what another has in common with it", async () => {
+    const common = base.withExec(sh("cat /proc/sys/kernel/random/uuid > /made"));
+    const chains = ["a", "b"].map((letter) => common.withExec(sh(`cat /made; echo ${letter}`)));
+    const said = await Promise.all(chains.map((chain) => chain.stdout()));
+    const [first, second] = said.map((text) => text.split("\n"));
+    expect(second?.[0]).toBe(first?.[0]);
+    expect([first?.[1], second?.[1]]).toEqual(["a", "b"]);
+  });
+
+  test("publishes what it made", async () => {
+    const { host } = await startRegistry();
+    const address = `${host}/made/by-a-chain:1`;
+    const env = withoutTls(host);
+    Object.assign(process.env, env);
+    try {
+      expect(await base.withExec(sh("echo made > /made")).publish(address)).toBe(address);
+      const { stdout } = await claimcheck(["run", address, "cat", "/made"], { env });
+      expect(stdout).toBe("made\n");
+      removeImageAfterwards(address);
+    } finally {
+      for (const name of Object.keys(env)) delete process.env[name];
+    }
   });
 
   test("tells a failure of Claimcheck's own by its code", async () => {

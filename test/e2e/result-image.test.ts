@@ -9,7 +9,8 @@ import { openLayerStore } from "../../executor/layers/layer-store.ts";
 import { startSupervisor } from "../../executor/runtime/runc.ts";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
-import { startRegistry } from "../open-registry.ts";
+import { removeImageAfterwards } from "../made-image.ts";
+import { startRegistry, withoutTls } from "../open-registry.ts";
 import { inOverlay, scratch } from "../overlay.ts";
 
 const value = "the-value-of-a-test";
@@ -34,15 +35,6 @@ function buildah(...args: string[]): string {
     .trim();
 }
 
-/** Takes an image away when the test ends, and what runs made of it. */
-function cleanUp(name: string): void {
-  onTestFinished(() => {
-    const id = JSON.parse(buildah("inspect", "--type", "image", name)).FromImageID as string;
-    if (buildah("containers", "--noheading").includes(`claimcheck-${id}`)) buildah("rm", `claimcheck-${id}`);
-    buildah("rmi", name);
-  });
-}
-
 afterEach(() => {
   expect(remains()).toEqual([]);
 });
@@ -62,10 +54,10 @@ const steps = [
 test("an image is pushed, pulled and run by podman and by claimcheck, and nothing of the run is in it", async () => {
   const registry = await startRegistry();
   const name = `${registry.host}/team/app:1`;
-  const configured = insecure(registry.host);
+  const configured = withoutTls(registry.host);
   const made = await run(["--tag", "claimcheck-made:1", "--publish", name], { steps }, configured);
   expect(made).toMatchObject({ code: 0, stdout: "" });
-  cleanUp("claimcheck-made:1");
+  removeImageAfterwards("claimcheck-made:1");
   const look = "cat /app/result; stat -c '%a %u %h' /app/result; ls -A /root; ls /srv || echo no /srv";
   const expected = "built\n4750 77 2\nno /srv\n";
   expect(await claimcheck(["run", "claimcheck-made:1", "sh", "-c", look])).toMatchObject({
@@ -116,7 +108,7 @@ test("what the image says of how to run it stays, and each step is a layer with 
   ];
   buildah("config", ...config, "--user", "nobody", "--label", "l=m", working);
   buildah("commit", "--quiet", "--rm", working, "localhost/claimcheck-first:1");
-  cleanUp("localhost/claimcheck-first:1");
+  removeImageAfterwards("localhost/claimcheck-first:1");
   const first = inspect("localhost/claimcheck-first:1");
   const made = await run(["--tag", "claimcheck-second:1"], {
     image: "localhost/claimcheck-first:1",
@@ -126,7 +118,7 @@ test("what the image says of how to run it stays, and each step is a layer with 
     ],
   });
   expect(made.code).toBe(0);
-  cleanUp("claimcheck-second:1");
+  removeImageAfterwards("claimcheck-second:1");
   const second = inspect("claimcheck-second:1");
   expect(second.config).toEqual(first.config);
   expect(second.rootfs.diff_ids.slice(0, -2)).toEqual(first.rootfs.diff_ids);
@@ -157,7 +149,7 @@ test("no image is made of a leak, unless somebody only wants to be warned", asyn
 
   const warned = await run(["--tag", "claimcheck-leaky:1", "--on-leak", "warn"], leaky);
   expect(warned).toMatchObject({ code: 0 });
-  cleanUp("claimcheck-leaky:1");
+  removeImageAfterwards("claimcheck-leaky:1");
 });
 
 test("no image is made of what failed, of what others could not unpack, or for a name that is none", async () => {
@@ -215,10 +207,3 @@ const inspect = (name: string): Configuration =>
   JSON.parse(JSON.parse(buildah("inspect", "--type", "image", name)).Config);
 
 const opened = (blob: Buffer) => (blob[0] === 0x1f && blob[1] === 0x8b ? gunzipSync(blob) : blob);
-
-/** Loopback has no TLS. */
-function insecure(host: string): Record<string, string> {
-  const file = join(folder(), "registries.conf");
-  writeFileSync(file, `[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
-  return { CONTAINERS_REGISTRIES_CONF: file };
-}
