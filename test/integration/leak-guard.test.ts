@@ -70,7 +70,7 @@ test.each<[where: string, script: string, report: string]>([
   ["a link's name", "ln -s /etc/shadow $base64", "TOKEN in the name of /***"],
   [
     "names with signs of their own",
-    `echo $value > $'a\\nb\\e[31m\\u202e'; echo $value > $'\\xff'`,
+    `echo $value > $'a\\nb\\e[31m\\xe2\\x80\\xae'; echo $value > $'\\xff'`,
     "TOKEN in /a\\u{a}b\\u{1b}[31m\\u{202e}, line 1; TOKEN in /\ufffd, line 1",
   ],
   ["nowhere", "echo s3cret > a; echo value >> a; mkfifo fifo; ln -s /etc/shadow link; : > $'x\\ny'", ""],
