@@ -340,7 +340,7 @@ describe("a job that goes away", () => {
     const host = await startHost();
     const token = await host.sign("job-1");
     for (let moment = 0; moment < 12; moment++) {
-      const running = open(host.socket, { plan: forever, token });
+      const running = open(host.socket, { plan: forever, token, cache: false });
       running.request.on("error", () => {});
       running.answered.catch(() => {});
       // Counted in processes started, so that no clock decides.
@@ -372,7 +372,7 @@ describe("an executor that ends", () => {
   const forever = planOf({ script: "trap '' TERM; echo up; sleep 1000 & wait" });
 
   async function running(host: ExecutorHost) {
-    const run = open(host.socket, { plan: forever });
+    const run = open(host.socket, { plan: forever, cache: false });
     run.request.on("error", () => {});
     const answer = await run.answered;
     answer.on("error", () => {});
