@@ -5,9 +5,9 @@
  * It gets into the storage as an OCI layout (image-spec, image-layout.md). The layers of the first image are not in the
  * layout: they are named by their diff ids, by which the storage finds that it has them.
  */
-import { createHash } from "node:crypto";
 import { link, mkdir, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { digestOf } from "./digest.ts";
 import { Failure } from "./failure.ts";
 import { reasonOf, runBuildah } from "./image.ts";
 import type { Layer } from "./layers/layer-store.ts";
@@ -117,7 +117,7 @@ async function writeLayout(
   const blobs = `${folder}/blobs/sha256`;
   const pathOf = (digest: string) => `${blobs}/${digest.slice("sha256:".length)}`;
   const put = async (mediaType: string, content: Buffer) => {
-    const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;
+    const digest = digestOf(content);
     await writeFile(pathOf(digest), content);
     return { mediaType, digest, size: content.length };
   };

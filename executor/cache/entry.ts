@@ -27,7 +27,8 @@ export interface Result {
 const Header = z.strictObject({
   key: z.string(),
   image: z.string(),
-  layers: z.array(z.string()),
+  // Names of files and of blobs are made of them.
+  layers: z.array(z.string().check(z.regex(/^sha256:[0-9a-f]{64}$/))),
   stdout: z.int().check(z.nonnegative()),
   stderr: z.int().check(z.nonnegative()),
 });
@@ -41,12 +42,12 @@ export function encodeBody(key: string, { image, layers, stdout, stderr }: Resul
 
 /**
  * @param body that somebody who may be believed has encoded.
- * @returns undefined for another key's.
+ * @returns undefined for what is no result, or another key's.
  */
 export function decodeBody(key: string, body: Buffer): Result | undefined {
   const [line, output] = cutLine(body);
-  const header = Header.parse(JSON.parse(line));
-  if (header.key !== key) return undefined;
+  const header = readHeader(line);
+  if (header?.key !== key) return undefined;
   const { image, layers, stdout } = header;
   return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
 }
@@ -73,15 +74,19 @@ export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Res
  * @param start of a result's file.
  */
 export function layersIn(start: Buffer): readonly string[] {
-  try {
-    const [, body] = cutLine(start);
-    return Header.parse(JSON.parse(cutLine(body)[0])).layers;
-  } catch {
-    return [];
-  }
+  const [, body] = cutLine(start);
+  return readHeader(cutLine(body)[0])?.layers ?? [];
 }
 
 const macOf = (body: Uint8Array, key: KeyObject) => createHmac("sha256", key).update(body).digest();
+
+function readHeader(line: string): z.infer<typeof Header> | undefined {
+  try {
+    return Header.parse(JSON.parse(line));
+  } catch {
+    return undefined;
+  }
+}
 
 function cutLine(bytes: Buffer): [line: string, rest: Buffer] {
   const at = bytes.indexOf(lineFeed);

@@ -2,8 +2,8 @@
  * One repository of an OCI registry (distribution-spec 1.1), as far as results need it. What it gives is compared with
  * the digest that was asked for; what a tag stands for is anybody's word.
  */
-import { createHash } from "node:crypto";
 import { openAsBlob } from "node:fs";
+import { digestOf } from "../digest.ts";
 
 /** `HOST[:PORT]/NAME`, as in an image's name without its tag. */
 const grammar =
@@ -27,8 +27,6 @@ interface Settings {
 }
 
 export const isReference = (reference: string): boolean => grammar.test(reference);
-
-export const digestOf = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
 /** The registry did not do what it was asked to; `code` says so in a word. */
 export class RegistryError extends Error {

@@ -11,11 +11,12 @@
  */
 import { stat } from "node:fs/promises";
 import * as z from "zod/mini";
+import { digestOf } from "../digest.ts";
 import { Failure } from "../failure.ts";
 import { decodeBody, encodeBody, type Result } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
 import { sizeLimit } from "./recording.ts";
-import { digestOf, indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
+import { indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
 
 const artifactType = "application/vnd.claimcheck.result.v1";
 const outputType = "application/vnd.claimcheck.output.v1";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, start } from "../command.ts";
 import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { startRegistry, user } from "../registry.ts";
+import { startPrivateRegistry, user } from "../private-registry.ts";
 
 const folder = "/var/lib/claimcheck/registries";
 
@@ -17,7 +17,7 @@ afterEach(() => {
 /** A registry and the password that it wants, which nothing else on this host contains. */
 async function privateRegistry() {
   const password = `claimcheck-${randomBytes(16).toString("hex")}`;
-  const registry = await startRegistry(password);
+  const registry = await startPrivateRegistry(password);
   const login = `${registry.address}=${user},env://REGISTRY_PASSWORD`;
   const forms = [password, Buffer.from(`${user}:${password}`).toString("base64")];
   return { ...registry, login, password, forms, env: { ...registry.env, REGISTRY_PASSWORD: password } };

@@ -10,7 +10,7 @@ import { startSupervisor } from "../../executor/runtime/runc.ts";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
 import { removeImageAfterwards } from "../made-image.ts";
-import { startRegistry, withoutTls } from "../open-registry.ts";
+import { startRegistry, withoutTls } from "../oci-registry.ts";
 import { inOverlay, scratch } from "../overlay.ts";
 
 const value = "the-value-of-a-test";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
 import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { user as registryUser, startRegistry } from "../registry.ts";
+import { user as registryUser, startPrivateRegistry } from "../private-registry.ts";
 import { addUser } from "../user.ts";
 
 const user = addUser();
@@ -113,7 +113,7 @@ test("--network: none has only itself, host has the host's", async () => {
 
 test("a private image is pulled with a password that lies nowhere meanwhile", async () => {
   const password = `claimcheck-${randomBytes(16).toString("hex")}`;
-  const registry = await startRegistry(password);
+  const registry = await startPrivateRegistry(password);
   chmodSync(join(registry.env.CONTAINERS_REGISTRIES_CONF, ".."), 0o755);
   const forms = [password, Buffer.from(`${registryUser}:${password}`).toString("base64")];
   const env = { ...registry.env, PASSWORD: password };

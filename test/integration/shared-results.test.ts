@@ -4,13 +4,15 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { indexType, openRegistry } from "../../executor/cache/registry.ts";
+import { encodeBody } from "../../executor/cache/entry.ts";
+import { indexType, manifestType, openRegistry } from "../../executor/cache/registry.ts";
 import { openStore } from "../../executor/cache/store.ts";
+import { digestOf } from "../../executor/digest.ts";
 import { Secret } from "../../shared/secret.ts";
 import { type Executor, startBroker } from "../broker.ts";
 import { begin, env, run, step } from "../cached.ts";
 import { filesContaining } from "../host.ts";
-import { startRegistry } from "../open-registry.ts";
+import { startRegistry } from "../oci-registry.ts";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -18,6 +20,11 @@ afterEach(() => {
 
 const newStore = () =>
   openStore(mkdtempSync(join(tmpdir(), "claimcheck-cache-")), { macKey: createSecretKey(Buffer.alloc(32)) });
+
+const none = new Uint8Array();
+
+/** Without what anybody may say in it. */
+const index = { schemaVersion: 2, mediaType: indexType, manifests: [] };
 
 const environment = { TOKEN: "the-value", SAME: "the-value", OTHER: "another" };
 
@@ -134,6 +141,27 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
     await retag(tag, JSON.stringify({ ...index, annotations: { "dev.claimcheck.receipt": forged } }));
     const { hit, told } = await runElsewhere(await broker.executor());
     expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+  });
+
+  test("a result that names other files, with a receipt for it", async () => {
+    const { broker, executor, repository, runElsewhere, tags, tagged, retag, unbelieved } = await setUp();
+    await runElsewhere(executor, step());
+    const [tag = ""] = await tags();
+    const registry = openRegistry(repository, { findLogin: () => undefined });
+    const { manifests } = JSON.parse(await tagged(tag));
+    const manifest = JSON.parse((await registry.getManifest(manifests[0].digest))?.toString() ?? "");
+    for (const layer of ["../../elsewhere", `sha256:../${"0".repeat(61)}`, `sha256:${"0".repeat(63)}`]) {
+      const output = encodeBody(tag, { image: "", layers: [layer], stdout: none, stderr: none });
+      const forged = Buffer.from(
+        JSON.stringify({ ...manifest, layers: [{ ...manifest.layers[0], digest: digestOf(output) }] }),
+      );
+      await registry.putBlob(output);
+      await registry.putManifest(digestOf(forged), manifestType, forged);
+      const receipt = await executor.client.attest([], { key: tag, manifest: digestOf(forged) });
+      await retag(tag, JSON.stringify({ annotations: { "dev.claimcheck.receipt": receipt }, ...index }));
+      const { hit, told } = await runElsewhere(await broker.executor(), step());
+      expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+    }
   });
 
   test("other bytes under the same digest, where the registry itself is theirs", async () => {

@@ -1,36 +1,27 @@
 /**
- * A private registry for a test: Debian's docker-registry with a password, on loopback, and one image in it. Whoever
- * pulls that speaks to a proxy, which can be told to keep what it is asked for until the test has looked around.
+ * A private registry for a test: one that asks for a password, with one image in it. Whoever pulls that speaks to a
+ * proxy, which can be told to keep what it is asked for until the test has looked around.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { freePort } from "./free-port.ts";
 import { until } from "./host.ts";
+import { startRegistry, withoutTls } from "./oci-registry.ts";
 
 export const user = "robot";
 
 /** It ends with the test. */
-export async function startRegistry(password: string) {
-  const folder = mkdtempSync(join(tmpdir(), "claimcheck-registry-"));
-  const port = await freePort();
+export async function startPrivateRegistry(password: string) {
   const salt = randomBytes(11).toString("hex");
   const crypt = ["-e", "chomp(my $password = <STDIN>); print crypt($password, $ARGV[0])", `$2y$05$${salt}`];
-  writeFileSync(join(folder, "htpasswd"), `${user}:${execFileSync("perl", crypt, { input: password })}\n`);
-  const config = {
-    version: 0.1,
-    storage: { filesystem: { rootdirectory: join(folder, "images") } },
-    http: { addr: `127.0.0.1:${port}` },
-    auth: { htpasswd: { realm: "test", path: join(folder, "htpasswd") } },
-  };
-  writeFileSync(join(folder, "config.yml"), JSON.stringify(config));
-  const server = spawn("docker-registry", ["serve", join(folder, "config.yml")], { stdio: "ignore" });
+  const hash = execFileSync("perl", crypt, { input: password });
+  const { host } = await startRegistry(`${user}:${hash}`);
 
   let held: Promise<void> | undefined;
   let release = () => {};
@@ -41,7 +32,7 @@ export async function startRegistry(password: string) {
       await held;
     }
     const { method, url: path, headers } = incoming;
-    request({ port, method, path, headers }, (answer) => {
+    request(`http://${host}`, { method, path, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(outgoing);
     })
@@ -51,28 +42,17 @@ export async function startRegistry(password: string) {
   await once(proxy, "listening");
   const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
 
-  const registries = [`127.0.0.1:${port}`, address].map(
-    (location) => `[[registry]]\nlocation = "${location}"\ninsecure = true\n`,
-  );
-  writeFileSync(join(folder, "registries.conf"), registries.join(""));
-  const env = { CONTAINERS_REGISTRIES_CONF: join(folder, "registries.conf") };
+  const env = withoutTls(host, address);
   const buildah = (...args: string[]) =>
     execFileSync("buildah", args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] })
       .toString()
       .trim();
 
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-registry-"));
   onTestFinished(() => {
-    server.kill("SIGKILL");
     proxy.close();
     proxy.closeAllConnections();
-  });
-  await until(() => {
-    try {
-      execFileSync("busybox", ["nc", "-w", "1", "127.0.0.1", `${port}`], { stdio: "ignore" });
-      return true;
-    } catch {
-      return false;
-    }
+    rmSync(folder, { recursive: true, force: true });
   });
 
   // An image that this host has not seen yet, and does not have any more when it is in the registry.
@@ -81,18 +61,11 @@ export async function startRegistry(password: string) {
   execFileSync("cp", [execFileSync("which", ["busybox"]).toString().trim(), join(files, "bin", "sh")]);
   writeFileSync(join(files, "unique"), randomBytes(16));
   const auth = Buffer.from(`${user}:${password}`).toString("base64");
-  writeFileSync(join(folder, "auth.json"), JSON.stringify({ auths: { [`127.0.0.1:${port}`]: { auth } } }));
+  writeFileSync(join(folder, "auth.json"), JSON.stringify({ auths: { [host]: { auth } } }));
   const container = buildah("from", "scratch");
   buildah("copy", container, files, "/");
   const id = buildah("commit", "--quiet", "--rm", container);
-  buildah(
-    "push",
-    "--quiet",
-    "--authfile",
-    join(folder, "auth.json"),
-    id,
-    `docker://127.0.0.1:${port}/team/app`,
-  );
+  buildah("push", "--quiet", "--authfile", join(folder, "auth.json"), id, `docker://${host}/team/app`);
   buildah("rmi", id);
   execFileSync("rm", [join(folder, "auth.json")]);
 

@@ -7,18 +7,25 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { freePort } from "./free-port.ts";
 
-export async function startRegistry() {
+/**
+ * @param login a line of an htpasswd file, of the only one who is served; everybody is without it.
+ * @returns what ends with the test.
+ */
+export async function startRegistry(login?: string) {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-registry-"));
-  const port = await freePort();
+  const host = `127.0.0.1:${await freePort()}`;
+  const logins = join(folder, "htpasswd");
+  if (login !== undefined) writeFileSync(logins, `${login}\n`);
+  const data = join(folder, "data");
   const file = join(folder, "config.yml");
-  writeFileSync(
-    file,
-    `version: 0.1
-log: { level: error, accesslog: { disabled: true } }
-storage: { filesystem: { rootdirectory: ${folder}/data } }
-http: { addr: "127.0.0.1:${port}" }
-`,
-  );
+  const config = {
+    version: 0.1,
+    log: { level: "error", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: data } },
+    http: { addr: host },
+    ...(login !== undefined && { auth: { htpasswd: { realm: "test", path: logins } } }),
+  };
+  writeFileSync(file, JSON.stringify(config));
   const server = spawn("docker-registry", ["serve", file], { stdio: ["ignore", "ignore", "pipe"] });
   let failure: Error | undefined;
   server.on("error", () => {
@@ -33,21 +40,21 @@ http: { addr: "127.0.0.1:${port}" }
     await stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  const url = `http://127.0.0.1:${port}/v2/`;
+  const url = `http://${host}/v2/`;
   const answers = () =>
     fetch(url)
-      .then(({ ok }) => ok)
+      .then(({ status }) => status === (login === undefined ? 200 : 401))
       .catch(() => false);
   while (!(await answers())) {
     if (failure) throw failure;
     if (server.exitCode !== null) throw new Error("docker-registry ended");
   }
-  return { host: `127.0.0.1:${port}`, url, data: join(folder, "data"), stop };
+  return { host, url, data, stop };
 }
 
-/** @returns the environment in which images may be pushed there: loopback has no TLS. */
-export function withoutTls(host: string): Record<string, string> {
+/** @returns the environment in which images may be had from there and pushed there: loopback has no TLS. */
+export function withoutTls(...hosts: string[]) {
   const file = join(mkdtempSync(join(tmpdir(), "claimcheck-registry-")), "registries.conf");
-  writeFileSync(file, `[[registry]]\nlocation = "${host}"\ninsecure = true\n`);
+  writeFileSync(file, hosts.map((host) => `[[registry]]\nlocation = "${host}"\ninsecure = true\n`).join(""));
   return { CONTAINERS_REGISTRIES_CONF: file };
 }
