@@ -1,4 +1,5 @@
 /** What a run knows and does not show: the values that it has redeemed so far, and its tokens and handles. */
+import { Failure } from "./failure.ts";
 import { buildScrubber, unmasked } from "./output.ts";
 import type { Plan } from "./plan.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";
@@ -30,8 +31,12 @@ export function createMasking({ masked, shortSecrets }: Pick<Plan, "masked" | "s
     /** What was learned last, or is now. */
     known: (secrets: Secrets): Known => known ?? learn(secrets),
 
-    /** For one of a command's streams, with what was learned before. */
-    stream: () => (masked && known ? known.scrubber.stream() : unmasked),
+    /** For one of a command's streams, with what was learned before. @throws {Failure} where that is nothing. */
+    stream() {
+      if (!masked) return unmasked;
+      if (!known) throw new Failure("internal");
+      return known.scrubber.stream();
+    },
 
     /** A runtime's words, a step's name: they may quote what they were given. */
     scrubbed(text: string): string {
