@@ -19,7 +19,15 @@ import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { isPermitted } from "./policy.ts";
-import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
+import {
+  authorise,
+  batchError,
+  grants,
+  type ProvenMessage,
+  prove,
+  readHandles,
+  refuse,
+} from "./presentation.ts";
 
 export async function check(
   broker: Broker,
@@ -42,14 +50,7 @@ export async function check(
     if (spent.length > 0) throw batchError(spent);
     if (!isPermitted(caller, "check")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
     const confirmed = { ...about, outcome: "confirmed" } as const;
-    const records = allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
-      ...confirmed,
-      uri,
-      jti,
-      digest,
-      rule,
-      ...(run !== undefined && { run }),
-    }));
+    const records = grants(confirmed, allowed);
     await broker.audit.record(records.length > 0 ? records : [confirmed]);
     const said = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
     return { confirmation: await signConfirmation(said, broker.keys.signingKey) };

@@ -67,14 +67,20 @@ export async function readHandles(
   return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
 
-/** @returns each handle's state, and the name of the rule that allows this today. */
+/** A handle's state, and the name of the rule that allows what is asked today. */
+export interface Allowed {
+  readonly state: HandleState;
+  readonly rule: string;
+}
+
+/** @throws {ClaimcheckError} for the whole batch, where one of the handles is void or not allowed today. */
 export async function authorise(
   broker: Broker,
   caller: Caller,
   action: "redeem" | "check",
   taker: Taker,
   handles: readonly HandleClaims[],
-): Promise<{ state: HandleState; rule: string }[]> {
+): Promise<Allowed[]> {
   const states = await lookUp(
     broker,
     caller.tenant,
@@ -94,6 +100,17 @@ export async function authorise(
   if (failures.length > 0) throw batchError(failures);
   return allowed;
 }
+
+/** What is written down of a request that was granted: one record for each handle. */
+export const grants = (about: AuditRecord, allowed: readonly Allowed[]): AuditRecord[] =>
+  allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
+    ...about,
+    uri,
+    jti,
+    digest,
+    rule,
+    ...(run !== undefined && { run }),
+  }));
 
 export const batchError = (failures: readonly ItemFailure[]) =>
   new ClaimcheckError((failures[0] as ItemFailure).code, { failures });

@@ -10,7 +10,15 @@ import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { isPermitted } from "./policy.ts";
-import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
+import {
+  authorise,
+  batchError,
+  grants,
+  type ProvenMessage,
+  prove,
+  readHandles,
+  refuse,
+} from "./presentation.ts";
 
 export async function attest(
   broker: Broker,
@@ -34,14 +42,7 @@ export async function attest(
     if (unredeemed.length > 0) throw batchError(unredeemed);
     if (!isPermitted(caller, "redeem")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
     const attested = { ...about, outcome: "attested" } as const;
-    const records = allowed.map(({ state: { uri, jti, digest, run }, rule }) => ({
-      ...attested,
-      uri,
-      jti,
-      digest,
-      rule,
-      ...(run !== undefined && { run }),
-    }));
+    const records = grants(attested, allowed);
     await broker.audit.record(records.length > 0 ? records : [attested]);
     const secrets = sortIds(handles.map((handle) => handle.cache_id));
     const receipt = { iss: broker.url, tenant, key, manifest, secrets, iat: Math.floor(Date.now() / 1000) };

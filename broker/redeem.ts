@@ -7,13 +7,21 @@ import type { HandleClaims } from "../shared/handle.ts";
 import { importRecipient, type Recipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/record.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { BrokerKeys } from "./keys.ts";
-import { authorise, batchError, type ProvenMessage, prove, readHandles, refuse } from "./presentation.ts";
-import type { HandleState, Redemption } from "./store/store.ts";
+import {
+  type Allowed,
+  authorise,
+  batchError,
+  grants,
+  type ProvenMessage,
+  prove,
+  readHandles,
+  refuse,
+} from "./presentation.ts";
+import type { Redemption } from "./store/store.ts";
 
 export async function redeem(
   broker: Broker,
@@ -50,17 +58,7 @@ export async function redeem(
     return refused(thrown);
   }
 
-  const records = released.map(
-    ({ state: { uri, jti, digest, run }, rule }): AuditRecord => ({
-      ...about,
-      outcome,
-      uri,
-      jti,
-      digest,
-      rule,
-      ...(run !== undefined && { run }),
-    }),
-  );
+  const records = grants({ ...about, outcome }, released);
   let heads: readonly string[];
   try {
     heads = await broker.audit.record(records);
@@ -85,9 +83,7 @@ export async function redeem(
 }
 
 /** What leaves: the record that the policy was asked about, and the value that was taken under its name. */
-interface Release {
-  readonly state: HandleState;
-  readonly rule: string;
+interface Release extends Allowed {
   readonly sealed: Uint8Array;
 }
 
