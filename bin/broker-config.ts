@@ -121,13 +121,6 @@ export async function checkPolicy(path: string): Promise<readonly Fault[]> {
   }
 }
 
-/** `FILE:LINE: what is wrong`, as compilers say it. */
-export function printFaults(faults: FaultsByFile): string {
-  return [...faults]
-    .flatMap(([path, own]) => own.map(({ line, message }) => `${path}:${line}: ${message}\n`))
-    .join("");
-}
-
 async function findRootKey(
   source: Source,
   beside: (name: string) => string,

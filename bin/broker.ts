@@ -6,6 +6,7 @@ import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
+import { printFaults } from "./faults.ts";
 
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
@@ -65,14 +66,14 @@ async function start(options: Options): Promise<void> {
 }
 
 async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
-  const [{ readBrokerConfig, printFaults }, { createCentralBroker }, { createLog }] = await Promise.all([
+  const [{ readBrokerConfig }, { createCentralBroker }, { createLog }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
     import("./log.ts"),
   ]);
   const config = await readBrokerConfig(path, process.env);
   if ("faults" in config) {
-    process.stderr.write(printFaults(config.faults));
+    for (const [file, faults] of config.faults) printFaults(file, faults);
     throw new Failure("usage", { detail: `${path} cannot be used` });
   }
   if (!config.tls && !insecureHttp) requireLoopback(config.address);

@@ -10,11 +10,9 @@ import { parseDuration, parseSize } from "../executor/quantities.ts";
 import type { Permissions, SharedFolder } from "../executor/server/permissions.ts";
 import type { ServerLimits } from "../executor/server/server.ts";
 import { findUser } from "../executor/user.ts";
+import { described } from "../shared/described.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import { type Address, splitAddress } from "./address.ts";
-
-const described = <Schema extends z.ZodMiniType>(schema: Schema, description: string): Schema =>
-  schema.check(z.describe(description)) as Schema;
 
 const word = z.string().check(z.minLength(1));
 const count = z.int().check(z.positive());

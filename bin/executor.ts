@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { stateFolder } from "./environment.ts";
 import type { ExecutorConfig } from "./executor-config.ts";
+import { printFaults } from "./faults.ts";
 
 interface Options {
   readonly config?: string;
@@ -54,7 +55,7 @@ async function load(path: string): Promise<ExecutorConfig> {
   const { readExecutorConfig } = await import("./executor-config.ts");
   const config = await readExecutorConfig(path);
   if (!("faults" in config)) return config;
-  for (const { line, message } of config.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+  printFaults(path, config.faults);
   throw new Failure("usage", { detail: `${path} cannot be used` });
 }
 

@@ -6,6 +6,7 @@ import { Failure } from "../executor/failure.ts";
 import { type PlanFields, plainStep } from "../executor/plan.ts";
 import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
+import { printFaults } from "./faults.ts";
 
 export interface PlanFile extends PlanFields {
   readonly hash: string;
@@ -45,6 +46,6 @@ export async function readPlanFile(
 export async function loadPlanFile(path: string, handles?: ReadonlyMap<string, string>): Promise<PlanFile> {
   const read = await readPlanFile(path, handles);
   if (!("faults" in read)) return read;
-  for (const { line, message } of read.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+  printFaults(path, read.faults);
   throw new Failure("usage", { detail: `${path} cannot be used` });
 }

@@ -1,5 +1,6 @@
 /** claimcheck plan: what a plan file says, without running it. */
 import { Command } from "commander";
+import { printFaults } from "./faults.ts";
 
 export function planCommand(): Command {
   return new Command("plan")
@@ -28,7 +29,7 @@ async function check(path: string): Promise<void> {
   ]);
   const read = await readPlanFile(path);
   if ("faults" in read) {
-    for (const { line, message } of read.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+    printFaults(path, read.faults);
     process.exitCode = 1;
     return;
   }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { type Action, actions } from "../broker/policy.ts";
 import { Failure } from "../executor/failure.ts";
+import { printFaults } from "./faults.ts";
 
 /** As of a test that did not pass. */
 const negative = 1;
@@ -37,7 +38,7 @@ async function load(path: string) {
   ]);
   const loaded = loadPolicy(await read(path), remoteKeys);
   if (!("faults" in loaded)) return loaded;
-  for (const { line, message } of loaded.faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+  printFaults(path, loaded.faults);
   return undefined;
 }
 

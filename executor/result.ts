@@ -63,13 +63,13 @@ export function openResult(
       const changes = guard.watch(store.changes(upper));
       const draft = isImage || isKept ? await store.draft(changes, scratch) : undefined;
       if (!draft) for await (const { content } of changes) for await (const _ of content);
-      const leaked = judge(guard, title) !== "";
+      const goesToStore = judge(guard, title) === "" && isKept;
       if (!draft) return undefined;
       const { layer } = draft;
-      if (isKept && !leaked) await draft.keep();
-      const archive = isKept && !leaked ? store.archiveOf(layer.digest) : draft.archive;
+      if (goesToStore) await draft.keep();
+      const archive = goesToStore ? store.archiveOf(layer.digest) : draft.archive;
       made.set(index, { layer, archive, title });
-      return isKept && !leaked ? layer.digest : undefined;
+      return goesToStore ? layer.digest : undefined;
     },
 
     /**

@@ -1,0 +1,6 @@
+import type { Fault } from "../broker/access/document.ts";
+
+/** `FILE:LINE: what is wrong` on standard error, as compilers say it. */
+export function printFaults(path: string, faults: readonly Fault[]): void {
+  for (const { line, message } of faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+}
