@@ -6,6 +6,8 @@ import { defineConfig, type Plugin } from "rolldown";
 const beside = {
   "bin/claimcheck.cjs": "claimcheck.cjs",
   "executor/runtime/supervisor.pl": "supervisor.pl",
+  "executor/runtime/container-files.pl": "container-files.pl",
+  "executor/runtime/system-calls.pl": "system-calls.pl",
   "executor/runtime/terminal.pl": "terminal.pl",
   "executor/runtime/bridge.pl": "bridge.pl",
 };

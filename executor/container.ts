@@ -33,7 +33,7 @@ export async function createContainer(
     readonly screen: () => TerminalSize;
   },
 ) {
-  const { id, bundle, network } = supervisor;
+  const { id, bundle, network, hook } = supervisor;
   if (step.files.length > 0) {
     const before = supervisor.rootfs();
     const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
@@ -52,6 +52,8 @@ export async function createContainer(
       hostname: id,
       cgroup: `${id}-${order}`,
       network,
+      hook,
+      screen: screen(),
     },
   );
   const names = nameFiles({ name: id, network: step.network }, bundle);

@@ -7,6 +7,7 @@ import type { ImageConfig } from "./image.ts";
 import { bindMounts, kernelMounts } from "./mounts.ts";
 import type { Step } from "./plan.ts";
 import { isRootless } from "./rootless.ts";
+import type { TerminalSize } from "./runtime/runc.ts";
 import { loadSeccomp } from "./seccomp.ts";
 import type { User } from "./user.ts";
 
@@ -59,14 +60,22 @@ interface Surroundings {
   readonly cgroup: string;
   /** Where its network namespace is, if it is bridged. */
   readonly network: string;
+  /** What the runtime runs before it starts the command. */
+  readonly hook: { readonly path: string; readonly args: readonly string[] };
+  /** The size of its terminal, if it has one. */
+  readonly screen: TerminalSize;
 }
 
-export function createSpec(step: Step, { config, user, hostname, cgroup, network }: Surroundings) {
+export function createSpec(
+  step: Step,
+  { config, user, hostname, cgroup, network, hook, screen }: Surroundings,
+) {
   const isRoot = user.uid === 0;
   return {
     ociVersion: "1.0.2",
     process: {
       terminal: step.terminal,
+      ...(step.terminal && { consoleSize: { width: screen.columns, height: screen.rows } }),
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: commandOf(step, config),
       env: environmentOf(step, config, {
@@ -87,6 +96,7 @@ export function createSpec(step: Step, { config, user, hostname, cgroup, network
     },
     root: { path: "../rootfs", readonly: step.readOnly },
     hostname,
+    hooks: { createRuntime: [hook] },
     mounts: [...kernelMounts(step.network), ...bindMounts(step.binds)],
     linux: {
       ...(isRootless ? {} : limitsOf(step, cgroup)),

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants, mkdirSync, openSync, readFileSync } from "node:fs";
+import { constants, mkdirSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
 import { createInterface } from "node:readline";
@@ -86,6 +86,9 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
   });
 }
 
+/** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
+const hook = 'read -r state; printf "%s\\n" "$state" >"$1/created" && read -r go <"$1/start"';
+
 /** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, layers, environment }: Surroundings) {
   const id = randomBytes(6).toString("hex");
@@ -162,19 +165,15 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
     });
   });
 
+  /** The descriptors of the next container's pipes. */
   let ready = answer("ready");
 
-  const open = (name: string) => openSync(`${runs}/${id}/${name}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  /** The supervisor's namespaces as this process sees them. */
+  const inside = `/proc/${child.pid}/root`;
 
-  /** A pipe without a name is opened by the supervisor's descriptor of it; unshare's only child is the supervisor. */
-  async function openInput(): Promise<Writable> {
-    const answered = answer("input");
-    orders.write("input\n");
-    const descriptor = await answered;
-    const supervisor = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim();
-    const fd = openSync(`/proc/${supervisor}/fd/${descriptor}`, constants.O_WRONLY | constants.O_NONBLOCK);
-    return new Socket({ fd, readable: false, writable: true });
-  }
+  /** A pipe has no name but that of the supervisor's descriptor. */
+  const open = (descriptor: string | undefined, flags: number) =>
+    openSync(`${inside}/proc/1/fd/${descriptor}`, flags | constants.O_NONBLOCK);
 
   function send({ name, bytes, mode, uid, gid }: BundleFile, written?: () => void): void {
     orders.write(`file ${bytes.length} ${mode.toString(8)} ${uid} ${gid} ${name}\n`);
@@ -206,8 +205,11 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
     /** When everything is there for a container but its bundle. */
     ready: (): Promise<unknown> => ready,
 
+    /** What the runtime is to do before it starts a command: wait for the order. */
+    hook: { path: "/bin/sh", args: ["sh", "-c", hook, "hook", `${runs}/${id}/bundle`] },
+
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
-    rootfs: () => `/proc/${child.pid}/root${runs}/${id}/rootfs`,
+    rootfs: () => `${inside}${runs}/${id}/rootfs`,
 
     /** Before a container's start: puts these among the files that it will find, one after the other. */
     async place(files: readonly Placed[]): Promise<void> {
@@ -242,28 +244,37 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
      * Orders a container: the runtime creates it and the bundle is unlinked, while the caller does what else there is
      * to do before the command may start.
      *
-     * @returns what starts the command, once the container's streams are its own; `exited` tells the exit code of its
+     * @returns what starts the command; the streams are then the container's own, and `exited` tells the exit code of its
      * first process, which is 128 + n after signal n.
      */
     async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
-      await ready;
+      const [input, ...outputs] = (await ready).split(" ");
       if (isBridged) orders.write("network\n");
-      // Only opened here and read later: before there is a writer, a pipe would be at its end.
-      const output = [open("stdout"), open("stderr")] as const;
-      const stdin = hasInput ? await openInput() : undefined;
+      const [stdout, stderr] = outputs.map((descriptor) => open(descriptor, constants.O_RDONLY));
+      const stdin = hasInput
+        ? new Socket({ fd: open(input, constants.O_WRONLY), readable: false, writable: true })
+        : undefined;
       const created = answer("created");
+      const started = answer("started");
       const exited = answer("exited").then(Number);
       exited.catch(() => {});
       if (screen) orderTerminal("terminal", screen());
       for (const file of files) send(file);
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
-      orders.write("create\n");
+      orders.write(`create ${hasInput ? 1 : 0}\n`);
       return {
         async start() {
           await created;
           orders.write("start\n");
-          return { stdin, stdout: pipeSource(output[0]), stderr: pipeSource(output[1]), exited };
+          // What is in the pipes before is the runtime's.
+          await started;
+          return {
+            stdin,
+            stdout: pipeSource(stdout as number),
+            stderr: pipeSource(stderr as number),
+            exited,
+          };
         },
       };
     },
@@ -308,7 +319,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Surround
 /** Whose failure a step of the supervisor's is; of the others, the state folder's. */
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
-  start: "runtime_failed",
   place: "invalid_plan",
   bind: "invalid_plan",
   terminal: "runtime_failed",

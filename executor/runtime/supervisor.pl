@@ -5,9 +5,9 @@
 #     container's first instruction;
 #   - when the executor goes away, however it does, the container ends and nothing of the run stays;
 #   - when this process goes away, however it does, the kernel ends the container and drops the mounts;
-#   - nothing that a container made is followed: its paths are walked one name at a time.
+#   - nothing that a container made is followed (container-files.pl).
 #
-# Perl, because `runc create` leaves the container's first process to the nearest process 1, and a shell
+# Perl, because `runc run --detach` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
 #   unshare … perl supervisor.pl RUNTIME RUNS ID LOWER…
@@ -22,41 +22,50 @@
 #                             link PATH SIZE                that many bytes follow, which are where it points
 #                             folder PATH 0 MODE UID GID    if there is none
 #   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
-#   input                   make a pipe for the next container's standard input, which is /dev/null otherwise; answer
-#                           "input FD", the descriptor of this process where the executor finds the writing end
-#   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is stdout, and what comes by
-#                           the input is typed
+#   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is OUT, and what comes by IN is
+#                             typed
 #   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
-#   create                  create the container and unlink what is in the bundle; answer "created"
-#   start                   after "created": start its command
+#   create INPUT            have the runtime make the container, and unlink what is in the bundle as soon as it waits for
+#                             its command to be started; answer "created". INPUT is 1, or 0 for /dev/null
+#   start                   after "created": start its command; answer "started"
 #   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
 #   next                    after "kept": put an empty layer on top; answer "ready"
 #   layer PATH              after "ready": put the files of this folder below the empty layer; answer "ready". A shared
-#                           lock on it is held until the end
+#                             lock on it is held until the end
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready", "created", then "exited CODE" (128 + n after signal n).
+# Descriptor 4 takes the answers: "ready IN OUT ERR", "created", "started", "exited CODE" (128 + n after signal n).
 # "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
 #
-# What a container prints goes into the named pipes RUNS/ID/stdout and stderr, which the executor has opened when it
-# orders the container. (Named, because the pipes that Node.js makes are sockets: a container cannot open /dev/stdout where
-# that is a socket, and reads of them are slow. The input's has no name: whoever opened /dev/stdin after its end would
-# wait for another writer.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
+# IN, OUT and ERR are descriptors of this process, where the executor finds its ends of the next container's pipes. It opens
+# them before it orders the container. (Pipes, because what Node.js makes are sockets: a container cannot open /dev/stdout
+# where that is a socket, and reads of them are slow. Without names, because whoever opened /dev/stdin by a name after the
+# writer's end would wait for another.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
+#
+# The runtime waits in a hook, which a configuration has to name: `createRuntime` is when all mounts are made and nothing of
+# the container has run. It is a shell that tells its state through BUNDLE/created, and goes on at a line of
+# BUNDLE/start.
 use strict;
 use warnings;
 use Fcntl qw(:DEFAULT :flock :mode);
 use Errno qw(EINTR);
 
+my ($here) = $0 =~ m{^(.*/)};
+require "${here}system-calls.pl";
+require "${here}container-files.pl";
+
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, O_PATH => 010000000 };
+use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, MNT_DETACH => 2 };
 
 my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
-my (@files, @made, @held, %placed);
-my ($init, $input, $input_end);
+my (@files, @held);
+my ($created, $go);
+my ($input, $output, $errors);
+my ($runtime_process, $init, $code, @signals);
 my ($console, @size, $terminal);
 
 # In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
@@ -90,19 +99,27 @@ sub claim {
     return;
 }
 
+sub names_in {
+    my ($path) = @_;
+    opendir(my $folder, $path) or return;
+    return grep { !/^\.\.?$/ } readdir $folder;
+}
+
 # Removes what a run leaves on the host. Nothing in here is followed: rm and rmdir take names as they are.
 sub discard {
     my ($run) = @_;
-    for my $cgroup (glob "/sys/fs/cgroup/{,*/}claimcheck/$run-*") {
-        # Busy while something in it is still ending: the folder stays too then, and the next sweep tries again.
-        rmdir $cgroup or !-d $cgroup or return;
+    my $cgroups = '/sys/fs/cgroup';
+    for my $group (map { "$cgroups/$_/claimcheck" } '.', names_in($cgroups)) {
+        for my $name (grep { /^$run-/ } names_in($group)) {
+            # Busy while something in it is still ending: the folder stays too then, and the next sweep tries again.
+            rmdir "$group/$name" or !-d "$group/$name" or return;
+        }
     }
-    system('rm', '-rf', '--one-file-system', '--', "$runs/$run");
+    rmdir "$runs/$run" or system('rm', '-rf', '--one-file-system', '--', "$runs/$run");
 }
 
 sub sweep {
-    opendir(my $all, $runs) or return;
-    for my $run (grep { /^[0-9a-f]+$/ && $_ ne $id } readdir $all) {
+    for my $run (grep { /^[0-9a-f]+$/ && $_ ne $id } names_in($runs)) {
         my $handle = claim("$runs/$run", LOCK_EX | LOCK_NB) or next;
         discard($run);
     }
@@ -120,9 +137,16 @@ sub end_all {
 sub finish {
     exit 1 if $$ != 1;    # a child of ours only goes
     end_all();
-    my @mounts = grep { -d } "$dir/rootfs", "$dir/bundle";
-    system('umount', '--lazy', '--', @mounts) if @mounts;
-    discard($id) if $lock;
+    exit 0 if !$lock;
+    SystemCalls::umount("$dir/$_", MNT_DETACH) for qw(rootfs bundle);
+    remove_made("$dir/$count/upper");
+    # Where nothing was left, nobody has to be asked to remove it: a program takes longer to start.
+    for my $layer (map { "$dir/$_" } 1 .. $count) {
+        unlink "$layer/work/work/incompat/volatile/dirty";    # overlayfs' own
+        rmdir "$layer/$_" for qw(work/work/incompat/volatile work/work/incompat work/work work upper);
+    }
+    rmdir "$dir/$_" for qw(bundle rootfs), 1 .. $count;
+    discard($id);
     exit 0;
 }
 
@@ -181,30 +205,49 @@ sub keep_file {
     make_file($files[-1], $size, $mode, $uid, $gid) or fail('file', $!);
 }
 
+sub open_pipe {
+    pipe(my $reads, my $writes) or fail('pipes', $!);
+    return { reads => $reads, writes => $writes };
+}
+
 # A layer for the next container.
 sub add_layer {
     $count++;
     for my $part ($count, "$count/upper", "$count/work") {
         mkdir "$dir/$part" or fail('prepare', $!);
     }
+    # Short names, because the kernel has a page for all of them.
+    chdir $dir or fail('prepare', $!);
     # The container's / is the layer's own folder, not the image's: it takes over who may enter it.
     my ($mode, $uid, $gid) = (stat $lower[0])[2, 4, 5];
-    chown $uid, $gid, "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
+    chown $uid, $gid, "$count/upper" and chmod S_IMODE($mode), "$count/upper" or fail('prepare', $!);
     my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$dir/$count/upper,workdir=$dir/$count/work";
-    system('mount', '-t', 'overlay', '-o', $options, 'overlay', "$dir/rootfs") == 0 or fail('rootfs');
-    answer('ready');
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$count/upper,workdir=$count/work";
+    SystemCalls::mount('overlay', 'rootfs', 'overlay', 0, $options) or fail('rootfs', "overlay: $!");
+    chdir '/';
+    ($input, $output, $errors) = map { open_pipe() } 1 .. 3;
+    enlarge($_->{writes}) for $output, $errors;
+    answer('ready', fileno $input->{writes}, fileno $output->{reads}, fileno $errors->{reads});
 }
 
 # A cached step's files take the place of its container.
 sub put_below {
     my ($path) = @_;
     push @held, claim($path, LOCK_SH | LOCK_NB) || fail('layer', $!);
-    system('umount', '--', "$dir/rootfs") == 0 or fail('layer');
-    unshift @lower, $path;
+    SystemCalls::umount("$dir/rootfs", 0) or fail('layer', $!);
+    unshift @lower, '/proc/self/fd/' . fileno $held[-1];
     add_layer();
+}
+
+# How the runtime's hook and this process speak to each other.
+sub open_gate {
+    my ($told, $awaited) = map { open_pipe() } 1 .. 2;
+    ($created, $go) = ($told->{reads}, $awaited->{writes});
+    my %ends = (created => $told->{writes}, start => $awaited->{reads});
+    push @held, values %ends;
+    symlink '/proc/1/fd/' . fileno $ends{$_}, "$dir/bundle/$_" or fail('prepare', $!) for keys %ends;
 }
 
 sub prepare {
@@ -219,153 +262,37 @@ sub prepare {
         mkdir "$dir/$part" or fail('prepare', $!);
     }
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
-    system("mount -t tmpfs -o mode=0700,noswap tmpfs '$dir/bundle' 2>/dev/null") == 0
-        or system('mount', '-t', 'ramfs', '-o', 'mode=0700', 'ramfs', "$dir/bundle") == 0
-        or fail('bundle');
-    system('mkfifo', map { "$dir/$_" } qw(stdout stderr)) == 0 or fail('pipes');
+    SystemCalls::mount('tmpfs', "$dir/bundle", 'tmpfs', 0, 'mode=0700,noswap')
+        or SystemCalls::mount('ramfs', "$dir/bundle", 'ramfs', 0, 'mode=0700')
+        or fail('bundle', $!);
+    open_gate();
     add_layer();
-}
-
-# Opens a folder that may be a container's work, as the current one: $path under $top, link or no link.
-sub enter {
-    my ($top, $path) = @_;
-    chdir $top or return;
-    for my $name (grep { length } split '/', $path) {
-        sysopen(my $folder, $name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
-        chdir $folder or return;
-    }
-    return 1;
-}
-
-# Runs in a child, whose / are the container's files: a link that an earlier container left can lead nowhere else. In
-# there nothing may be loaded, neither a module nor what the C library wants to put an error into words, so an error goes
-# out as a number.
-sub place_all {
-    my $failed = sub {
-        my $error = $! + 0 || 255;
-        print STDERR "$_[0]: ";
-        exit $error;
-    };
-    @INC = ();
-    chroot "$dir/rootfs" and chdir '/' or $failed->('chroot');
-    umask 022;
-    while ((my $line = order() // exit 1) ne 'placed') {
-        my ($kind, $path, $size, $mode, $uid, $gid) = split ' ', $line;
-        $path =~ s/%(..)/chr hex $1/ge;
-        my $around = '';
-        for my $name (grep { length } split '/', $path =~ s{[^/]+$}{}r) {
-            $around .= "/$name";
-            -d $around or mkdir $around or $failed->($path);
-        }
-        if ($kind eq 'folder') {
-            -d $path or mkdir $path and chown $uid, $gid, $path and chmod oct $mode, $path or $failed->($path);
-            next;
-        }
-        unlink $path or $!{ENOENT} or $failed->($path);
-        if ($kind eq 'file') {
-            make_file($path, $size, $mode, $uid, $gid) or $failed->($path);
-            next;
-        }
-        my $target = '';
-        receive($size, sub { $target .= $_[0] });
-        symlink $target, $path or $failed->($path);
-    }
-    exit 0;
-}
-
-# What is there before the runtime makes what it needs is not to be taken away with that.
-sub place {
-    my $child = fork // fail('place', $!);
-    place_all() if $child == 0;
-    waitpid $child, 0;
-    if ($?) { $! = $? >> 8; fail('place', "$!") }
-    note_made('');
-    chdir '/';
-    $placed{"$_->{folder}/$_->{name}"} = 1 for splice @made;
-    answer('placed');
-}
-
-# What the runtime made to mount on: before the container's first instruction, all that its layer holds.
-sub note_made {
-    my ($path) = @_;
-    enter("$dir/$count/upper", $path) or return;
-    opendir(my $folder, '.') or return;
-    my @entries = map { [$_, lstat $_] } grep { !/^\.\.?$/ } readdir $folder;
-    for my $entry (@entries) {
-        my ($name, $device, $inode, $mode, undef, $uid, $gid) = @$entry;
-        note_made("$path/$name") if S_ISDIR($mode);
-        push @made, { folder => $path, name => $name, was => "$inode $mode $uid $gid" } unless $placed{"$path/$name"};
-    }
-}
-
-# Takes away of it what the container left as it was: empty files and empty folders, by name, from inside the
-# folder that they are in.
-sub remove_made {
-    for my $thing (@made) {
-        enter("$dir/$count/upper", $thing->{folder}) or next;
-        my (undef, $inode, $mode, undef, $uid, $gid, undef, $size) = lstat $thing->{name} or next;
-        next if "$inode $mode $uid $gid" ne $thing->{was};
-        if    (S_ISDIR($mode)) { rmdir $thing->{name} }
-        elsif ($size == 0)     { unlink $thing->{name} }
-    }
-    chdir '/';
-    @made = ();
-    %placed = ();
-}
-
-# No link under $root is followed, and it stays what was opened, whatever becomes of its name.
-sub bind_mount {
-    my ($name, $root, $path) = map { s/%(..)/chr hex $1/ger } @_;
-    my $refuse = sub { chdir '/'; fail('bind', "$path in $root: $_[0]") };
-    my @names = grep { length } split '/', $path;
-    my $last = pop @names // '.';
-    enter($root, join '/', @names) or $refuse->($!);
-    sysopen(my $source, $last, O_PATH | O_NOFOLLOW) or $refuse->($!);
-    my $target = "$dir/bundle/$name";
-    if    (-d $source) { mkdir $target or $refuse->($!) }
-    elsif (-f _)       { sysopen(my $made, $target, O_WRONLY | O_CREAT | O_EXCL, 0600) or $refuse->($!) }
-    else               { $refuse->('neither a file nor a folder') }
-    fcntl $source, F_SETFD, 0;
-    # Without canonicalising, or mount would resolve the name again.
-    system('mount', '-c', '--rbind', '/proc/self/fd/' . fileno $source, $target) == 0 or $refuse->('mount');
-    chdir '/';
-}
-
-sub open_input {
-    pipe $input, $input_end or fail('pipes', $!);
-    answer('input', fileno $input_end);
 }
 
 # Where the runtime sends it.
 sub prepare_terminal {
     @size = @_;
-    require($0 =~ s{[^/]+$}{terminal.pl}r);
+    require "${here}terminal.pl";
     $console = Terminal::listen_at("$dir/bundle/console") or fail('terminal', $!);
     push @files, "$dir/bundle/console";
 }
 
 sub take_terminal {
-    my ($screen) = @_;
-    $terminal = Terminal::accept_from($console, $screen, $input) or fail('terminal', $!);
+    $terminal = Terminal::accept_from($console, $output->{writes}, $input->{reads}) or fail('terminal', $!);
     $terminal->resize(@size) or fail('terminal', $!);
     undef $console;
 }
 
+sub resize {
+    @size = @_;
+    $terminal->resize(@size) if $terminal;
+}
+
 sub open_network {
-    require($0 =~ s/[^\/]*$/bridge.pl/r);
+    require "${here}bridge.pl";
     my $path = "$dir/bundle/network";
     sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
     make_network($path);
-}
-
-# The writing end of one of the container's pipes.
-sub output {
-    my ($name) = @_;
-    # Fails when nobody reads: then the executor is gone.
-    sysopen(my $pipe, "$dir/$name", O_WRONLY | O_NONBLOCK) or finish();
-    fcntl $pipe, F_SETFL, O_WRONLY;
-    enlarge($pipe);
-    return $pipe;
 }
 
 # The runtime's log as reasons; what it writes beside its log goes the container's way.
@@ -374,52 +301,53 @@ sub show_log {
     print STDERR readline $log;
 }
 
-sub runtime { return ($runtime, '--root', "$dir/bundle/runtime", '--log', "$dir/bundle/log", '--log-format', 'json') }
-
-# From its return on only the container holds the pipes, and their end is its end.
-sub run_create {
-    my ($pid_file) = @_;
-    my @ends = (output('stdout'), output('stderr'));
-    open(STDOUT, '>&', $ends[0]) && open(STDERR, '>&', $ends[1]) or fail('pipes', $!);
-    open(STDIN, '<&', $input) or fail('pipes', $!) if $input && !$console;
+sub run_runtime {
+    my ($has_input) = @_;
+    my @log = ('--log', "$dir/bundle/log", '--log-format', 'json');
     my @sends = $console ? ('--console-socket', "$dir/bundle/console") : ();
-    my $status = system(
-        runtime(), 'create', @sends, '--bundle', "$dir/bundle", '--pid-file', $pid_file, "$id-$count"
-    );
-    my $reason = $status == -1 ? "$runtime cannot be started: $!" : '';
-    open(STDIN, '<', '/dev/null') && open(STDOUT, '>&', $reasons) && open(STDERR, '>&', $reasons) or finish();
-    take_terminal($ends[0]) if $console && $status == 0;
-    undef $_ for $input, $input_end;
-    return if $status == 0;
-    show_log();
-    fail('create', $reason);
+    my $in = $has_input && !$console ? $input->{reads} : undef;
+    open(STDIN, '<&', $in) or exit 1 if $in;
+    open(STDOUT, '>&', $output->{writes}) && open(STDERR, '>&', $errors->{writes}) or exit 1;
+    my @command = ('run', '--detach', @sends, '--bundle', "$dir/bundle", "$id-$count");
+    no warnings 'exec';
+    exec $runtime, '--root', "$dir/bundle/runtime", @log, @command
+        or syswrite $reasons, "$runtime cannot be started: $!\n";
+    exit 127;
 }
 
-# After the unlink the plaintext is in the container and nowhere else.
+# From here on only the container holds the pipes, and their end is its end. For a terminal's container they are held.
 sub create {
-    my $pid_file = "$dir/bundle/pid-$count";
-    run_create($pid_file);
-    open(my $pid, '<', $pid_file) or fail('create');
-    $init = readline $pid;
+    my ($has_input) = @_;
+    @signals = ();
+    $runtime_process = fork // fail('create', $!);
+    run_runtime($has_input) if $runtime_process == 0;
+    delete $_->{reads} for $output, $errors;
+    delete $input->{writes};
+    undef $_ for $errors, $console ? () : ($input, $output);
+}
+
+# The runtime waits in its hook. After the unlink the plaintext is in the container and nowhere else.
+sub report_created {
+    my $state = '';
+    1 while $state !~ /\n/ && sysread $created, $state, 4096, length $state;
+    ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the runtime tells no process');
     for my $file (splice @files) {
-        unlink $file or fail('unlink');
+        unlink $file or fail('unlink', $!);
     }
-    note_made('');
-    chdir '/';
+    note_made("$dir/$count/upper");
     answer('created');
 }
 
-sub start {
-    return if system(runtime(), 'start', "$id-$count") == 0;
-    show_log();
-    fail('start');
+# Until the runtime is done, the first process is its own and would take them for itself.
+sub send_signals {
+    kill $_, $init for $runtime_process || !$init ? () : splice @signals;
 }
 
 # The next container finds what this one wrote.
 sub keep {
-    system('umount', '--', "$dir/rootfs") == 0 or fail('keep');
-    remove_made();
-    unshift @lower, "$dir/$count/upper";
+    SystemCalls::umount("$dir/rootfs", 0) or fail('keep', $!);
+    remove_made("$dir/$count/upper");
+    unshift @lower, "$count/upper";
     answer('kept');
 }
 
@@ -431,39 +359,49 @@ sub reap {
     sysread $child_ended, my $dots, 4096;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
         fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
-        next unless $init && $pid == $init;
-        my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
-        undef $init;
-        end_all();
-        $terminal->drain() if $terminal;
-        undef $terminal;
-        answer('exited', $code);
+        if ($runtime_process && $pid == $runtime_process) {
+            undef $runtime_process;
+            if ($?) { show_log(); fail('create') }
+            $init || defined $code or fail('create', 'the runtime runs no hooks');
+            take_terminal() if $console;
+            answer('started');
+        } elsif ($init && $pid == $init) {
+            undef $init;
+            $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+        }
     }
+    send_signals();
+    return if $runtime_process || !defined $code;
+    end_all();
+    $terminal->drain() if $terminal;
+    undef $_ for $terminal, $input, $output;
+    answer('exited', $code);
+    undef $code;
 }
 
 prepare();
 sweep();
 while (1) {
     my ($ready, $room) = ('', '');
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $terminal ? $terminal->sources() : ();
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $created, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
     next if select($ready, $room, undef, undef) < 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
+    report_created() if vec($ready, fileno $created, 1);
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
-    if    ($verb eq 'file')    { keep_file(@words) }
-    elsif ($verb eq 'place')   { place() }
-    elsif ($verb eq 'bind')    { bind_mount(@words) }
-    elsif ($verb eq 'input')   { open_input() }
+    if    ($verb eq 'file')     { keep_file(@words) }
+    elsif ($verb eq 'place')    { place("$dir/rootfs", "$dir/$count/upper") }
+    elsif ($verb eq 'bind')     { bind_mount("$dir/bundle/$words[0]", map { s/%(..)/chr hex $1/ger } @words[1, 2]) }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
-    elsif ($verb eq 'network') { open_network() }
-    elsif ($verb eq 'create')  { create() }
-    elsif ($verb eq 'start')   { start() }
-    elsif ($verb eq 'resize')  { $terminal->resize(@words) if $terminal }
-    elsif ($verb eq 'signal')  { kill $words[0], $init if $init }
-    elsif ($verb eq 'keep')    { keep() }
-    elsif ($verb eq 'next')    { add_layer() }
-    elsif ($verb eq 'layer')   { put_below(@words) }
+    elsif ($verb eq 'network')  { open_network() }
+    elsif ($verb eq 'create')   { create(@words) }
+    elsif ($verb eq 'start')    { syswrite $go, "\n" }
+    elsif ($verb eq 'resize')   { resize(@words) }
+    elsif ($verb eq 'signal')   { push @signals, @words; send_signals() }
+    elsif ($verb eq 'keep')     { keep() }
+    elsif ($verb eq 'next')     { add_layer() }
+    elsif ($verb eq 'layer')    { put_below(@words) }
 }

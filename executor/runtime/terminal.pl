@@ -12,11 +12,10 @@
 package Terminal;
 use strict;
 use warnings;
-use Config;
-use Errno qw(EINVAL ENOSYS);
+use Errno qw(EINVAL);
 use Fcntl;
 
-# Linux's; the same on both kinds of machine but for one.
+# Linux's.
 use constant {
     AF_UNIX          => 1,
     SOCK_STREAM      => 1,
@@ -26,7 +25,6 @@ use constant {
     TIOCSWINSZ       => 0x5414,
     TIOCGPTPEER      => 0x5441,
 };
-my %recvmsg = (x86_64 => 47, aarch64 => 212);
 
 # Where the runtime will send to.
 sub listen_at {
@@ -40,12 +38,10 @@ sub listen_at {
 # The descriptor that comes with a message: struct msghdr, one struct iovec, room for one struct cmsghdr.
 sub receive_descriptor {
     my ($socket) = @_;
-    my ($machine) = split /-/, $Config{archname};
-    my $number = $recvmsg{$machine} or $! = ENOSYS, return;
     my ($name, $control) = map { "\0" x $_ } 4096, 24;
     my $vector = pack 'P Q', $name, length $name;
     my $message = pack 'x16 P Q P Q x8', $vector, 1, $control, length $control;
-    return if syscall($number, fileno $socket, $message, MSG_CMSG_CLOEXEC) < 0;
+    SystemCalls::call('recvmsg', fileno $socket, $message, MSG_CMSG_CLOEXEC) or return;
     my (undef, $level, $type, $descriptor) = unpack 'Q i i i', $control;
     return $descriptor if $level == SOL_SOCKET && $type == SCM_RIGHTS;
     $! = EINVAL;

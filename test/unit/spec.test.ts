@@ -13,6 +13,8 @@ const specOf = (config: ImageConfig = {}, step: Partial<Step> = { args: ["true"]
       hostname: "run-1",
       cgroup: "run-1",
       network: "/run-1/network",
+      hook: { path: "/bin/sh", args: ["sh"] },
+      screen: { columns: 80, rows: 24 },
     },
   );
 
