@@ -11,6 +11,7 @@ import { Failure } from "../executor/failure.ts";
 import { createIdentity } from "../executor/identity.ts";
 import { createPlaces } from "../executor/server/places.ts";
 import { createExecutorServer, type ServedRequest } from "../executor/server/server.ts";
+import { createStandby } from "../executor/server/standby.ts";
 import { brokerUrl, directFetch } from "./broker-connection.ts";
 import { toolEnvironment } from "./environment.ts";
 import type { ExecutorConfig } from "./executor-config.ts";
@@ -37,11 +38,13 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
   const keys = createBrokerKeys(call, broker.keys, keysLifetime);
   const token = "address" in listen ? makeToken(listen.tokenFile) : undefined;
   const tools = toolEnvironment(environment);
+  const standby = createStandby();
   const executor = createExecutorServer({
     ...config,
     token,
     environment: tools,
     ...(config.cacheSize > 0 && { openCache: await openCache(config, tools) }),
+    supervise: standby.start,
     places: createPlaces(limits.runs, limits.waiting),
     connect: async (jobToken, signal) =>
       createBrokerClient({
@@ -65,7 +68,10 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
       if (stopping) executor.cancel();
       stopping = true;
       const late = setTimeout(executor.cancel, config.drainLimit);
-      void executor.drain().then(() => clearTimeout(late));
+      void executor
+        .drain()
+        .then(standby.close)
+        .then(() => clearTimeout(late));
     });
   }
 }

@@ -16,7 +16,7 @@ import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.
 import type { Login } from "./pull.ts";
 import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
-import { forbidCores, type Supervisor, startSupervisor } from "./runtime/runc.ts";
+import { forbidCores, type Supervisor, type SupervisorSettings, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
@@ -32,6 +32,8 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** Has a supervisor for a run that mounts nothing of the host; started for each run without it. */
+  readonly supervise?: (settings: SupervisorSettings) => Supervisor;
   /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
   readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
@@ -71,11 +73,11 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function open(image: Image) {
     abort.signal.throwIfAborted();
-    const opened = startSupervisor({
-      ...surroundings,
-      runs: `${surroundings.state}/runs`,
-      layers: image.layers,
-    });
+    // What the host has mounted is what it had mounted when the supervisor was started.
+    const mountsHost = steps.some(({ binds }) => binds.length > 0);
+    const { state, runtime, environment, supervise = startSupervisor } = surroundings;
+    const start = mountsHost ? startSupervisor : supervise;
+    const opened = start({ runtime, environment, runs: `${state}/runs`, layers: image.layers });
     supervisor = opened;
     await opened.ready();
     return { image: image.id, config: image.config, supervisor: opened };

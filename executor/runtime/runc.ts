@@ -14,7 +14,7 @@ import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
 import { pipeSource } from "../source.ts";
 
-interface Surroundings {
+export interface SupervisorSettings {
   /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
   readonly runtime: string;
   /** The folder of all runs' folders. */
@@ -90,7 +90,7 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/created" && read -r go <"$1/start"';
 
 /** Starts the supervisor. Containers come one after the other. */
-export function startSupervisor({ runtime, runs, layers, environment }: Surroundings) {
+export function startSupervisor({ runtime, runs, layers, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
   try {
     mkdirSync(runs, { recursive: true, mode: 0o700 });

@@ -10,6 +10,7 @@ import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
+import type { Supervisor, SupervisorSettings } from "../runtime/runc.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
 import { type Permissions, permit } from "./permissions.ts";
 import type { Places } from "./places.ts";
@@ -25,6 +26,8 @@ export interface Workplace {
   readonly state: string;
   /** For the programs that are started. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Has supervisors for runs. */
+  readonly supervise: (settings: SupervisorSettings) => Supervisor;
   /** Where results are kept and taken from. */
   readonly openCache?: (run: Run) => Promise<StepCache>;
   /** A client that takes nothing for this long, in milliseconds, is gone. */
