@@ -23,7 +23,7 @@ test("of a profile's rules those count that are for this machine and these capab
   expect(translate(profile, ["CAP_SYS_CHROOT"], "x64")).toEqual({
     defaultAction: "SCMP_ACT_ERRNO",
     defaultErrnoRet: 38,
-    architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
     syscalls: [
       { names: ["read"], action: allow },
       { names: ["personality"], action: allow, args: [{ index: 0, value: 8, op: "SCMP_CMP_EQ" }] },
