@@ -16,6 +16,7 @@ import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.
 import type { Login } from "./pull.ts";
 import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
+import { hastenMove } from "./runtime/cgroup.ts";
 import { forbidCores, type Supervisor, type SupervisorSettings, startSupervisor } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
@@ -201,6 +202,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     step: Step,
     place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
   ) {
+    if (!isRootless) hastenMove();
     await place.secrets.redeem(step);
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
