@@ -47,7 +47,7 @@ export function createStandby() {
     start(settings: SupervisorSettings): Supervisor {
       const key = JSON.stringify(settings);
       const supervisor = remove(key) ?? startSupervisor(settings);
-      void supervisor.gone.then(() => replace(key, settings));
+      void supervisor.used.then(() => replace(key, settings));
       return supervisor;
     },
 
