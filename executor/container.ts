@@ -14,25 +14,17 @@ import type { Source } from "./source.ts";
 import { createSpec } from "./spec.ts";
 import { findUser } from "./user.ts";
 
-/** Orders the container of a step whose secrets have been redeemed. */
-export async function createContainer(
-  step: Step,
-  {
-    config,
-    supervisor,
-    secrets,
-    order,
-    screen,
-  }: {
-    readonly config: ImageConfig;
-    readonly supervisor: Supervisor;
-    readonly secrets: Secrets;
-    /** Its place among the steps, from 1 on. */
-    readonly order: number;
-    /** The size of its terminal, if the step has one. */
-    readonly screen: () => TerminalSize;
-  },
-) {
+interface Place {
+  readonly config: ImageConfig;
+  readonly supervisor: Supervisor;
+  /** Its place among the steps, from 1 on. */
+  readonly order: number;
+  /** The size of its terminal, if the step has one. */
+  readonly screen: () => TerminalSize;
+}
+
+/** Has all ready for a step's container that is no secret of its. */
+export async function draftContainer(step: Step, { config, supervisor, order, screen }: Place) {
   const { id, bundle, network, hook } = supervisor;
   if (step.files.length > 0) {
     const before = supervisor.rootfs();
@@ -57,22 +49,31 @@ export async function createContainer(
     },
   );
   const names = nameFiles({ name: id, network: step.network }, bundle);
-  const files = step.secretFiles.map(
-    ({ path, source, mode, owner }): InjectedFile => ({
-      path,
-      value: secrets.valueOf(source),
-      mode,
-      owner: findUser(owner, rootfs),
-    }),
+  return {
+    spec: { ...spec, mounts: [...spec.mounts, ...names.mounts] },
+    files: names.files,
+    secretFiles: step.secretFiles.map((file) => ({ ...file, owner: findUser(file.owner, rootfs) })),
+  };
+}
+
+/** Orders the container of a step whose secrets have been redeemed. */
+export function createContainer(
+  step: Step,
+  { spec, files, secretFiles }: Awaited<ReturnType<typeof draftContainer>>,
+  { supervisor, screen }: Place,
+  secrets: Secrets,
+) {
+  const secret = secretFiles.map(
+    ({ path, source, mode, owner }): InjectedFile => ({ path, value: secrets.valueOf(source), mode, owner }),
   );
-  const injected = injectFiles({ ...spec, mounts: [...spec.mounts, ...names.mounts] }, files, bundle);
+  const injected = injectFiles(spec, secret, supervisor.bundle);
   const variables = step.secretVariables.map(({ name, source }) => ({
     name,
     value: secrets.valueOf(source),
   }));
   return supervisor.create({
     configuration: injectVariables(injected.configuration, variables),
-    files: [...names.files, ...injected.files],
+    files: [...files, ...injected.files],
     hasInput: step.interactive || step.secretInput !== undefined,
     screen: step.terminal ? screen : undefined,
     isBridged: step.network === "bridge",

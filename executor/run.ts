@@ -7,7 +7,7 @@ import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import type { Result } from "./cache/entry.ts";
 import type { Run, StepCache } from "./cache/step-cache.ts";
-import { attend, createContainer, type Sinks } from "./container.ts";
+import { attend, createContainer, draftContainer, type Sinks } from "./container.ts";
 import { Failure } from "./failure.ts";
 import { type Image, prepareImage } from "./image.ts";
 import { createMasking } from "./masking.ts";
@@ -200,13 +200,17 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function performStep(
     step: Step,
-    place: Parameters<typeof createContainer>[1] & { readonly isLast: boolean },
+    place: Parameters<typeof draftContainer>[1] & { readonly secrets: Secrets; readonly isLast: boolean },
   ) {
     if (!isRootless) hastenMove();
-    await place.secrets.redeem(step);
+    const redeeming = place.secrets.redeem(step);
+    const drafting = draftContainer(step, place);
+    // What is redeemed is wiped in the end: that is not to come first.
+    await Promise.allSettled([redeeming, drafting]);
+    const [draft] = await Promise.all([drafting, redeeming]);
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
-    const container = await createContainer(step, place);
+    const container = await createContainer(step, draft, place, place.secrets);
     masking.learn(place.secrets);
     surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
