@@ -2,7 +2,7 @@
 # theirs: paths are walked one name at a time, or by a process that has the container's files for its root.
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :mode);
+use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY S_ISDIR);
 
 # Linux's, as mount(2) and open(2) name them.
 use constant { O_PATH => 010000000, MS_BIND => 4096, MS_REC => 16384 };

@@ -144,12 +144,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     waiting.delete(word);
   });
 
-  let use = () => {};
-  /** When a container has been ordered. */
-  const used = new Promise<void>((resolve) => {
-    use = resolve;
-  });
-
   /** When the supervisor has ended, and with it the container and everything it left. */
   const gone = new Promise<void>((resolve) => {
     child.on("error", (cause) => {
@@ -207,7 +201,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     /** Where the network namespace of a bridged container is, as the runtime sees it. */
     network: `${runs}/${id}/bundle/network`,
     gone,
-    used,
 
     /** When everything is there for a container but its bundle. */
     ready: (): Promise<unknown> => ready,
@@ -270,7 +263,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
       orders.write(`create ${hasInput ? 1 : 0}\n`);
-      use();
       return {
         async start() {
           await created;

@@ -49,7 +49,7 @@
 # BUNDLE/start.
 use strict;
 use warnings;
-use Fcntl qw(:DEFAULT :flock :mode);
+use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY LOCK_EX LOCK_NB LOCK_SH S_IMODE);
 use Errno qw(EINTR);
 
 my ($here) = $0 =~ m{^(.*/)};

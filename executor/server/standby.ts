@@ -4,57 +4,71 @@
  */
 import { type Supervisor, type SupervisorSettings, startSupervisor } from "../runtime/runc.ts";
 
-/** So many wait. */
-const countLimit = 4;
+/** So many wait for an image: two runs in a row do not wait for them. */
+const sameLimit = 2;
+/** So many wait in all. */
+const countLimit = 6;
 /** For so long, in milliseconds. */
 const timeLimit = 10 * 60 * 1000;
+
+interface Waiting {
+  /** What it was started with. */
+  readonly key: string;
+  readonly supervisor: Supervisor;
+  readonly timer: NodeJS.Timeout;
+}
 
 export type Standby = ReturnType<typeof createStandby>;
 
 export function createStandby() {
-  /** By what they were started with; the one that was wanted last is the last. */
-  const waiting = new Map<string, { supervisor: Supervisor; timer: NodeJS.Timeout }>();
+  /** The image that was wanted last is the last. */
+  let waiting: readonly Waiting[] = [];
   const leaving = new Set<Promise<void>>();
   let closed = false;
 
-  function remove(key: string): Supervisor | undefined {
-    const found = waiting.get(key);
-    clearTimeout(found?.timer);
-    waiting.delete(key);
-    return found?.supervisor;
+  const same = (key: string) => waiting.filter((each) => each.key === key);
+
+  function remove(one: Waiting): void {
+    clearTimeout(one.timer);
+    waiting = waiting.filter((each) => each !== one);
   }
 
-  function dismiss(key: string): void {
-    const supervisor = remove(key);
-    if (!supervisor) return;
-    supervisor.abandon();
-    leaving.add(supervisor.gone);
-    void supervisor.gone.then(() => leaving.delete(supervisor.gone));
+  function dismiss(one: Waiting): void {
+    remove(one);
+    const { gone, abandon } = one.supervisor;
+    abandon();
+    leaving.add(gone);
+    void gone.then(() => leaving.delete(gone));
   }
 
-  function replace(key: string, settings: SupervisorSettings): void {
-    if (closed || waiting.has(key)) return;
+  function add(key: string, settings: SupervisorSettings): void {
     const supervisor = startSupervisor(settings);
-    const timer = setTimeout(() => dismiss(key), timeLimit).unref();
-    waiting.set(key, { supervisor, timer });
-    void supervisor.gone.then(() => waiting.get(key)?.supervisor === supervisor && remove(key));
-    const [oldest = ""] = waiting.keys();
-    if (waiting.size > countLimit) dismiss(oldest);
+    const one: Waiting = { key, supervisor, timer: setTimeout(() => dismiss(one), timeLimit).unref() };
+    waiting = [...waiting, one];
+    void supervisor.gone.then(() => remove(one));
+  }
+
+  /** Only what a run has used is started again: what cannot be started is not started for ever. */
+  function replace(key: string, settings: SupervisorSettings): void {
+    while (!closed && same(key).length < sameLimit) add(key, settings);
+    for (const one of waiting.slice(0, -countLimit)) dismiss(one);
   }
 
   return {
-    /** One that waited, or a new one. When it is gone, another one takes its place. */
+    /** One that waited, or a new one. When it is gone, others take its place. */
     start(settings: SupervisorSettings): Supervisor {
       const key = JSON.stringify(settings);
-      const supervisor = remove(key) ?? startSupervisor(settings);
-      void supervisor.used.then(() => replace(key, settings));
+      const [one] = same(key);
+      if (one) remove(one);
+      const supervisor = one?.supervisor ?? startSupervisor(settings);
+      void supervisor.gone.then(() => replace(key, settings));
       return supervisor;
     },
 
     /** @returns when none waits any more. */
     async close(): Promise<void> {
       closed = true;
-      for (const key of [...waiting.keys()]) dismiss(key);
+      for (const one of waiting) dismiss(one);
       await Promise.all(leaving);
     },
   };
