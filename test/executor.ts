@@ -1,7 +1,7 @@
 /** A host with an executor, as its operator would set it up: a central broker, an issuer of tokens, a socket for jobs. */
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { RunEvent } from "../executor/server/wire.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
 import { freePort } from "./free-port.ts";
@@ -102,12 +102,43 @@ ${more}
     /** A job's token. */
     sign,
 
-    /** What is left of runs. */
-    remains: () => [
-      ...(existsSync(join(state, "runs")) ? readdirSync(join(state, "runs")) : []),
-      ...processesContaining("cmdline", join(state, "runs")).map((pid) => `process ${pid}`),
-    ],
+    /** What is left of runs, and what waits for them. */
+    remains: () => remainsIn(join(state, "runs")),
+
+    /** What is left of runs, of an executor that goes on: two supervisors may wait for the next ones. */
+    leftovers: () => {
+      const runs = join(state, "runs");
+      const idle = foldersIn(runs).filter((run) => isIdle(join(runs, run)));
+      const supervisors = idle.slice(0, 2).flatMap((run) => processesContaining("cmdline", run));
+      const waiting = [...idle.slice(0, 2), ...supervisors.map((pid) => `process ${pid}`)];
+      return remainsIn(runs).filter((each) => !waiting.includes(each));
+    },
   };
+}
+
+const foldersIn = (runs: string) => (existsSync(runs) ? readdirSync(runs) : []);
+
+const remainsIn = (runs: string) => [
+  ...foldersIn(runs),
+  ...processesContaining("cmdline", runs).map((pid) => `process ${pid}`),
+];
+
+/** Whether this is what a supervisor has before any container: no process beside unshare's and its own, and no files. */
+function isIdle(folder: string): boolean {
+  const supervisors = processesContaining("cmdline", basename(folder));
+  return (
+    supervisors.length === 2 && foldersIn(join(folder, "1", "upper")).length === 0 && !childrenOf(supervisors)
+  );
+}
+
+/** Of the younger one, which is the supervisor. */
+function childrenOf(supervisors: readonly number[]): string {
+  const pid = Math.max(...supervisors);
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 /** A plan of steps on the tests' image, each a script for its shell. */

@@ -87,7 +87,7 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
 }
 
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
-const hook = 'read -r state; printf "%s\\n" "$state" >"$1/created" && read -r go <"$1/start"';
+const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
 
 /** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, layers, environment }: SupervisorSettings) {
@@ -98,7 +98,9 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
   const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
-  const namespaces = [...userNamespace, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  // What the host unmounts is unmounted here as well, or it would stay in use; nothing goes the other way.
+  const namespaces = [...userNamespace, ...own, "--propagation", "slave"];
   const child: ChildProcess = spawn(
     "unshare",
     [...namespaces, "--", "perl", script, runtime, runs, id, ...layers],
@@ -254,7 +256,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
       const stdin = hasInput
         ? new Socket({ fd: open(input, constants.O_WRONLY), readable: false, writable: true })
         : undefined;
-      const created = answer("created");
       const started = answer("started");
       const exited = answer("exited").then(Number);
       exited.catch(() => {});
@@ -265,7 +266,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
       orders.write(`create ${hasInput ? 1 : 0}\n`);
       return {
         async start() {
-          await created;
           orders.write("start\n");
           // What is in the pipes before is the runtime's.
           await started;

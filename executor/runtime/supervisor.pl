@@ -25,9 +25,9 @@
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is OUT, and what comes by IN is
 #                             typed
 #   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
-#   create INPUT            have the runtime make the container, and unlink what is in the bundle as soon as it waits for
-#                             its command to be started; answer "created". INPUT is 1, or 0 for /dev/null
-#   start                   after "created": start its command; answer "started"
+#   create INPUT            have the runtime make the container, and unlink what is in the bundle as soon as that waits to
+#                             start the command. INPUT is 1, or 0 for /dev/null
+#   start                   after "create": have it start the command; answer "started"
 #   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
 #   keep                    after "exited": take away what was only there to be mounted on; answer "kept"
@@ -36,7 +36,7 @@
 #                             lock on it is held until the end
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready IN OUT ERR", "created", "started", "exited CODE" (128 + n after signal n).
+# Descriptor 4 takes the answers: "ready IN OUT ERR", "placed", "started", "exited CODE" (128 + n after signal n), "kept".
 # "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
 #
 # IN, OUT and ERR are descriptors of this process, where the executor finds its ends of the next container's pipes. It opens
@@ -45,7 +45,7 @@
 # writer's end would wait for another.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
 #
 # The runtime waits in a hook, which a configuration has to name: `createRuntime` is when all mounts are made and nothing of
-# the container has run. It is a shell that tells its state through BUNDLE/created, and goes on at a line of
+# the container has run. It is a shell that tells its state through BUNDLE/state, and goes on at a line of
 # BUNDLE/start.
 use strict;
 use warnings;
@@ -63,9 +63,9 @@ my ($runtime, $runs, $id, @lower) = @ARGV;
 my ($dir, $lock);
 my $count = 0;
 my (@files, @held);
-my ($created, $go);
+my ($states, $go);
 my ($input, $output, $errors);
-my ($runtime_process, $init, $code, @signals);
+my ($runtime_process, $reasons_to_wait, $init, $code, @signals);
 my ($console, @size, $terminal);
 
 # In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
@@ -244,8 +244,8 @@ sub put_below {
 # How the runtime's hook and this process speak to each other.
 sub open_gate {
     my ($told, $awaited) = map { open_pipe() } 1 .. 2;
-    ($created, $go) = ($told->{reads}, $awaited->{writes});
-    my %ends = (created => $told->{writes}, start => $awaited->{reads});
+    ($states, $go) = ($told->{reads}, $awaited->{writes});
+    my %ends = (state => $told->{writes}, start => $awaited->{reads});
     push @held, values %ends;
     symlink '/proc/1/fd/' . fileno $ends{$_}, "$dir/bundle/$_" or fail('prepare', $!) for keys %ends;
 }
@@ -319,6 +319,7 @@ sub run_runtime {
 sub create {
     my ($has_input) = @_;
     @signals = ();
+    $reasons_to_wait = 2;
     $runtime_process = fork // fail('create', $!);
     run_runtime($has_input) if $runtime_process == 0;
     delete $_->{reads} for $output, $errors;
@@ -327,16 +328,19 @@ sub create {
 }
 
 # The runtime waits in its hook. After the unlink the plaintext is in the container and nowhere else.
-sub report_created {
+sub take_state {
     my $state = '';
-    1 while $state !~ /\n/ && sysread $created, $state, 4096, length $state;
+    1 while $state !~ /\n/ && sysread $states, $state, 4096, length $state;
     ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the runtime tells no process');
     for my $file (splice @files) {
         unlink $file or fail('unlink', $!);
     }
     note_made("$dir/$count/upper");
-    answer('created');
+    release();
 }
+
+# Both have to be there, the unlink and the order.
+sub release { --$reasons_to_wait or syswrite $go, "\n" }
 
 # Until the runtime is done, the first process is its own and would take them for itself.
 sub send_signals {
@@ -383,12 +387,12 @@ prepare();
 sweep();
 while (1) {
     my ($ready, $room) = ('', '');
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $created, $terminal ? $terminal->sources() : ();
+    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $states, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
     next if select($ready, $room, undef, undef) < 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
-    report_created() if vec($ready, fileno $created, 1);
+    take_state() if vec($ready, fileno $states, 1);
     reap() if vec($ready, fileno $child_ended, 1);
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
@@ -398,7 +402,7 @@ while (1) {
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'network')  { open_network() }
     elsif ($verb eq 'create')   { create(@words) }
-    elsif ($verb eq 'start')    { syswrite $go, "\n" }
+    elsif ($verb eq 'start')    { release() }
     elsif ($verb eq 'resize')   { resize(@words) }
     elsif ($verb eq 'signal')   { push @signals, @words; send_signals() }
     elsif ($verb eq 'keep')     { keep() }

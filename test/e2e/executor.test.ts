@@ -1,10 +1,11 @@
 /** `claimcheck executor`: a job sends a plan with its own token, and is told what happens. */
-import { readFileSync, statSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
 import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../executor.ts";
-import { filesContaining, until } from "../host.ts";
+import { filesContaining, processesContaining, until } from "../host.ts";
 import { makeFolder } from "../served.ts";
 
 const secretEnv = { A: "env://API_TOKEN" };
@@ -16,7 +17,7 @@ async function setUp(host: Parameters<typeof startHost>[0] = {}) {
 
 describe("a run", () => {
   test("gets its secrets in the job's name, and tells what happens as it happens", async () => {
-    const { socket, token, folder, remains } = await setUp();
+    const { socket, token, folder, leftovers } = await setUp();
     const plan = planOf(
       { name: "build", script: "echo this is the secret: $A; echo built > /made", secretEnv },
       { script: "cat /made; echo ${A-unset} >&2; exit 3" },
@@ -38,7 +39,7 @@ describe("a run", () => {
       .flatMap((line) => (line.includes('"decision"') ? [JSON.parse(line)] : []))
       .map(({ action, principal, outcome }) => `${action} ${principal} ${outcome}`);
     expect(principals).toEqual(["issue ci:job-1 issued", "redeem ci:executor-1 released"]);
-    expect(remains()).toEqual([]);
+    await until(() => leftovers().length === 0);
   });
 
   test("that was run before is answered from the cache, and nothing is redeemed for it", async () => {
@@ -98,6 +99,54 @@ describe("a run", () => {
     expect(missing.events.at(-1)).toMatchObject({ type: "error", code: "command_not_found", exitCode: 127 });
     const { events: late } = await ask(socket, { plan: planOf({ script: "sleep 60", timeout: "0.2s" }) });
     expect(late.at(-1)).toMatchObject({ type: "error", code: "timed_out", exitCode: 124 });
+  });
+
+  test("finds a supervisor that waited, unless it mounts what the host may have mounted since", async () => {
+    const shared = makeFolder({});
+    const { socket, remains, executor } = await setUp({ fields: `volumes: [{ source: ${shared} }]` });
+    const nameIn = async (fields: object = {}) => {
+      const { events } = await ask(socket, { plan: planOf({ script: "hostname", ...fields }), cache: false });
+      return outputOf(events, "stdout").trim();
+    };
+    await nameIn();
+    await until(() => remains().length === 6);
+    const waiting = remains();
+    expect(waiting).toContain(await nameIn());
+    await until(() => remains().length === 6);
+    expect(remains()).not.toContain(await nameIn({ volumes: [{ source: shared, target: "/v" }] }));
+
+    // What waits and is killed is not found.
+    await until(() => remains().length === 6);
+    for (const each of remains())
+      if (each.startsWith("process ")) process.kill(Number(each.slice(8)), "SIGKILL");
+    await until(() => !remains().some((each) => each.startsWith("process ")));
+    expect(await nameIn()).toMatch(/^[0-9a-f]{12}$/);
+    executor.child.kill("SIGTERM");
+    expect((await executor.finished).code).toBe(0);
+    expect(remains()).toEqual([]);
+  });
+
+  test("that is waited for keeps no file system of the host in use", async () => {
+    // As systemd has it for all of a host.
+    const outer = makeFolder({});
+    const shared = join(outer, "shared");
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", outer]);
+    try {
+      execFileSync("mount", ["--make-shared", outer]);
+      mkdirSync(shared);
+      execFileSync("mount", ["-t", "tmpfs", "tmpfs", shared]);
+      const { socket, state } = await setUp();
+      await ask(socket, { plan: planOf({ script: "" }), cache: false });
+      const waiting = () =>
+        processesContaining("cmdline", `supervisor.pl`).map((pid) => `/proc/${pid}/mountinfo`);
+      await until(() => waiting().filter((file) => readFileSync(file, "utf8").includes(state)).length === 4);
+      const holding = () => waiting().filter((file) => readFileSync(file, "utf8").includes(shared));
+      expect(holding()).toHaveLength(4);
+      execFileSync("umount", [shared]);
+      expect(holding()).toEqual([]);
+    } finally {
+      spawnSync("umount", ["--recursive", outer]);
+    }
   });
 
   test("with URIs and without the job's token is nobody's", async () => {
@@ -186,7 +235,7 @@ describe("claimcheck run --executor", () => {
     await printed(running, "up");
     running.child.kill("SIGINT");
     expect(await running.finished).toMatchObject({ code: 130, stderr: "" });
-    await until(() => host.remains().length === 0);
+    await until(() => host.leftovers().length === 0);
   });
 
   test("says in one line that nobody is there", async () => {

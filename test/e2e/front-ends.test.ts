@@ -8,7 +8,7 @@ import { container, RunError, secret, setSecret } from "../../sdk/typescript/cla
 import { claimcheck, image, printed, start } from "../command.ts";
 import { startHost } from "../executor.ts";
 import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
-import { remains } from "../host.ts";
+import { remains, until } from "../host.ts";
 import { removeImageAfterwards } from "../made-image.ts";
 import { startRegistry, withoutTls } from "../oci-registry.ts";
 
@@ -109,7 +109,7 @@ asyncio.run(main())
 });
 
 test("chains run where CLAIMCHECK_EXECUTOR says, and answer in the same way", async () => {
-  const { socket, sign, remains: left } = await startHost();
+  const { socket, sign, executor, leftovers: left } = await startHost();
   const env = { CLAIMCHECK_EXECUTOR: socket, CLAIMCHECK_TOKEN: await sign("job-1") };
   const steps = "with-exec sh -c 'echo no' | with-exec sh -c 'echo $A; exit 4'";
   const chain = `container | from ${image} | with-secret-variable A env://API_TOKEN | ${steps}`;
@@ -129,7 +129,9 @@ test("chains run where CLAIMCHECK_EXECUTOR says, and answer in the same way", as
   } finally {
     for (const name of Object.keys(env)) delete process.env[name];
   }
-  expect(left()).toEqual([]);
+  await until(() => left().length === 0);
+  executor.child.kill("SIGTERM");
+  await executor.finished;
 });
 
 describe("a chain in TypeScript", () => {

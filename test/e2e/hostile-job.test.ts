@@ -156,7 +156,7 @@ describe("folders that may be mounted", () => {
       expect(events.at(-1)).toMatchObject({ type: "error", code: "invalid_plan" });
       expect(outputOf(events, "stdout")).toBe("");
     }
-    expect(host.remains()).toEqual([]);
+    await until(() => host.leftovers().length === 0);
   });
 
   test("are what they were when they were opened, however fast a job exchanges them", async () => {
@@ -331,9 +331,9 @@ describe("a job that goes away", () => {
     const running = open(host.socket, { plan: forever, token: await host.sign("job-1") });
     running.request.on("error", () => {});
     await saying(await running.answered, '"stdout"');
-    expect(host.remains()).not.toEqual([]);
+    expect(host.leftovers()).not.toEqual([]);
     running.request.destroy();
-    await until(() => host.remains().length === 0);
+    await until(() => host.leftovers().length === 0);
   });
 
   test("before its run has begun leaves nothing either, at whatever moment", async () => {
@@ -347,7 +347,7 @@ describe("a job that goes away", () => {
       for (let step = 0; step < moment * 3; step++) execFileSync("true");
       running.request.destroy();
     }
-    await until(() => host.remains().length === 0);
+    await until(() => host.leftovers().length === 0);
     const { events } = await ask(host.socket, { plan: planOf({ script: "echo fine" }) });
     expect(outputOf(events, "stdout")).toBe("fine\n");
   });
@@ -360,7 +360,7 @@ describe("a job that goes away", () => {
     answer.pause();
     const { events } = await ask(host.socket, { plan: planOf({ script: "echo another" }) });
     expect(outputOf(events, "stdout")).toBe("another\n");
-    await until(() => host.remains().length === 0);
+    await until(() => host.leftovers().length === 0);
     // A container that nobody waits for would have sent hundreds of megabytes into this process's memory.
     const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${host.executor.child.pid}/status`, "utf8"))?.[1];
     expect(Number(peak)).toBeLessThan(400 * 1024);
@@ -390,7 +390,7 @@ describe("an executor that ends", () => {
     await host.startExecutor();
     const { events } = await ask(host.socket, { plan: planOf({ script: "echo again" }) });
     expect(outputOf(events, "stdout")).toBe("again\n");
-    expect(host.remains()).toEqual([]);
+    await until(() => host.leftovers().length === 0);
   });
 
   test("by SIGTERM lets runs end, takes no new ones, and leaves no socket", async () => {
