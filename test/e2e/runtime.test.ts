@@ -1,11 +1,19 @@
 /** `--runtime`: another program with runc's command line, which sees nothing of a secret but its bundle. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { remains } from "../host.ts";
+import { afterEach, expect, onTestFinished, test } from "vitest";
+import { claimcheck, image, start } from "../command.ts";
+import { filesContaining, processesContaining, remains, runs, until } from "../host.ts";
 
 const secret = "guessme-and-more";
 
@@ -13,13 +21,20 @@ afterEach(() => {
   expect(remains()).toEqual([]);
 });
 
-/** A runtime that writes down what it is told, and leaves the work to runc. */
+/** A runtime that does something of its own, and leaves the work to runc. */
+function makeRuntime(folder: string, script: string): string {
+  const path = join(folder, "my-runc");
+  const runc = execFileSync("which", ["runc"]).toString().trim();
+  writeFileSync(path, `#!/bin/sh\n${script}\nexec ${runc} "$@"\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** One that writes down what it is told. */
 function recordingRuntime() {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-runtime-"));
-  const [path, record] = [join(folder, "my-runc"), join(folder, "record")];
-  const runc = execFileSync("which", ["runc"]).toString().trim();
-  writeFileSync(path, `#!/bin/sh\necho "called $*" >> ${record}\nenv >> ${record}\nexec ${runc} "$@"\n`);
-  chmodSync(path, 0o755);
+  const record = join(folder, "record");
+  const path = makeRuntime(folder, `echo "called $*" >> ${record}; env >> ${record}`);
   return { folder, path, record: () => readFileSync(record, "utf8") };
 }
 
@@ -33,8 +48,7 @@ test.each(["name", "path"])("a runtime by its %s runs the container, and is told
   };
   const args = ["run", ...runtime, ...flags, image, "--", "sh", "-c", "cat /run/secret; echo $A"];
   expect(await claimcheck(args, { env })).toMatchObject({ code: 0, stdout: "***\n" });
-  expect(record()).toMatch(/^called .* create .*$/m);
-  expect(record()).toMatch(/^called .* start .*$/m);
+  expect(record()).toMatch(/^called .* run --detach .*$/m);
   expect(record()).not.toContain(secret);
   expect(record()).not.toContain("SECRET");
 });
@@ -51,6 +65,60 @@ test.each([
   expect(finished).toEqual({ code: 125, stdout: "" });
   expect(stderr).toMatch(new RegExp(`^claimcheck: .*\\[${code}\\]\\n$`));
   expect(stderr).toMatch(says);
+});
+
+test("a command does not start before what is in the bundle is unlinked", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-runtime-"));
+  const [waits, goes] = [join(folder, "waits"), join(folder, "goes")];
+  const path = makeRuntime(folder, `touch ${waits}; until test -e ${goes}; do sleep 0.01; done`);
+  const args = ["run", "--runtime", path, "--secret-env", "A=env://SECRET", image, "sleep", "1000"];
+  const running = start(args, { env: { SECRET: secret } });
+  await until(() => existsSync(waits));
+  const supervisor = Math.max(...processesContaining("cmdline", "supervisor.pl"));
+  // The unlink is its own.
+  process.kill(supervisor, "SIGSTOP");
+  onTestFinished(() => {
+    running.child.kill("SIGKILL");
+    if (processesContaining("cmdline", "supervisor.pl").includes(supervisor))
+      process.kill(supervisor, "SIGCONT");
+  });
+  writeFileSync(goes, "");
+  const isCommand = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("sleep");
+  const command = () => processesContaining("cmdline", "sleep\u00001000").filter(isCommand);
+  await until(() => command().length > 0 || waitsInHook(supervisor));
+  expect(command()).toEqual([]);
+  const seen = `/proc/${supervisor}/root${runs}`;
+  expect(await filesContaining([secret], [seen])).not.toEqual([]);
+  process.kill(supervisor, "SIGCONT");
+  await until(() => command().length > 0);
+  expect(await filesContaining([secret], [seen])).toEqual([]);
+  running.child.kill("SIGKILL");
+  await until(() => remains().length === 0);
+});
+
+/** Whether the runtime's hook reads what a supervisor has to say. */
+function waitsInHook(supervisor: number): boolean {
+  const [hook] = processesContaining("cmdline", "read -r go");
+  const [run] = readdirSync(runs);
+  const start = readlinkSync(`/proc/${supervisor}/root${runs}/${run}/bundle/start`);
+  const pipe = readlinkSync(start.replace("/proc/1/", `/proc/${supervisor}/`));
+  return hook !== undefined && readlinkSync(`/proc/${hook}/fd/0`) === pipe;
+}
+
+test("a runtime that would not wait for the unlink is refused", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-runtime-"));
+  const config = `sed -i 's/"hooks":{[^{]*{[^}]*}]},//'`;
+  const path = makeRuntime(
+    folder,
+    `while [ "$1" != --bundle ]; do set -- "$@" "$1"; shift; done; ${config} "$2/config.json"
+    while [ "$1" != --root ]; do set -- "$@" "$1"; shift; done`,
+  );
+  const args = ["run", "--runtime", path, "--secret-env", "A=env://SECRET", image, "sleep", "1000"];
+  expect(await claimcheck(args, { env: { SECRET: secret } })).toEqual({
+    code: 125,
+    stdout: "",
+    stderr: "claimcheck: The container runtime failed: create: the runtime runs no hooks [runtime_failed]\n",
+  });
 });
 
 test("a secret in the words of a runtime that fails is masked", async () => {
