@@ -66,6 +66,7 @@ sub place {
     if ($?) { $! = $? >> 8; fail('place', "$!") }
     note_made($upper);
     $placed{"$_->{folder}/$_->{name}"} = 1 for splice @made;
+    answer('placed');
 }
 
 # What the runtime made to mount on: before the container's first instruction, all that its layer holds.
