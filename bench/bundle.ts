@@ -3,6 +3,9 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { plainStep } from "../executor/plan.ts";
+import { createSpec } from "../executor/spec.ts";
+import { findUser } from "../executor/user.ts";
 
 /** What setup.sh builds. */
 export const image = "localhost/claimcheck-busybox:latest";
@@ -12,18 +15,42 @@ export interface Bundle {
   remove(): void;
 }
 
-/** A bundle on a root file system that is there already. */
+/** A bundle on a root file system that is there already, with what `runc spec` says. */
 export function bareBundle(program: readonly string[], env: readonly string[] = []): Bundle {
+  return makeBundle((folder) => {
+    execFileSync("runc", ["spec"], { cwd: folder });
+    const spec = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+    Object.assign(spec.process, { terminal: false, args: program, rlimits: [] });
+    spec.process.env.push(...env);
+    return spec;
+  });
+}
+
+/** The same, shut in as a container of ours is. */
+export function shutInBundle(program: readonly string[], env: readonly string[] = []): Bundle {
+  return makeBundle(() => {
+    const { hooks: _, ...spec } = createSpec(
+      { ...plainStep, args: program, env: env.map((variable) => variable.split("=") as [string, string]) },
+      {
+        config: {},
+        user: findUser("", "/nonexistent"),
+        hostname: "bench",
+        cgroup: "bench",
+        network: "",
+        hook: { path: "", args: [] },
+        screen: { columns: 0, rows: 0 },
+      },
+    );
+    return spec;
+  });
+}
+
+function makeBundle(describe: (folder: string) => object): Bundle {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-bundle-"));
   const container = execFileSync("buildah", ["from", "--pull-never", image]).toString().trim();
   const rootfs = execFileSync("buildah", ["mount", container]).toString().trim();
-  execFileSync("runc", ["spec"], { cwd: folder });
-  const path = join(folder, "config.json");
-  const spec = JSON.parse(readFileSync(path, "utf8"));
-  Object.assign(spec.process, { terminal: false, args: program, rlimits: [] });
-  spec.process.env.push(...env);
-  Object.assign(spec.root, { path: rootfs, readonly: false });
-  writeFileSync(path, JSON.stringify(spec));
+  const spec = { ...describe(folder), root: { path: rootfs, readonly: false } };
+  writeFileSync(join(folder, "config.json"), JSON.stringify(spec));
   return {
     folder,
     remove() {

@@ -1,6 +1,7 @@
 /**
  * What a run costs that is sent to a running executor, beside bare `runc run` of the same program: with a secret, from
- * the request to its last event. One round makes each of them once, and the ratio is that of a round.
+ * the request to its last event. One round makes each of them once, after a rest, and the ratio is that of a round. For
+ * runs without a rest between them, what the executor does after one delays the next.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -8,11 +9,15 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type Bundle, bareBundle, image } from "./bundle.ts";
+import { type Bundle, bareBundle, image, shutInBundle } from "./bundle.ts";
 import { median, table } from "./report.ts";
 
 const rounds = 40;
+/** In milliseconds. */
+const rest = 100;
+const inRow = 5;
 const program = ["sh", "-c", "echo this is the secret: $MY_SECRET"];
 const entry = fileURLToPath(new URL("../dist/claimcheck.cjs", import.meta.url));
 const port = 17_878;
@@ -20,6 +25,7 @@ const port = 17_878;
 export async function run(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-bench-"));
   const bare = bareBundle(program, ["MY_SECRET=guessme"]);
+  const shutIn = shutInBundle(program, ["MY_SECRET=guessme"]);
   const { broker, env } = await startBroker();
   const socket = join(folder, "executor.sock");
   const executor = await startExecutor(folder, socket, env);
@@ -30,8 +36,14 @@ export async function run(): Promise<void> {
   const send = (asked: object) => sendTo(socket, { cache: false, ...asked });
   const contenders: [name: string, once: () => Promise<number>][] = [
     ["runc run, bare", async () => runBare(bare)],
+    ["runc run, as shut in as ours", async () => runBare(shutIn)],
     ["a run with a secret, sent to an executor", () => send({ plan: plan({ secretEnv }), token })],
     ["a run without secrets, sent to an executor", () => send({ plan: plan({}) })],
+    [
+      `one of ${inRow} with a secret, without a rest`,
+      () => inARow(() => send({ plan: plan({ secretEnv }), token })),
+    ],
+    [`one of ${inRow} runc run, without a rest`, () => inARow(async () => runBare(bare))],
     ["the first one, from the cache", () => send({ plan: plan({ secretEnv }), token, cache: true })],
     ["claimcheck run --executor", async () => runCommand(socket, client)],
   ];
@@ -39,7 +51,10 @@ export async function run(): Promise<void> {
     for (const [, measure] of contenders) await measure();
     const times = contenders.map(() => [] as number[]);
     for (let round = 0; round < rounds; round++) {
-      for (const [index, [, measure]] of contenders.entries()) times[index]?.push(await measure());
+      for (const [index, [, measure]] of contenders.entries()) {
+        await setTimeout(rest);
+        times[index]?.push(await measure());
+      }
     }
     const [reference = []] = times;
     table(
@@ -54,6 +69,7 @@ export async function run(): Promise<void> {
   } finally {
     await Promise.all([executor, broker].map(stop));
     bare.remove();
+    shutIn.remove();
     rmSync(folder, { recursive: true });
   }
 }
@@ -111,6 +127,13 @@ function sendTo(socketPath: string, body: object): Promise<number> {
     sent.setHeader("content-type", "application/json");
     sent.end(JSON.stringify(body));
   });
+}
+
+/** @returns what each took. */
+async function inARow(once: () => Promise<number>): Promise<number> {
+  let sum = 0;
+  for (let index = 0; index < inRow; index++) sum += await once();
+  return sum / inRow;
 }
 
 function runBare({ folder }: Bundle): number {

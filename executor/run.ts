@@ -240,24 +240,6 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     return { exitCode, output: isWhole ? recording?.output() : undefined };
   }
 
-  async function finish(): Promise<number> {
-    try {
-      return await perform();
-    } catch (thrown) {
-      if (interrupted !== undefined) return 128 + interrupted;
-      if (thrown instanceof Failure && thrown.detail) thrown.detail = masking.scrubbed(thrown.detail);
-      throw thrown;
-    } finally {
-      await cache?.close();
-      abort.abort();
-      supervisor?.abandon();
-      await supervisor?.gone;
-      secrets?.wipe();
-      masking.wipe();
-      wipeValues();
-    }
-  }
-
   function wipeValues(): void {
     for (const value of surroundings.values?.values() ?? []) value.wipe();
   }
@@ -271,9 +253,28 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   const screen = () => sizeOf(surroundings.stdout);
 
+  const result = perform().catch((thrown) => {
+    if (interrupted !== undefined) return 128 + interrupted;
+    if (thrown instanceof Failure && thrown.detail) thrown.detail = masking.scrubbed(thrown.detail);
+    throw thrown;
+  });
+
+  const finished = result.finally(async () => {
+    await cache?.close();
+    abort.abort();
+    supervisor?.abandon();
+    await supervisor?.gone;
+    secrets?.wipe();
+    masking.wipe();
+    wipeValues();
+  });
+
   return {
-    /** The exit code, once nothing of the run is left. */
-    finished: finish(),
+    /** The exit code, once the last command's processes have ended and all output has been written. */
+    result,
+
+    /** The same, once nothing of the run is left. */
+    finished,
 
     /** Ends the run, whatever it is doing. */
     cancel(): void {

@@ -55,6 +55,7 @@ export async function serveRun(
   const stopped = new Promise<void>((resolve) => {
     onStop = resolve;
   });
+  let finished: Promise<unknown> = Promise.resolve();
   stop.addEventListener("abort", onStop);
   void stopped.then(() => setTimeout(() => response.destroy(), lastWords).unref());
   try {
@@ -63,7 +64,10 @@ export async function serveRun(
     if (response.destroyed) return "cancelled";
     if (stop.aborted) throw new ClaimcheckError("executor_stopping");
     const gone = Promise.race([events.closed, stopped]);
-    const code = await perform(plan, asked, events, workplace, gone);
+    const run = perform(plan, asked, events, workplace, gone);
+    ({ finished } = run);
+    // Whoever waits for a result does not wait for the clean-up after it.
+    const code = await run.result.catch(() => run.finished);
     if (stop.aborted) throw new ClaimcheckError("executor_stopping");
     await events.send({ type: "end", code });
     return code;
@@ -73,8 +77,9 @@ export async function serveRun(
     return error.code;
   } finally {
     stop.removeEventListener("abort", onStop);
-    place.leave();
     events.end();
+    await finished.catch(() => {});
+    place.leave();
   }
 }
 
@@ -84,7 +89,7 @@ function perform(
   events: EventStream,
   { openCache, ...workplace }: Workplace,
   gone: Promise<void>,
-): Promise<number> {
+): ReturnType<typeof startRun> {
   let current = 0;
   const run = startRun(plan, {
     ...workplace,
@@ -104,7 +109,7 @@ function perform(
     ),
   });
   void gone.then(run.cancel);
-  return run.finished;
+  return run;
 }
 
 function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
