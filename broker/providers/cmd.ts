@@ -41,6 +41,10 @@ interface Settings {
   readonly timeLimit?: number;
 }
 
+/** They do not outlive this process, however early it has to end. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => running.forEach(killGroup));
+
 export function cmdProvider(settings: Settings): Provider<CommandReference> {
   const { commands, timeLimit = 30_000 } = settings;
   return {
@@ -83,6 +87,7 @@ async function run(
     // What it says on its standard error may hold anything, and goes nowhere.
     stdio: ["ignore", "pipe", "ignore"],
   });
+  running.add(child);
   const chunks: Buffer[] = [];
   let length = 0;
   const end = () => killGroup(child);
@@ -105,6 +110,7 @@ async function run(
       ? new Secret(join(chunks, length))
       : new ClaimcheckError("provider_failed", { detail: `${shown} ${ended}` });
   } finally {
+    running.delete(child);
     signal.removeEventListener("abort", end);
     for (const chunk of chunks) chunk.fill(0);
   }

@@ -1,5 +1,5 @@
 /** The main thread's end of the SDK's thread: started when it is first needed, and again when it has died. */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { WorkerAnswer, WorkerRequest, WorkerResult, WorkerSettings } from "./op-worker.ts";
 import { SourceFailure } from "./provider.ts";
 
@@ -29,7 +29,9 @@ export function createOpClient(settings: WorkerSettings): OpClient {
 
   function start(): Thread {
     // Nothing of our environment, and nothing that it prints gets out: a panic prints what it likes.
-    const worker = new Worker(file, {
+    // Loaded here, because start-up is most of what a run costs.
+    const threads = process.getBuiltinModule("node:worker_threads");
+    const worker = new threads.Worker(file, {
       workerData: settings,
       env: {},
       stdout: true,

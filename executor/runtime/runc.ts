@@ -7,7 +7,6 @@ import { randomBytes } from "node:crypto";
 import { constants, mkdirSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
-import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Failure, type FailureCode } from "../failure.ts";
@@ -136,7 +135,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     return answered;
   }
 
-  createInterface({ input: answers }).on("line", (line) => {
+  function take(line: string): void {
     const [word = "", ...rest] = line.split(" ");
     if (word === "failed") {
       explained = explain(rest.join(" "), reasons).then(fail);
@@ -144,6 +143,13 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     }
     waiting.get(word)?.resolve(rest.join(" "));
     waiting.delete(word);
+  }
+
+  let begun = "";
+  answers.setEncoding("utf8").on("data", (text: string) => {
+    const lines = (begun + text).split("\n");
+    begun = lines.pop() ?? "";
+    lines.forEach(take);
   });
 
   /** When the supervisor has ended, and with it the container and everything it left. */

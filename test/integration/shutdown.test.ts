@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { printed } from "../command.ts";
+import { processesContaining, until } from "../host.ts";
 import { startIssuer } from "../issuer.ts";
 import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
 
@@ -40,7 +41,8 @@ async function start(shutdown: string) {
     while (!existsSync(join(folder, "started"))) await setImmediate();
     return { answer, finish: () => writeFileSync(join(folder, "go"), "") };
   };
-  return { ...broker, connect, slow };
+  const commandEnds = () => until(() => processesContaining("cmdline", `${folder}/go`).length === 0);
+  return { ...broker, connect, slow, commandEnds };
 }
 
 test("under load: not ready, everything that was asked is answered, and the log has all of it", async () => {
@@ -96,20 +98,22 @@ test("what is under way is answered after nothing new is accepted any more", asy
 });
 
 test("a second signal ends it at once", async () => {
-  const { child, finished, slow, url } = await start("{ delay: 20, limit: 20 }");
+  const { child, finished, slow, url, commandEnds } = await start("{ delay: 20, limit: 20 }");
   const { answer } = await slow();
   child.kill("SIGTERM");
   while ((await fetch(`${url}/readyz`)).status === 200) await setImmediate();
   child.kill("SIGTERM");
   expect((await finished).code).toBe(143);
   expect(await answer).toMatchObject({ code: "broker_unreachable" });
+  await commandEnds();
 });
 
 test("who does not come to an end is not waited for longer than the limit", async () => {
-  const { child, finished, slow } = await start("{ delay: 0, limit: 1 }");
+  const { child, finished, slow, commandEnds } = await start("{ delay: 0, limit: 1 }");
   await slow();
   child.kill("SIGTERM");
   const { code, stderr } = await finished;
   expect(code).toBe(124);
   expect(stderr).toContain("requests were still under way after 1 s [timed_out]");
+  await commandEnds();
 });
