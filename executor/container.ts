@@ -23,7 +23,7 @@ interface Place {
   readonly screen: () => TerminalSize;
 }
 
-/** Has all ready for a step's container that is no secret of its. */
+/** Makes ready what a step's container needs beside its secrets. */
 export async function draftContainer(step: Step, { config, supervisor, order, screen }: Place) {
   const { id, bundle, network, hook } = supervisor;
   if (step.files.length > 0) {

@@ -61,7 +61,8 @@ export function createStandby() {
       const [one] = same(key);
       if (one) remove(one);
       const supervisor = one?.supervisor ?? startSupervisor(settings);
-      void supervisor.gone.then(() => replace(key, settings));
+      // One that cannot be started is the next run's to report.
+      supervisor.gone.then(() => replace(key, settings)).catch(() => {});
       return supervisor;
     },
 
