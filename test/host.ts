@@ -20,8 +20,8 @@ export async function filesContaining(texts: readonly string[], within = places)
   return found.split("\n").filter(Boolean);
 }
 
-/** The processes of which `file` in /proc (cmdline, environ) contains the text. */
-export function processesContaining(file: "cmdline" | "environ", text: string): number[] {
+/** The processes of which `file` in /proc contains the text. */
+export function processesContaining(file: "cmdline" | "environ" | "mountinfo", text: string): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {

@@ -137,13 +137,14 @@ describe("a run", () => {
       execFileSync("mount", ["-t", "tmpfs", "tmpfs", shared]);
       const { socket, state } = await setUp();
       await ask(socket, { plan: planOf({ script: "" }), cache: false });
-      const waiting = () =>
-        processesContaining("cmdline", `supervisor.pl`).map((pid) => `/proc/${pid}/mountinfo`);
-      await until(() => waiting().filter((file) => readFileSync(file, "utf8").includes(state)).length === 4);
-      const holding = () => waiting().filter((file) => readFileSync(file, "utf8").includes(shared));
-      expect(holding()).toHaveLength(4);
+      const holding = (text: string) => {
+        const supervisors = processesContaining("cmdline", "supervisor.pl");
+        return processesContaining("mountinfo", text).filter((pid) => supervisors.includes(pid));
+      };
+      await until(() => holding(state).length === 4);
+      expect(holding(shared)).toHaveLength(4);
       execFileSync("umount", [shared]);
-      expect(holding()).toEqual([]);
+      expect(holding(shared)).toEqual([]);
     } finally {
       spawnSync("umount", ["--recursive", outer]);
     }
