@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants, mkdirSync, openSync } from "node:fs";
+import { constants, existsSync, mkdirSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
@@ -209,6 +209,9 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     /** Where the network namespace of a bridged container is, as the runtime sees it. */
     network: `${runs}/${id}/bundle/network`,
     gone,
+
+    /** False as soon as it has ended; `gone` comes a little later. */
+    isAlive: (): boolean => existsSync(`${inside}/proc/1/exe`),
 
     /** When everything is there for a container but its bundle. */
     ready: (): Promise<unknown> => ready,

@@ -58,7 +58,7 @@ export function createStandby() {
     /** One that waited, or a new one. When it is gone, others take its place. */
     start(settings: SupervisorSettings): Supervisor {
       const key = JSON.stringify(settings);
-      const [one] = same(key);
+      const one = same(key).find(({ supervisor }) => supervisor.isAlive());
       if (one) remove(one);
       const supervisor = one?.supervisor ?? startSupervisor(settings);
       // One that cannot be started is the next run's to report.

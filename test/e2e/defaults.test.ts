@@ -1,6 +1,7 @@
 /** What a container may do by default, line by line beside what podman's may on the same machine. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readlinkSync } from "node:fs";
+import { constants } from "node:os";
 import { expect, test } from "vitest";
 import { entry, image } from "../command.ts";
 
@@ -90,4 +91,21 @@ test("a mount has every restriction that podman's has", () => {
     return missing.map((option) => `${target} without ${option}`);
   });
   expect(weaker).toEqual([]);
+});
+
+test.runIf(process.arch === "x64")("an x32 system call kills", () => {
+  const call = (number: number) =>
+    spawnSync(
+      process.execPath,
+      [entry, "run", "-v", "/:/host:ro", image, "--"].concat([
+        "chroot",
+        "/host",
+        "perl",
+        "-e",
+        `print syscall(${number}) > 0 ? "made" : "refused"`,
+      ]),
+    );
+  const getpid = 39;
+  expect(call(getpid).stdout.toString()).toBe("made");
+  expect(call(0x40000000 + getpid)).toMatchObject({ status: 128 + constants.signals.SIGSYS });
 });
