@@ -1,4 +1,5 @@
 /** Where bytes that are to be forwarded come from. */
+import { closeSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 
@@ -24,6 +25,7 @@ const chunkLimit = 3;
  */
 export function pipeSource(fd: number): Source {
   let socket: Socket | undefined;
+  let stopped = false;
   return {
     read: (take) =>
       new Promise((resolve, reject) => {
@@ -67,7 +69,11 @@ export function pipeSource(fd: number): Source {
         });
         opened.resume();
       }),
-    stop: () => socket?.destroy(),
+    stop() {
+      if (socket) socket.destroy();
+      else if (!stopped) closeSync(fd);
+      stopped = true;
+    },
   };
 }
 

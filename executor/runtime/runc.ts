@@ -11,7 +11,7 @@ import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
-import { pipeSource } from "../source.ts";
+import { pipeSource, type Source } from "../source.ts";
 
 export interface SupervisorSettings {
   /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
@@ -261,10 +261,19 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
       const [input, ...outputs] = (await ready).split(" ");
       if (isBridged) orders.write("network\n");
-      const [stdout, stderr] = outputs.map((descriptor) => open(descriptor, constants.O_RDONLY));
+      const [stdout, stderr] = outputs.map((each) => pipeSource(open(each, constants.O_RDONLY))) as [
+        Source,
+        Source,
+      ];
       const stdin = hasInput
         ? new Socket({ fd: open(input, constants.O_WRONLY), readable: false, writable: true })
         : undefined;
+      let isStarted = false;
+      void gone.then(() => {
+        // Nobody else has them.
+        if (!isStarted) for (const end of [stdout, stderr]) end.stop();
+        stdin?.destroy();
+      });
       const started = answer("started");
       const exited = answer("exited").then(Number);
       exited.catch(() => {});
@@ -278,12 +287,8 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
           orders.write("start\n");
           // What is in the pipes before is the runtime's.
           await started;
-          return {
-            stdin,
-            stdout: pipeSource(stdout as number),
-            stderr: pipeSource(stderr as number),
-            exited,
-          };
+          isStarted = true;
+          return { stdin, stdout, stderr, exited };
         },
       };
     },

@@ -1,6 +1,6 @@
 /** `claimcheck executor`: a job sends a plan with its own token, and is told what happens. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
@@ -148,6 +148,27 @@ describe("a run", () => {
     } finally {
       spawnSync("umount", ["--recursive", outer]);
     }
+  });
+
+  test("that does not come to its command leaves nothing open in the executor", async () => {
+    const { socket, token, executor } = await setUp();
+    const fails = async () => {
+      const missing = { plan: { ...planOf({ script: "" }), steps: [{ args: ["/nope"] }] } };
+      expect((await ask(socket, missing)).events.at(-1)).toMatchObject({ code: "command_not_found" });
+      const short = { plan: planOf({ script: "", secretEnv: { A: { value: "KEY" } } }), token };
+      const values = { KEY: Buffer.from("abc").toString("base64") };
+      expect((await ask(socket, { ...short, values })).events.at(-1)).toMatchObject({
+        code: "secret_too_short",
+      });
+    };
+    const pipes = () => {
+      const folder = `/proc/${executor.child.pid}/fd`;
+      return readdirSync(folder).filter((fd) => readlinkSync(`${folder}/${fd}`).startsWith("pipe:")).length;
+    };
+    await fails();
+    const before = pipes();
+    for (let round = 0; round < 5; round++) await fails();
+    await until(() => pipes() <= before);
   });
 
   test("with URIs and without the job's token is nobody's", async () => {
