@@ -10,6 +10,7 @@
 import * as jose from "jose";
 import * as z from "zod/mini";
 import type { FindKey, SigningKey } from "./handle.ts";
+import { readStatement, signStatement } from "./statement.ts";
 import type { Jwks } from "./wire.ts";
 
 const typ = "claimcheck-audit-head";
@@ -31,9 +32,7 @@ export function findAuditKeys({ keys }: Jwks): FindKey {
 }
 
 export async function signAuditHead(head: AuditHead, key: SigningKey): Promise<string> {
-  return new jose.CompactSign(Buffer.from(JSON.stringify(head)))
-    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
-    .sign(key.privateKey);
+  return signStatement(typ, head, key);
 }
 
 /** @throws when it is none, or signed by none of these keys. */
@@ -41,9 +40,7 @@ export async function readAuditHead(head: string, findKey: FindKey): Promise<Aud
   // The last character of a part may hold bits that stand for nothing, and would be taken whatever they are.
   const parts = head.split(".").map((part) => Buffer.from(part, "base64url").toString("base64url"));
   if (parts.join(".") !== head) throw new Error("not the head of an audit log in its one form");
-  const { payload, protectedHeader } = await jose.compactVerify(head, findKey, { algorithms: ["EdDSA"] });
-  if (protectedHeader.typ !== typ) throw new Error("not the head of an audit log");
-  return AuditHead.parse(JSON.parse(Buffer.from(payload).toString()));
+  return AuditHead.parse(await readStatement(typ, head, findKey));
 }
 
 /** What a head says, whoever signed it. @throws when it is none. */

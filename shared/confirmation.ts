@@ -2,9 +2,9 @@
  * What a check of handles answers: a compact JWS (EdDSA) over the claims below. It is signed, or a proxy that ends
  * TLS could say yes in the broker's place.
  */
-import * as jose from "jose";
 import * as z from "zod/mini";
 import type { FindKey, SigningKey } from "./handle.ts";
+import { readStatement, signStatement } from "./statement.ts";
 
 const typ = "claimcheck-confirmation";
 
@@ -20,9 +20,7 @@ const Confirmation = z.object({
 export type Confirmation = z.infer<typeof Confirmation>;
 
 export async function signConfirmation(confirmation: Confirmation, key: SigningKey): Promise<string> {
-  return new jose.CompactSign(Buffer.from(JSON.stringify(confirmation)))
-    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
-    .sign(key.privateKey);
+  return signStatement(typ, confirmation, key);
 }
 
 /**
@@ -34,11 +32,7 @@ export async function verifyConfirmation(
   findKey: FindKey,
   expected: Omit<Confirmation, "tenant">,
 ): Promise<string> {
-  const { payload, protectedHeader } = await jose.compactVerify(confirmation, findKey, {
-    algorithms: ["EdDSA"],
-  });
-  if (protectedHeader.typ !== typ) throw new Error("not a confirmation");
-  const said = Confirmation.parse(JSON.parse(Buffer.from(payload).toString()));
+  const said = Confirmation.parse(await readStatement(typ, confirmation, findKey));
   for (const claim of ["iss", "proof"] as const) {
     if (said[claim] !== expected[claim]) throw new Error(`another ${claim}`);
   }

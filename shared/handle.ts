@@ -8,6 +8,7 @@
 import * as jose from "jose";
 import * as z from "zod/mini";
 import { ClaimcheckError } from "./errors.ts";
+import { signStatement } from "./statement.ts";
 
 const typ = "claimcheck+jwt";
 
@@ -52,9 +53,7 @@ export type FindKey = jose.JWTVerifyGetKey;
 
 export async function signHandle(claims: HandleClaims, key: SigningKey): Promise<string> {
   // They are complete, and so need not pass through jose's builder of claims, which copies them.
-  return new jose.CompactSign(Buffer.from(JSON.stringify(claims)))
-    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
-    .sign(key.privateKey);
+  return signStatement(typ, claims, key);
 }
 
 /**

@@ -2,9 +2,9 @@
  * A receipt: the broker's word that a result in a shared cache comes from an executor that had redeemed the secrets it
  * was made with. A compact JWS (EdDSA) over the claims below. Whoever keeps the result may be anybody.
  */
-import * as jose from "jose";
 import * as z from "zod/mini";
 import type { FindKey, SigningKey } from "./handle.ts";
+import { readStatement, signStatement } from "./statement.ts";
 
 const typ = "claimcheck-receipt";
 
@@ -26,9 +26,7 @@ export type Receipt = z.infer<typeof Receipt>;
 export const sortIds = (ids: Iterable<string>): string[] => [...new Set(ids)].sort();
 
 export async function signReceipt(receipt: Receipt, key: SigningKey): Promise<string> {
-  return new jose.CompactSign(Buffer.from(JSON.stringify(receipt)))
-    .setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid })
-    .sign(key.privateKey);
+  return signStatement(typ, receipt, key);
 }
 
 /**
@@ -40,9 +38,7 @@ export async function verifyReceipt(
   findKey: FindKey,
   expected: Omit<Receipt, "manifest" | "iat">,
 ): Promise<string> {
-  const { payload, protectedHeader } = await jose.compactVerify(receipt, findKey, { algorithms: ["EdDSA"] });
-  if (protectedHeader.typ !== typ) throw new Error("not a receipt");
-  const said = Receipt.parse(JSON.parse(Buffer.from(payload).toString()));
+  const said = Receipt.parse(await readStatement(typ, receipt, findKey));
   for (const claim of ["iss", "tenant", "key"] as const) {
     if (said[claim] !== expected[claim]) throw new Error(`another ${claim}`);
   }

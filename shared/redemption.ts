@@ -16,6 +16,7 @@ import { encryptTo } from "./ecdh-es.ts";
 import { ClaimcheckError } from "./errors.ts";
 import type { FindKey, SigningKey } from "./handle.ts";
 import { Secret } from "./secret.ts";
+import { readStatement, signStatement } from "./statement.ts";
 import type { EncryptionKey } from "./wire.ts";
 
 const typ = "claimcheck-redemption";
@@ -76,9 +77,7 @@ export async function sealRedemption(
       return { jti, digest, length: bytes.length, sha256: sha256(bytes) };
     }),
   };
-  const jws = await new jose.CompactSign(Buffer.from(JSON.stringify(manifest)))
-    .setProtectedHeader({ alg: "EdDSA", typ, kid: signingKey.kid })
-    .sign(signingKey.privateKey);
+  const jws = await signStatement(typ, manifest, signingKey);
   const plaintext = Buffer.concat([Buffer.from(`${jws}\n`), ...values.map(({ value }) => value.expose())]);
   try {
     return encryptTo(recipient, plaintext, typ);
@@ -108,9 +107,7 @@ export async function openRedemption(
     }));
     const end = plaintext.indexOf(newline);
     const jws = Buffer.from(plaintext.subarray(0, end)).toString("latin1");
-    const signed = await jose.compactVerify(jws, findKey, { algorithms: ["EdDSA"] });
-    if (signed.protectedHeader.typ !== typ) throw new Error("not a redemption");
-    const manifest = Manifest.parse(JSON.parse(Buffer.from(signed.payload).toString()));
+    const manifest = Manifest.parse(await readStatement(typ, jws, findKey));
     for (const [claim, value] of Object.entries(expected)) {
       if (manifest[claim as keyof RedemptionContext] !== value) throw new Error(`another ${claim}`);
     }

@@ -1,0 +1,28 @@
+/**
+ * What a broker says and signs: a compact JWS (RFC 7515, EdDSA) over JSON. Its `typ` says what it is, so that nothing that
+ * was signed is taken for anything else.
+ */
+import * as jose from "jose";
+import type { FindKey, SigningKey } from "./handle.ts";
+
+export async function signStatement(
+  typ: string,
+  said: object,
+  { kid, privateKey }: SigningKey,
+): Promise<string> {
+  return new jose.CompactSign(Buffer.from(JSON.stringify(said)))
+    .setProtectedHeader({ alg: "EdDSA", typ, kid })
+    .sign(privateKey);
+}
+
+/**
+ * @returns what it says, for a schema to judge.
+ * @throws when none of the keys signed it, or as something else.
+ */
+export async function readStatement(typ: string, statement: string, findKey: FindKey): Promise<unknown> {
+  const { payload, protectedHeader } = await jose.compactVerify(statement, findKey, {
+    algorithms: ["EdDSA"],
+  });
+  if (protectedHeader.typ !== typ) throw new Error(`not a ${typ.replace("claimcheck-", "")}`);
+  return JSON.parse(Buffer.from(payload).toString());
+}
