@@ -5,15 +5,23 @@
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 
+let root: string | undefined;
+
+/** Where version 2 is mounted; it stays there. */
+function findRoot(): string {
+  const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+  return /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounts)?.[1] ?? "";
+}
+
 /**
  * Has that wait begin now: this process moves to where it is. For whoever is about to have a container made, and is not
  * there yet. Where it cannot be done, the runtime waits.
  */
 export function hastenMove(): void {
   try {
+    root ??= findRoot();
+    // Asked each time: whoever moved this process meanwhile would find it moved back.
     const [, path = ""] = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8")) ?? [];
-    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
-    const [, root = ""] = /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounts) ?? [];
     void writeFile(`${root}${path}/cgroup.procs`, "0", { flag: "r+" }).catch(() => {});
   } catch {
     // There are none.
