@@ -1,21 +1,20 @@
 /** Builds what is published: JavaScript with its libraries inside, because start-up is most of what a run costs. */
+import { readdirSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { defineConfig, type Plugin } from "rolldown";
 
 /** Files that are found beside the code that uses them, and go out as they are. */
-const beside = {
-  "bin/claimcheck.cjs": "claimcheck.cjs",
-  "executor/runtime/supervisor.pl": "supervisor.pl",
-  "executor/runtime/container-files.pl": "container-files.pl",
-  "executor/runtime/system-calls.pl": "system-calls.pl",
-  "executor/runtime/terminal.pl": "terminal.pl",
-  "executor/runtime/bridge.pl": "bridge.pl",
-};
+const programs = "executor/runtime";
+const beside = [
+  "bin/claimcheck.cjs",
+  ...readdirSync(programs).flatMap((name) => (name.endsWith(".pl") ? [`${programs}/${name}`] : [])),
+];
 
 const copyBeside: Plugin = {
   name: "copy-beside",
   async writeBundle() {
-    for (const [source, name] of Object.entries(beside)) await copyFile(source, `dist/${name}`);
+    for (const source of beside) await copyFile(source, `dist/${basename(source)}`);
   },
 };
 

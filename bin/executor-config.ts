@@ -97,6 +97,14 @@ const ExecutorConfig = described(
     volumes: described(z._default(z.array(Volume), []), "Folders of this host that plans can mount."),
     networks: described(z._default(z.array(z.enum(networks)), ["none"]), "What containers can reach."),
     runtime: described(z._default(word, "runc"), "The OCI runtime, with runc's command line."),
+    userns: described(
+      z._default(z.enum(["own", "host"]), "own"),
+      "Users of containers: in a user namespace of each run's own, or the host's, with weaker walls.",
+    ),
+    seccomp: described(
+      z._default(z.enum(["strict", "podman"]), "strict"),
+      "System calls: strict, or podman's, which lets containers make namespaces and mounts of their own.",
+    ),
     ceilings: described(
       z._default(Ceilings, z.parse(Ceilings, {})),
       "What a step has at most, and if it does not say.",
@@ -116,7 +124,7 @@ export type Listening =
   | { readonly socket: string; readonly mode: number; readonly gid: number }
   | { readonly address: Address; readonly tokenFile: string };
 
-export interface ExecutorConfig extends Pick<Fields, "state" | "runtime"> {
+export interface ExecutorConfig extends Pick<Fields, "state" | "runtime" | "userns" | "seccomp"> {
   readonly listen: Listening;
   readonly broker: Fields["broker"];
   readonly permissions: Permissions;
@@ -183,6 +191,8 @@ export async function readExecutorConfig(
   const config = {
     state: value.state,
     runtime: value.runtime,
+    userns: value.userns,
+    seccomp: value.seccomp,
     broker: { ...broker, ...(broker.tokenFile !== undefined && { tokenFile: beside(broker.tokenFile) }) },
     permissions: {
       images: value.images,

@@ -17,6 +17,8 @@ import {
 import type { PlanDocument } from "../executor/plan-document.ts";
 import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
+import type { ContainerUsers } from "../executor/runtime/runc.ts";
+import type { SeccompProfile } from "../executor/seccomp.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
@@ -36,6 +38,8 @@ export interface RunOptions {
   audit?: string;
   registryAuth: readonly RegistryLogin[];
   runtime: string;
+  userns: ContainerUsers;
+  seccomp: SeccompProfile;
   masking: boolean;
   shortSecrets: ShortSecrets;
   cache?: boolean;
@@ -113,6 +117,22 @@ export function withRunOptions(command: Command): Command {
       "the OCI runtime, with runc's command line, by name or absolute path",
       parseRuntime,
       "runc",
+    )
+    .addOption(
+      new Option(
+        "--userns <WHOSE>",
+        "users of the container: in a user namespace of its own, or the host's, with weaker walls",
+      )
+        .choices(["own", "host"])
+        .default("own"),
+    )
+    .addOption(
+      new Option(
+        "--seccomp <PROFILE>",
+        "system calls: strict, or podman's, which lets a container make namespaces and mounts of its own",
+      )
+        .choices(["strict", "podman"])
+        .default("strict"),
     );
 }
 
@@ -225,13 +245,14 @@ export async function run(
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
-    const { runtime, masking } = options;
+    const { runtime, userns, seccomp, masking } = options;
     const { audit, onLeak, cacheFrom, cacheTo, tag, publish } = options;
     const ours = [audit, onLeak, cacheFrom, cacheTo, tag, publish];
-    if (ours.some((said) => said !== undefined) || runtime !== "runc" || !masking) {
+    const isPlain = runtime === "runc" && userns === "own" && seccomp === "strict" && masking;
+    if (ours.some((said) => said !== undefined) || !isPlain) {
       throw new Failure("usage", {
         detail:
-          "--audit, --on-leak, --cache-from, --cache-to, --tag, --publish, --runtime and --no-masking are not for a job to say on a command line",
+          "--audit, --on-leak, --cache-from, --cache-to, --tag, --publish, --runtime, --userns, --seccomp and --no-masking are not for a job to say on a command line",
       });
     }
     const { runRemotely } = await import("./remote-run.ts");
@@ -267,6 +288,8 @@ export async function run(
       connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
       values,
       runtime: options.runtime,
+      userns: isRootless ? "host" : options.userns,
+      seccomp: options.seccomp,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),

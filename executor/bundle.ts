@@ -27,51 +27,18 @@ interface Configuration {
   readonly process: { readonly env: readonly string[] };
 }
 
-interface MountingConfiguration {
-  readonly mounts: readonly {
-    readonly destination: string;
-    readonly type: string;
-    readonly source: string;
-    readonly options: readonly string[];
-  }[];
-}
-
-/** Read-only also to root: what a container writes there would be lost. */
-const mountOptions = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
-
-/**
- * @param configuration an OCI runtime configuration; it is left as it is.
- * @param folder of the bundle, as the runtime sees it.
- * @returns the configuration with the files mounted one by one, and the files for the bundle, to be wiped after use.
- */
-export function injectFiles<T extends MountingConfiguration>(
-  configuration: T,
-  files: readonly InjectedFile[],
-  folder: string,
-) {
-  const nameOf = (index: number) => `secret-${index}`;
-  return {
-    configuration: {
-      ...configuration,
-      mounts: [
-        ...configuration.mounts,
-        ...files.map(({ path }, index) => ({
-          destination: path,
-          type: "bind",
-          source: `${folder}/${nameOf(index)}`,
-          options: mountOptions,
-        })),
-      ],
-    },
-    files: files.map(({ value, mode, owner }, index) => ({
-      name: nameOf(index),
-      bytes: value.expose(),
-      mode,
-      uid: owner.uid,
-      gid: owner.gid,
-    })),
-  };
-}
+/** @returns the files for the bundle, to be wiped after use. */
+export const injectFiles = (files: readonly InjectedFile[]) =>
+  files.map(({ path, value, mode, owner }, index) => ({
+    name: `secret-${index}`,
+    target: path,
+    // Also to root: what a container writes there would be lost.
+    readOnly: true,
+    bytes: value.expose(),
+    mode,
+    uid: owner.uid,
+    gid: owner.gid,
+  }));
 
 /**
  * @param configuration an OCI runtime configuration; it is left as it is.

@@ -6,9 +6,10 @@ import { Failure } from "./failure.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import { forward } from "./output.ts";
-import type { Step } from "./plan.ts";
+import type { BindMount, Step } from "./plan.ts";
 import type { Supervisor, TerminalSize } from "./runtime/runc.ts";
 import type { ScrubStream } from "./scrub/scrubber.ts";
+import type { SeccompProfile } from "./seccomp.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Source } from "./source.ts";
 import { createSpec } from "./spec.ts";
@@ -17,6 +18,7 @@ import { findUser } from "./user.ts";
 interface Place {
   readonly config: ImageConfig;
   readonly supervisor: Supervisor;
+  readonly seccomp: SeccompProfile;
   /** Its place among the steps, from 1 on. */
   readonly order: number;
   /** The size of its terminal, if the step has one. */
@@ -24,34 +26,33 @@ interface Place {
 }
 
 /** Makes ready what a step's container needs beside its secrets. */
-export async function draftContainer(step: Step, { config, supervisor, order, screen }: Place) {
-  const { id, bundle, network, hook } = supervisor;
+export async function draftContainer(step: Step, { config, supervisor, seccomp, order, screen }: Place) {
+  const { id, hook } = supervisor;
   if (step.files.length > 0) {
     const before = supervisor.rootfs();
     const owned = step.files.map((file) => ({ ...file, owner: findUser(file.owner, before) }));
     await supervisor.place(owned);
   }
   const rootfs = supervisor.rootfs();
-  const binds = step.binds.map((bind) => ({
-    ...bind,
-    ...(bind.within !== undefined && { source: supervisor.bind(bind.within, bind.source) }),
-  }));
-  const spec = createSpec(
-    { ...step, binds },
-    {
-      config,
-      user: findUser(step.user ?? config.User ?? "", rootfs),
-      hostname: id,
-      cgroup: `${id}-${order}`,
-      network,
-      hook,
-      screen: screen(),
-    },
-  );
-  const names = nameFiles({ name: id, network: step.network }, bundle);
+  const firstUser = await supervisor.firstUser();
+  const user = findUser(step.user ?? config.User ?? "", rootfs);
+  const spec = createSpec(step, {
+    config,
+    user,
+    hostname: id,
+    cgroup: `${id}-${order}`,
+    firstUser,
+    seccomp,
+    hook,
+    screen: screen(),
+  });
+  // Those around others first.
+  const depth = ({ target }: BindMount) => target.split("/").length;
+  for (const bind of step.binds.toSorted((a, b) => depth(a) - depth(b))) supervisor.mount({ ...bind, user });
   return {
-    spec: { ...spec, mounts: [...spec.mounts, ...names.mounts] },
-    files: names.files,
+    spec,
+    user,
+    files: nameFiles({ name: id, network: step.network }),
     secretFiles: step.secretFiles.map((file) => ({ ...file, owner: findUser(file.owner, rootfs) })),
   };
 }
@@ -59,21 +60,21 @@ export async function draftContainer(step: Step, { config, supervisor, order, sc
 /** Orders the container of a step whose secrets have been redeemed. */
 export function createContainer(
   step: Step,
-  { spec, files, secretFiles }: Awaited<ReturnType<typeof draftContainer>>,
+  { spec, user, files, secretFiles }: Awaited<ReturnType<typeof draftContainer>>,
   { supervisor, screen }: Place,
   secrets: Secrets,
 ) {
   const secret = secretFiles.map(
     ({ path, source, mode, owner }): InjectedFile => ({ path, value: secrets.valueOf(source), mode, owner }),
   );
-  const injected = injectFiles(spec, secret, supervisor.bundle);
   const variables = step.secretVariables.map(({ name, source }) => ({
     name,
     value: secrets.valueOf(source),
   }));
   return supervisor.create({
-    configuration: injectVariables(injected.configuration, variables),
-    files: [...files, ...injected.files],
+    configuration: injectVariables(spec, variables),
+    files: [...files, ...injectFiles(secret)],
+    user,
     hasInput: step.interactive || step.secretInput !== undefined,
     screen: step.terminal ? screen : undefined,
     isBridged: step.network === "bridge",

@@ -3,7 +3,6 @@
  * As with Docker and podman they are mounted, and stand in no layer.
  */
 import { readFileSync } from "node:fs";
-import type { Mount } from "./mounts.ts";
 import type { Network } from "./plan.ts";
 import { resolversBeyond } from "./resolvers.ts";
 import type { BundleFile } from "./runtime/runc.ts";
@@ -13,8 +12,7 @@ interface Host {
   readonly network: Network;
 }
 
-/** @param folder of the bundle, as the runtime sees it. */
-export function nameFiles(host: Host, folder: string): { mounts: Mount[]; files: BundleFile[] } {
+export function nameFiles(host: Host): BundleFile[] {
   const texts = {
     hosts: hostsFile(host),
     hostname: `${host.name}\n`,
@@ -22,21 +20,14 @@ export function nameFiles(host: Host, folder: string): { mounts: Mount[]; files:
     ...(host.network === "host" && { "resolv.conf": read("/etc/resolv.conf") }),
     ...(host.network === "bridge" && { "resolv.conf": resolversBeyond() }),
   };
-  return {
-    mounts: Object.keys(texts).map((name) => ({
-      destination: `/etc/${name}`,
-      type: "bind",
-      source: `${folder}/${name}`,
-      options: ["bind", "rprivate", "nosuid", "nodev", "noexec"],
-    })),
-    files: Object.entries(texts).map(([name, text]) => ({
-      name,
-      bytes: Buffer.from(text),
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-    })),
-  };
+  return Object.entries(texts).map(([name, text]) => ({
+    name,
+    target: `/etc/${name}`,
+    bytes: Buffer.from(text),
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+  }));
 }
 
 function hostsFile({ name, network }: Host): string {

@@ -98,7 +98,7 @@ async function askBuildah(name: string, surroundings: Surroundings): Promise<Ima
   // Two first runs at once race for the name; whoever loses finds the container made.
   const container = `claimcheck-${id}`;
   const mount = async () =>
-    isRootless ? layersOf(await buildah(...mountUnshared, container)) : [await buildah("mount", container)];
+    layersOf(isRootless ? await buildah(...mountUnshared, container) : await mounted(buildah, container));
   const layers = await mount().catch(async () => {
     await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
     return mount().catch((cause) => {
@@ -118,8 +118,9 @@ async function askBuildah(name: string, surroundings: Surroundings): Promise<Ima
 function recall(memory: string, { environment }: Surroundings): Image | undefined {
   try {
     const { witness, image } = JSON.parse(readFileSync(memory, "utf8")) as { witness: string; image: Image };
-    const areThere = image.layers.every(isRootless ? existsSync : isMounted);
-    return areThere && witness === witnessOf(image.layers, environment) ? image : undefined;
+    return image.layers.every(existsSync) && witness === witnessOf(image.layers, environment)
+      ? image
+      : undefined;
   } catch {
     return undefined;
   }
@@ -139,6 +140,9 @@ function remember(memory: string, image: Image, { environment }: Surroundings): 
   }
 }
 
+/** Of what is remembered: the image's own layers. Before it was a mount of buildah's. */
+const format = "layers";
+
 /** The state of the files that decide what an image name stands for; none for a storage that is laid out otherwise. */
 function witnessOf(layers: readonly string[], { HOME }: Surroundings["environment"]): string | undefined {
   const storage = /^(.+\/(?:overlay|vfs))\/(?:l|dir|[0-9a-f]+)\/\w+$/.exec(layers[0] ?? "")?.[1];
@@ -153,12 +157,13 @@ function witnessOf(layers: readonly string[], { HOME }: Surroundings["environmen
     const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
     return stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs}` : "";
   });
-  return states[0] && states.join("\n");
+  return states[0] && [format, ...states].join("\n");
 }
 
 /**
- * Who is not root sees a mount only in the namespaces that buildah makes for one command. There the overlay is taken
- * apart again: its lower folders stay. A storage without overlays has one plain folder.
+ * What buildah mounts is an overlay, which is taken apart again: its lower folders stay, and a mount that maps users can be
+ * made of them alone. A storage without overlays has one plain folder. Who is not root sees the mount only in the
+ * namespaces that buildah makes for one command.
  */
 const mountUnshared = ["unshare", "--", "sh", "-c", 'buildah mount "$1" && cat /proc/self/mountinfo', "sh"];
 
@@ -168,7 +173,12 @@ function layersOf(mounted: string): string[] {
   return /[ ,]lowerdir=([^, ]+)/.exec(options ?? "")?.[1]?.split(":") ?? [path];
 }
 
-const isMounted = (path: string) => readFileSync("/proc/self/mountinfo", "utf8").includes(` ${path} `);
+async function mounted(buildah: (...args: string[]) => Promise<string>, container: string): Promise<string> {
+  const path = await buildah("mount", container);
+  const mountinfo = readFileSync("/proc/self/mountinfo", "utf8");
+  await buildah("umount", container);
+  return `${path}\n${mountinfo}`;
+}
 
 function readInspection(json: string): { id: string; config: ImageConfig } {
   const inspected = JSON.parse(json) as { FromImageID: string; OCIv1: { config?: ImageConfig } };

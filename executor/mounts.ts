@@ -1,6 +1,5 @@
-/** What is mounted into a container beside its own files: the kernel's file systems, and what the user shares. */
-import type { BindMount, Network } from "./plan.ts";
-import { isRootless } from "./rootless.ts";
+/** What the runtime mounts into a container: the kernel's file systems, and nothing else (attach.pl has the rest). */
+import type { Network } from "./plan.ts";
 
 export interface Mount {
   readonly destination: string;
@@ -49,22 +48,13 @@ const cgroups: Mount = {
   options: [...restricted, "relatime", "ro"],
 };
 
-/** Who is not root can mount a /sys only for a network of their own. */
-export function kernelMounts(network: Network): Mount[] {
-  if (!isRootless) return [...kernelFolders, sysfs, cgroups];
-  if (network !== "host") return [...kernelFolders, sysfs];
-  return [...kernelFolders, { ...sysfs, type: "bind", source: "/sys", options: ["rbind", ...sysfs.options] }];
+interface Users {
+  /** Whether they are in a user namespace: such a root can mount a /sys only for a network of its own. */
+  readonly isNested: boolean;
+  readonly hasCgroups: boolean;
 }
 
-/** The host's folders and files, those around others first. `rro` makes what is mounted inside them read-only too. */
-export function bindMounts(binds: readonly BindMount[]): Mount[] {
-  const depth = ({ target }: BindMount) => target.split("/").length;
-  return binds
-    .toSorted((a, b) => depth(a) - depth(b))
-    .map(({ source, target, readOnly }) => ({
-      destination: target,
-      type: "bind",
-      source,
-      options: ["rbind", "rprivate", "nosuid", "nodev", ...(readOnly ? ["ro", "rro"] : ["rw"])],
-    }));
+export function kernelMounts(network: Network, { isNested, hasCgroups }: Users): Mount[] {
+  if (network !== "host" || !isNested) return [...kernelFolders, sysfs, ...(hasCgroups ? [cgroups] : [])];
+  return [...kernelFolders, { ...sysfs, type: "bind", source: "/sys", options: ["rbind", ...sysfs.options] }];
 }

@@ -2,6 +2,7 @@
 import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
 import type { PlacedFile } from "./placed-files.ts";
+import type { Volume } from "./runtime/runc.ts";
 
 /**
  * A secret by its URI, for which a handle is asked; by a handle that somebody else was given, a compact JWS; or by the
@@ -35,6 +36,8 @@ export interface BindMount {
   readonly readOnly: boolean;
   /** A folder around the source, if no link below it is to be followed on the way there. */
   readonly within?: string;
+  /** As whom of the host's the step's user reads and writes there (runc.ts). */
+  readonly owner?: Volume["owner"];
 }
 
 export const networks = ["none", "host", "bridge"] as const;

@@ -17,8 +17,15 @@ import type { Login } from "./pull.ts";
 import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
 import { hastenMove } from "./runtime/cgroup.ts";
-import { forbidCores, type Supervisor, type SupervisorSettings, startSupervisor } from "./runtime/runc.ts";
+import {
+  type ContainerUsers,
+  forbidCores,
+  type Supervisor,
+  type SupervisorSettings,
+  startSupervisor,
+} from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
+import type { SeccompProfile } from "./seccomp.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
 
@@ -26,6 +33,10 @@ interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
   readonly connect: (signal: AbortSignal) => Promise<BrokerClient>;
   readonly runtime: string;
+  /** Whose the users of containers are; without root always the host's. */
+  readonly userns: ContainerUsers;
+  /** The system calls that containers may make. */
+  readonly seccomp: SeccompProfile;
   /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -76,12 +87,13 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     abort.signal.throwIfAborted();
     // What the host has mounted is what it had mounted when the supervisor was started.
     const mountsHost = steps.some(({ binds }) => binds.length > 0);
-    const { state, runtime, environment, supervise = startSupervisor } = surroundings;
+    const { state, runtime, userns, environment, supervise = startSupervisor } = surroundings;
     const start = mountsHost ? startSupervisor : supervise;
-    const opened = start({ runtime, environment, runs: `${state}/runs`, layers: image.layers });
+    const opened = start({ runtime, userns, environment, runs: `${state}/runs`, layers: image.layers });
     supervisor = opened;
     await opened.ready();
-    return { image: image.id, config: image.config, supervisor: opened };
+    const { seccomp } = surroundings;
+    return { image: image.id, config: image.config, supervisor: opened, seccomp };
   }
 
   async function request() {

@@ -34,6 +34,9 @@ interface Profile {
 
 export type Seccomp = ReturnType<typeof translate>;
 
+/** As podman has it; or less what hardly a job needs, and attacks on kernels do. */
+export type SeccompProfile = "strict" | "podman";
+
 /** An administrator's own comes first. */
 const profilePlaces: readonly string[] = [
   "/etc/containers/seccomp.json",
@@ -57,7 +60,11 @@ const machines: Record<string, readonly [name: string, architecture: string]> = 
 const unwanted = "SCMP_ARCH_X32";
 
 /** @throws {Failure} `unsupported_host` when there is no profile: a container without one would be less than shut in. */
-export function loadSeccomp(capabilities: readonly string[], places = profilePlaces): Seccomp {
+export function loadSeccomp(
+  capabilities: readonly string[],
+  kind: SeccompProfile,
+  places = profilePlaces,
+): Seccomp {
   for (const place of places) {
     let text: string;
     try {
@@ -67,7 +74,8 @@ export function loadSeccomp(capabilities: readonly string[], places = profilePla
       throw new Failure("unsupported_host", { detail: `${place} cannot be read`, cause });
     }
     try {
-      return translate(JSON.parse(text), capabilities, process.arch);
+      const profile = translate(JSON.parse(text), capabilities, process.arch);
+      return kind === "strict" ? tighten(profile) : profile;
     } catch (cause) {
       throw new Failure("unsupported_host", { detail: `${place} is no seccomp profile`, cause });
     }
@@ -104,5 +112,59 @@ export function translate(profile: Profile, capabilities: readonly string[], arc
       ...(errnoRet !== undefined && { errnoRet }),
       ...(args && args.length > 0 && { args }),
     })),
+  };
+}
+
+const allow = "SCMP_ACT_ALLOW";
+const refuse = "SCMP_ACT_ERRNO";
+const [EPERM, ENOSYS] = [1, 38];
+
+/** Mounts, keys that know no namespaces, segments; and what the kernel lets reach into another namespace. */
+const unneeded = new Set(
+  `mount umount umount2 move_mount open_tree open_tree_attr fsopen fsconfig fsmount fspick mount_setattr pivot_root
+  setns keyctl add_key request_key modify_ldt`.split(/\s+/),
+);
+
+/** These have rules of their own below; `socketcall` is another way to `socket`, whose arguments no filter sees. */
+const particular = new Set(["clone", "clone3", "unshare", "socket", "socketcall"]);
+
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (linux/sched.h); NEWTIME is a signal's bit in clone(2). */
+const newNamespaces = 0x7e020000;
+const newTime = 0x80;
+
+/** AF_UNIX, AF_INET, AF_INET6; AF_NETLINK is the largest, and has a rule of its own. */
+const families = [1, 2, 10];
+const netlink = 16;
+const auditProtocol = 9;
+
+/** Takes out of a profile what makes namespaces and mounts, and all kinds of sockets but the usual ones. */
+export function tighten(profile: Seccomp): Seccomp {
+  const clone = new Set(profile.architectures).has("SCMP_ARCH_S390X") ? 1 : 0;
+  const rules = profile.syscalls.flatMap((rule) => {
+    const names = rule.names.filter((name) => !unneeded.has(name) && !particular.has(name));
+    return names.length === 0 ? [] : [{ ...rule, names }];
+  });
+  const without = (names: string[], index: number, mask: number) => ({
+    names,
+    action: allow,
+    args: [{ index, value: mask, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }],
+  });
+  const domain = (value: number, op = "SCMP_CMP_EQ") => ({ index: 0, value, op });
+  return {
+    ...profile,
+    syscalls: [
+      ...rules,
+      { names: [...unneeded], action: refuse, errnoRet: EPERM },
+      without(["clone"], clone, newNamespaces),
+      without(["unshare"], 0, newNamespaces | newTime),
+      // Its arguments are in memory, where no filter looks: the C libraries go back to clone.
+      { names: ["clone3"], action: refuse, errnoRet: ENOSYS },
+      ...families.map((family) => ({ names: ["socket"], action: allow, args: [domain(family)] })),
+      {
+        names: ["socket"],
+        action: allow,
+        args: [domain(netlink), { index: 2, value: auditProtocol, op: "SCMP_CMP_NE" }],
+      },
+    ],
   };
 }

@@ -4,11 +4,11 @@
  * write to.
  */
 import type { ImageConfig } from "./image.ts";
-import { bindMounts, kernelMounts } from "./mounts.ts";
+import { kernelMounts } from "./mounts.ts";
 import type { Step } from "./plan.ts";
 import { isRootless } from "./rootless.ts";
-import type { TerminalSize } from "./runtime/runc.ts";
-import { loadSeccomp } from "./seccomp.ts";
+import { places, type TerminalSize } from "./runtime/runc.ts";
+import { loadSeccomp, type SeccompProfile } from "./seccomp.ts";
 import type { User } from "./user.ts";
 
 export type Spec = ReturnType<typeof createSpec>;
@@ -47,6 +47,9 @@ const maskedPaths = [
 
 const readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/** Users of a container with a user namespace of its own (users.pl). */
+export const userCount = 65_536;
+
 /** The scheduler's period, in microseconds. */
 const cpuPeriod = 100_000;
 
@@ -58,8 +61,9 @@ interface Surroundings {
   readonly hostname: string;
   /** The container's cgroup. */
   readonly cgroup: string;
-  /** Where its network namespace is, if it is bridged. */
-  readonly network: string;
+  /** Where its users begin among the host's, if it has a user namespace of its own. */
+  readonly firstUser: number | undefined;
+  readonly seccomp: SeccompProfile;
   /** What the runtime runs before it starts the command. */
   readonly hook: { readonly path: string; readonly args: readonly string[] };
   /** The size of its terminal, if it has one. */
@@ -68,7 +72,7 @@ interface Surroundings {
 
 export function createSpec(
   step: Step,
-  { config, user, hostname, cgroup, network, hook, screen }: Surroundings,
+  { config, user, hostname, cgroup, firstUser, seccomp, hook, screen }: Surroundings,
 ) {
   const isRoot = user.uid === 0;
   return {
@@ -89,21 +93,22 @@ export function createSpec(
         effective: isRoot ? capabilities : [],
         permitted: isRoot ? capabilities : [],
       },
-      // One byte: too small for a core file, and the one limit at which Linux (fs/coredump.c) also leaves a
-      // core handler alone. Zero would not do: handlers are called all the same.
-      rlimits: [{ type: "RLIMIT_CORE", hard: 1, soft: 1 }],
       noNewPrivileges: true,
     },
-    root: { path: "../rootfs", readonly: step.readOnly },
+    root: { path: places.rootfs, readonly: step.readOnly },
     hostname,
     hooks: { createRuntime: [hook] },
-    mounts: [...kernelMounts(step.network), ...bindMounts(step.binds)],
+    mounts: kernelMounts(step.network, {
+      isNested: isRootless || firstUser !== undefined,
+      hasCgroups: !isRootless,
+    }),
     linux: {
       ...(isRootless ? {} : limitsOf(step, cgroup)),
-      namespaces: namespacesOf(step, network),
+      namespaces: namespacesOf(step, firstUser),
+      ...(firstUser !== undefined && mappingsOf(firstUser)),
       maskedPaths,
       readonlyPaths,
-      seccomp: loadSeccomp(capabilities),
+      seccomp: loadSeccomp(capabilities, seccomp),
     },
   };
 }
@@ -121,10 +126,19 @@ function limitsOf({ pidsLimit, memory, cpus }: Step, cgroup: string) {
   };
 }
 
-function namespacesOf({ network }: Step, path: string): { type: string; path?: string }[] {
-  const own = ["pid", "ipc", "uts", "mount"].map((type) => ({ type }));
-  if (network === "host") return own;
-  return [...own, network === "bridge" ? { type: "network", path } : { type: "network" }];
+function namespacesOf({ network }: Step, firstUser: number | undefined): { type: string; path?: string }[] {
+  return [
+    ...["pid", "ipc", "uts", "mount", "cgroup"].map((type) => ({ type })),
+    ...(firstUser === undefined ? [] : [{ type: "user", path: places.users }]),
+    ...(network === "bridge" ? [{ type: "network", path: places.network }] : []),
+    ...(network === "none" ? [{ type: "network" }] : []),
+  ];
+}
+
+/** What the user namespace has already: the runtime wants to know it, too. */
+function mappingsOf(hostID: number) {
+  const mapping = [{ containerID: 0, hostID, size: userCount }];
+  return { uidMappings: mapping, gidMappings: mapping };
 }
 
 /** An entrypoint of the step's own takes the image's command away too, as with Docker and podman. */

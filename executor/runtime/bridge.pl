@@ -93,6 +93,7 @@ sub start_firewall {
         exit 1;
     }
     close $output;
+    await_process($firewall);
     syswrite $rules_end, "$rules\nlist table inet $link\n";
     while (my $line = readline $said) {
         return if $line eq "}\n";
@@ -125,8 +126,14 @@ sub forward_packets {
 sub make_network {
     ($namespace) = @_;
     # IPv6 has link-local addresses of its own, so there is none.
-    my $without = 'f=/proc/sys/net/ipv6/conf/default/disable_ipv6; test ! -e $f || echo 1 > $f';
-    system('unshare', "--net=$namespace", '--', 'sh', '-c', $without) == 0 or refuse();
+    my $switch = '/proc/sys/net/ipv6/conf/default/disable_ipv6';
+    # It belongs to the container's user namespace, or the container could mount no /sys.
+    my $made = sub {
+        Users::enter_namespace() && SystemCalls::call('unshare', SystemCalls::CLONE_NEWNET()) or return;
+        open(my $file, '>', $switch) or return $!{ENOENT};
+        return syswrite $file, "1\n";
+    };
+    Users::in_child($made, sub { bind_namespace("/proc/$_[0]/ns/net", 'network') }) or refuse("its namespace: $!");
     my $number = add_pair();
     my ($gateway, $address) = map { sprintf '10.213.%d.%d', $number >> 7, ($number & 127) * 2 + $_ } 0, 1;
     my ($mtu, @uplinks) = find_uplinks();

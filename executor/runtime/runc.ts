@@ -20,12 +20,42 @@ export interface SupervisorSettings {
   readonly runs: string;
   /** Folders with the image's files, the upper ones first. They stay as they are. */
   readonly layers: readonly string[];
+  /** Whose the container's users are: in a user namespace of the run's own, or the host's. */
+  readonly userns: ContainerUsers;
   readonly environment: Readonly<Record<string, string>>;
+}
+
+/** A user namespace of its own, or the numbers of whoever starts containers. */
+export type ContainerUsers = "own" | "host";
+
+/** A user and a group, by number. */
+export interface Numbers {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A folder or file of the host's, mounted into a container. */
+export interface Volume {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  /** No link below this folder is followed on the way to the source. */
+  readonly within?: string;
+  /**
+   * As which user and group of the host's the container's user writes there; "nobody" as none: then it reads what everybody
+   * can. Without it as whose the source is.
+   */
+  readonly owner?: Numbers | "nobody" | undefined;
+  /** The container's user. */
+  readonly user: Numbers;
 }
 
 /** A file of the bundle. It is unlinked when the container has been created. */
 export interface BundleFile {
   readonly name: string;
+  /** Where the container finds it. */
+  readonly target?: string;
+  readonly readOnly?: boolean;
   readonly bytes: Uint8Array;
   readonly mode: number;
   readonly uid: number;
@@ -42,6 +72,8 @@ export interface Bundle {
   /** An OCI configuration in JSON, with the plaintext in it; it is wiped. */
   readonly configuration: Buffer;
   readonly files: readonly BundleFile[];
+  /** As whom the command runs. */
+  readonly user: Numbers;
   /** Whether something will be written to the container's standard input. */
   readonly hasInput: boolean;
   /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
@@ -61,11 +93,20 @@ export interface Placed {
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
+/** As the runtime sees them (view.pl). */
+export const places = {
+  bundle: "/bundle",
+  rootfs: "/rootfs",
+  network: "/bundle/network",
+  users: "/bundle/users",
+} as const;
+
 let forbidden: Promise<void> | undefined;
 
 /**
- * From here on neither this process, which will hold the plaintext, nor anything it starts leaves a core file or
- * wakes a core handler (spec.ts says why one byte).
+ * From here on neither this process, which will hold the plaintext, nor anything it starts, its containers among it, leaves
+ * a core file or wakes a core handler. One byte is too small for a core file, and the one limit at which Linux
+ * (fs/coredump.c) also leaves a handler alone. Zero would not do: handlers are called all the same.
  */
 export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
   forbidden ??= limitCores(environment);
@@ -89,7 +130,7 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
 
 /** Starts the supervisor. Containers come one after the other. */
-export function startSupervisor({ runtime, runs, layers, environment }: SupervisorSettings) {
+export function startSupervisor({ runtime, runs, layers, userns, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
   try {
     mkdirSync(runs, { recursive: true, mode: 0o700 });
@@ -102,7 +143,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
   const namespaces = [...userNamespace, ...own, "--propagation", "slave"];
   const child: ChildProcess = spawn(
     "unshare",
-    [...namespaces, "--", "perl", script, runtime, runs, id, ...layers],
+    [...namespaces, "--", "perl", script, runtime, runs, id, userns, ...layers],
     {
       stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
       env: environment,
@@ -119,7 +160,6 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
   let failed: Failure | undefined;
   let explained: Promise<void> | undefined;
   let count = 1;
-  let binds = 0;
 
   function fail(failure: Failure): void {
     failed ??= failure;
@@ -176,15 +216,17 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
   /** The descriptors of the next container's pipes. */
   let ready = answer("ready");
 
-  /** The supervisor's namespaces as this process sees them. */
-  const inside = `/proc/${child.pid}/root`;
+  /** The supervisor's process as this process sees it, and in it what it sees itself (view.pl). */
+  const inside = `/proc/${child.pid}/root/proc/1`;
 
   /** A pipe has no name but that of the supervisor's descriptor. */
   const open = (descriptor: string | undefined, flags: number) =>
-    openSync(`${inside}/proc/1/fd/${descriptor}`, flags | constants.O_NONBLOCK);
+    openSync(`${inside}/fd/${descriptor}`, flags | constants.O_NONBLOCK);
 
-  function send({ name, bytes, mode, uid, gid }: BundleFile, written?: () => void): void {
-    orders.write(`file ${bytes.length} ${mode.toString(8)} ${uid} ${gid} ${name}\n`);
+  function send(file: BundleFile, written?: () => void): void {
+    const { name, bytes, mode, uid, gid, target, readOnly } = file;
+    const where = target === undefined ? "-" : `${encodeURIComponent(target)} ${readOnly ? "ro" : "rw"}`;
+    orders.write(`file ${bytes.length} ${mode.toString(8)} ${uid} ${gid} ${name} ${where}\n`);
     orders.write(bytes, written);
   }
 
@@ -204,23 +246,25 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     /** For drafts: a folder that goes with the run. */
     folder: `${runs}/${id}`,
 
-    /** Where the files of a bundle are, as the runtime sees it. */
-    bundle: `${runs}/${id}/bundle`,
-    /** Where the network namespace of a bridged container is, as the runtime sees it. */
-    network: `${runs}/${id}/bundle/network`,
     gone,
 
     /** False as soon as it has ended; `gone` comes a little later. */
-    isAlive: (): boolean => existsSync(`${inside}/proc/1/exe`),
+    isAlive: (): boolean => existsSync(`${inside}/exe`),
 
     /** When everything is there for a container but its bundle. */
     ready: (): Promise<unknown> => ready,
 
     /** What the runtime is to do before it starts a command: wait for the order. */
-    hook: { path: "/bin/sh", args: ["sh", "-c", hook, "hook", `${runs}/${id}/bundle`] },
+    hook: { path: "/bin/sh", args: ["sh", "-c", hook, "hook", places.bundle] },
+
+    /** Where its containers' users begin among the host's; undefined where they are the host's own. */
+    async firstUser(): Promise<number | undefined> {
+      const base = (await ready).split(" ").at(-1);
+      return base === "-" ? undefined : Number(base);
+    },
 
     /** The files that the next container will find. Only to be read, and hostile from the second container on. */
-    rootfs: () => `${inside}${runs}/${id}/rootfs`,
+    rootfs: () => `${inside}/root${places.rootfs}`,
 
     /** Before a container's start: puts these among the files that it will find, one after the other. */
     async place(files: readonly Placed[]): Promise<void> {
@@ -238,17 +282,19 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
       await answered;
     },
 
-    /**
-     * Has a file or folder of the host ready for the next container, with no link below `within` followed on the way
-     * to it. Where it cannot be had, that container does not start.
-     *
-     * @returns where the runtime finds it.
-     */
-    bind(within: string, source: string): string {
-      binds += 1;
-      const [root, path] = [within, `/${relative(within, source)}`].map(encodeURIComponent);
-      orders.write(`bind bind-${binds} ${root} ${path}\n`);
-      return `${runs}/${id}/bundle/bind-${binds}`;
+    /** Mounts it into the next container. Where that cannot be, the container does not start. */
+    mount({ source, target, readOnly, within, owner, user }: Volume): void {
+      const around = within ?? source;
+      const words = [
+        encodeURIComponent(target),
+        readOnly ? "ro" : "rw",
+        encodeURIComponent(around),
+        encodeURIComponent(relative(around, source) || "."),
+        owner === undefined ? "-" : owner === "nobody" ? owner : `${owner.uid}:${owner.gid}`,
+        user.uid,
+        user.gid,
+      ];
+      orders.write(`volume ${words.join(" ")}\n`);
     },
 
     /**
@@ -258,8 +304,8 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
      * @returns what starts the command; the streams are then the container's own, and `exited` tells the exit code of its
      * first process, which is 128 + n after signal n.
      */
-    async create({ configuration, files, hasInput, screen, isBridged }: Bundle) {
-      const [input, ...outputs] = (await ready).split(" ");
+    async create({ configuration, files, user, hasInput, screen, isBridged }: Bundle) {
+      const [input, ...outputs] = (await ready).split(" ").slice(0, 3);
       if (isBridged) orders.write("network\n");
       const [stdout, stderr] = outputs.map((each) => pipeSource(open(each, constants.O_RDONLY))) as [
         Source,
@@ -281,7 +327,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
       for (const file of files) send(file);
       const config = { name: "config.json", bytes: configuration, mode: 0o600, uid: 0, gid: 0 };
       send(config, () => configuration.fill(0));
-      orders.write(`create ${hasInput ? 1 : 0}\n`);
+      orders.write(`create ${hasInput ? 1 : 0} ${user.uid} ${user.gid}\n`);
       return {
         async start() {
           orders.write("start\n");
@@ -334,7 +380,12 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
 const causes: Record<string, FailureCode> = {
   create: "runtime_failed",
   place: "invalid_plan",
-  bind: "invalid_plan",
+  volume: "invalid_plan",
+  target: "invalid_plan",
+  keep: "invalid_layer",
+  users: "unsupported_host",
+  view: "unsupported_host",
+  mounts: "runtime_failed",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };
@@ -348,8 +399,9 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
   if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
-  const detail = `${step}: ${reason || "no reason was given"}`;
-  return new Failure(causes[step] ?? "state_unusable", { detail });
+  const detail = reason || `${step}: no reason was given`;
+  const hint = step === "users" ? "; --userns host does without a user namespace, with weaker walls" : "";
+  return new Failure(causes[step] ?? "state_unusable", { detail: `${detail}${hint}` });
 }
 
 /** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */

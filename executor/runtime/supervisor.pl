@@ -10,23 +10,28 @@
 # Perl, because `runc run --detach` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
-#   unshare … perl supervisor.pl RUNTIME RUNS ID LOWER…
+#   unshare … perl supervisor.pl RUNTIME RUNS ID USERS LOWER…
 #
-# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. LOWER are folders with files, the
-# upper ones first, which stay as they are. Containers come one after the other: the N-th is called ID-N, and what
-# it writes becomes RUNS/ID/N/upper. Descriptor 3 brings orders, one a line:
+# RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. USERS is "own" for a user namespace of the run's
+# own, or "host". LOWER are folders with files, the upper ones first, which stay as they are. What else it sees of the host
+# is in view.pl. Containers come one after the other: the N-th is called ID-N, and what it writes becomes RUNS/ID/N/upper.
+# Descriptor 3 brings orders, one a line; paths are percent-encoded, modes octal, users and groups the container's:
 #
-#   file SIZE MODE UID GID NAME  that many bytes follow; they become NAME in the bundle (MODE in octal)
 #   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
-#                             file PATH SIZE MODE UID GID   that many bytes follow (PATH percent-encoded)
+#                             file PATH SIZE MODE UID GID   that many bytes follow
 #                             link PATH SIZE                that many bytes follow, which are where it points
 #                             folder PATH 0 MODE UID GID    if there is none
-#   bind NAME ROOT PATH     mount what is at PATH under ROOT (both percent-encoded) as NAME in the bundle
+#   volume TARGET MODE WITHIN PATH OWNER UID GID
+#                           mount what is at PATH on the host at TARGET in the next container; MODE is ro or rw. Below WITHIN
+#                             no link is followed. OWNER is a user and group of the host as UID:GID, or "-" for whose it is,
+#                             or "nobody": as whom the container's UID and GID write
+#   file SIZE MODE UID GID NAME TARGET ATTRIBUTE
+#                           that many bytes follow; they become NAME in the bundle, mounted at TARGET, ro or rw, if not "-"
 #   terminal COLUMNS ROWS   give the next container a terminal of this size: its output is OUT, and what comes by IN is
 #                             typed
 #   network                 make the network namespace BUNDLE/network for the next container (bridge.pl)
-#   create INPUT            have the runtime make the container, and unlink what is in the bundle as soon as that waits to
-#                             start the command. INPUT is 1, or 0 for /dev/null
+#   create INPUT UID GID    have the runtime make the container for this user, and unlink what is in the bundle as soon as
+#                             that waits to start the command. INPUT is 1, or 0 for /dev/null
 #   start                   after "create": have it start the command; answer "started"
 #   resize COLUMNS ROWS     give its terminal this size
 #   signal NUMBER           send it to the container's first process
@@ -36,7 +41,8 @@
 #                             lock on it is held until the end
 #   (end of file)           the executor is gone
 #
-# Descriptor 4 takes the answers: "ready IN OUT ERR", "placed", "started", "exited CODE" (128 + n after signal n), "kept".
+# Descriptor 4 takes the answers: "ready IN OUT ERR USERS" (USERS is the host's number of the container's root, or "-" for
+# the host's own), "placed", "started", "exited CODE" (128 + n after signal n), "kept".
 # "failed STEP" comes instead of any of them; the reason, ours or the runtime's, is the last line on descriptor 2.
 #
 # IN, OUT and ERR are descriptors of this process, where the executor finds its ends of the next container's pipes. It opens
@@ -53,19 +59,22 @@ use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY LOCK_EX LOC
 use Errno qw(EINTR);
 
 my ($here) = $0 =~ m{^(.*/)};
-require "${here}system-calls.pl";
-require "${here}container-files.pl";
+require "$here$_.pl" for qw(system-calls view users container-files attach cgroups);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
-use constant { WNOHANG => 1, F_SETPIPE_SZ => 1031, MNT_DETACH => 2 };
+use constant {
+    WNOHANG => 1, F_SETPIPE_SZ => 1031, MNT_DETACH => 2, MS_RDONLY => 1, MS_NODEV => 4, MS_REMOUNT => 32, MS_BIND => 4096,
+};
+# In view.pl's root.
+use constant { BUNDLE => '/bundle', ROOTFS => '/rootfs', DISK => '/own/disk' };
 
-my ($runtime, $runs, $id, @lower) = @ARGV;
+my ($runtime, $runs, $id, $users, @lower) = @ARGV;
 my ($dir, $lock);
-my $count = 0;
+my ($count, $lowers) = (0, 0);
 my (@files, @held);
 my ($states, $go);
 my ($input, $output, $errors);
-my ($runtime_process, $reasons_to_wait, $init, $code, @signals);
+my ($runtime_process, $reasons_to_wait, $init, $code, @signals, @processes);
 my ($console, @size, $terminal);
 
 # In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
@@ -85,7 +94,8 @@ sub enlarge { fcntl $_[0], F_SETPIPE_SZ, 1048576 }
 
 enlarge(\*STDOUT);
 open(STDOUT, '>&', $reasons) or die "descriptor 1: $!\n";
-umask 077;
+# What is ours alone is made with a mode that says so; what a container finds is made as everybody's programs make it.
+umask 022;
 
 # A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
 # making and its locking, so what was locked has to be what the name still stands for.
@@ -108,13 +118,7 @@ sub names_in {
 # Removes what a run leaves on the host. Nothing in here is followed: rm and rmdir take names as they are.
 sub discard {
     my ($run) = @_;
-    my $cgroups = '/sys/fs/cgroup';
-    for my $group (map { "$cgroups/$_/claimcheck" } '.', names_in($cgroups)) {
-        for my $name (grep { /^$run-/ } names_in($group)) {
-            # Busy while something in it is still ending: the folder stays too then, and the next sweep tries again.
-            rmdir "$group/$name" or !-d "$group/$name" or return;
-        }
-    }
+    Cgroups::remove($run) or return;    # then the folder stays too, and the next sweep tries again
     rmdir "$runs/$run" or system('rm', '-rf', '--one-file-system', '--', "$runs/$run");
 }
 
@@ -127,8 +131,9 @@ sub sweep {
 
 sub answer { syswrite $answers, "@_\n" }
 
-# Their network goes with them.
+# Their network goes with them. Who was stopped by its cgroup does not end before it goes on.
 sub end_all {
+    Cgroups::thaw($id);
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
     end_network() if defined &end_network;
@@ -138,15 +143,18 @@ sub finish {
     exit 1 if $$ != 1;    # a child of ours only goes
     end_all();
     exit 0 if !$lock;
-    SystemCalls::umount("$dir/$_", MNT_DETACH) for qw(rootfs bundle);
-    remove_made("$dir/$count/upper");
-    # Where nothing was left, nobody has to be asked to remove it: a program takes longer to start.
-    for my $layer (map { "$dir/$_" } 1 .. $count) {
-        unlink "$layer/work/work/incompat/volatile/dirty";    # overlayfs' own
-        rmdir "$layer/$_" for qw(work/work/incompat/volatile work/work/incompat work/work work upper);
-    }
-    rmdir "$dir/$_" for qw(bundle rootfs), 1 .. $count;
-    discard($id);
+    SystemCalls::umount($_, MNT_DETACH) for ROOTFS, BUNDLE;
+    View::on_host(sub {
+        my $disk = "$runs/$id";
+        remove_made("$disk/$count/upper") if $count;
+        # Where nothing was left, nobody has to be asked to remove it: a program takes longer to start.
+        for my $layer (map { "$disk/$_" } 1 .. $count) {
+            unlink "$layer/work/work/incompat/volatile/dirty";    # overlayfs' own
+            rmdir "$layer/$_" for qw(work/work/incompat/volatile work/work/incompat work/work work upper);
+        }
+        rmdir "$disk/$_" for 'view', 1 .. $count;
+        discard($id);
+    });
     exit 0;
 }
 
@@ -200,14 +208,64 @@ sub make_file {
 }
 
 sub keep_file {
-    my ($size, $mode, $uid, $gid, $name) = @_;
-    push @files, "$dir/bundle/$name";
-    make_file($files[-1], $size, $mode, $uid, $gid) or fail('file', $!);
+    my ($size, $mode, $uid, $gid, $name, $target, $attribute) = @_;
+    push @files, BUNDLE . "/$name";
+    make_file($files[-1], $size, $mode, map({ Users::host_number($_) } $uid, $gid)) or fail('file', $!);
+    return if $target eq '-';
+    my $mount = copy_of($files[-1]) or fail('file', $!);
+    attach($mount, decoded($target), $attribute, SystemCalls::ATTR_NOEXEC());
+}
+
+sub decoded { return $_[0] =~ s/%(..)/chr hex $1/ger }
+
+sub copy_of {
+    my $place = SystemCalls::open_path($_[0]) or return;
+    return SystemCalls::copy_mount($place);
+}
+
+sub attach {
+    my ($mount, $target, $mode, $attributes) = @_;
+    $attributes |= SystemCalls::ATTR_NOSUID() | SystemCalls::ATTR_NODEV() | ($mode eq 'ro' ? SystemCalls::ATTR_RDONLY() : 0);
+    SystemCalls::change_mount($mount, $attributes, 0) && attach_at(ROOTFS, "$dir/$count/upper", $mount, $target)
+        or fail('target', "$target cannot be mounted: " . ($@ || $!));
+}
+
+# Mounts a folder or file of the host's.
+sub add_volume {
+    my ($target, $mode, $within, $path, $owner, $uid, $gid) = @_;
+    $_ = decoded($_) for $target, $within, $path;
+    my ($place, $mount) = View::on_host(sub {
+        my $around = SystemCalls::open_path($within) or return;
+        my $place = $path eq '.' ? $around : SystemCalls::open_below($around, $path) or return;
+        return ($place, SystemCalls::copy_mount($place));
+    });
+    my $source = $path eq '.' ? $within : "$path in $within";
+    $place && (-d $place || -f _) or fail('volume', "$source: " . ($place ? 'neither a file nor a folder' : $!));
+    $mount or fail('volume', "$source: $!");
+    if ($owner ne 'nobody') {
+        my @owner = $owner eq '-' ? (stat $place)[4, 5] : split /:/, $owner;
+        Users::map_one($mount, @owner, $uid, $gid)
+            or fail('users', "$source: its file system, or one mounted in it, cannot map users ($!)");
+    }
+    attach($mount, $target, $mode, 0);
 }
 
 sub open_pipe {
     pipe(my $reads, my $writes) or fail('pipes', $!);
     return { reads => $reads, writes => $writes };
+}
+
+# Has a folder with files, as the host sees it, lie below those of the next container.
+sub add_lower {
+    my ($path, $first) = @_;
+    my $mount = View::on_host(sub { copy_of($path) }) or fail('layer', "$path: $!");
+    Users::map_mount($mount) or fail('users', "$path: its file system cannot map users ($!)");
+    SystemCalls::change_mount($mount, SystemCalls::ATTR_RDONLY() | SystemCalls::ATTR_NODEV(), 0) or fail('layer', $!);
+    my $name = 'lower/' . $lowers++;
+    mkdir "/own/$name" or fail('layer', $!);
+    my $place = SystemCalls::open_path("/own/$name") or fail('layer', $!);
+    SystemCalls::attach_mount($mount, $place) or fail('layer', $!);
+    return $name;
 }
 
 # A layer for the next container.
@@ -217,27 +275,27 @@ sub add_layer {
         mkdir "$dir/$part" or fail('prepare', $!);
     }
     # Short names, because the kernel has a page for all of them.
-    chdir $dir or fail('prepare', $!);
+    chdir '/own' or fail('prepare', $!);
     # The container's / is the layer's own folder, not the image's: it takes over who may enter it.
     my ($mode, $uid, $gid) = (stat $lower[0])[2, 4, 5];
-    chown $uid, $gid, "$count/upper" and chmod S_IMODE($mode), "$count/upper" or fail('prepare', $!);
-    my $lower = join ':', map { s/([\\:,])/\\$1/gr } @lower;
+    chown Users::own_number($uid), Users::own_number($gid), "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
+    my $layers = join ':', @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$lower,upperdir=$count/upper,workdir=$count/work";
-    SystemCalls::mount('overlay', 'rootfs', 'overlay', 0, $options) or fail('rootfs', "overlay: $!");
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=mapped/$count/upper,workdir=mapped/$count/work";
+    Users::as_root(sub { SystemCalls::mount('overlay', ROOTFS, 'overlay', MS_NODEV, $options) }) or fail('rootfs', "overlay: $!");
     chdir '/';
     ($input, $output, $errors) = map { open_pipe() } 1 .. 3;
     enlarge($_->{writes}) for $output, $errors;
-    answer('ready', fileno $input->{writes}, fileno $output->{reads}, fileno $errors->{reads});
+    answer('ready', fileno $input->{writes}, fileno $output->{reads}, fileno $errors->{reads}, Users::first() // '-');
 }
 
 # A cached step's files take the place of its container.
 sub put_below {
     my ($path) = @_;
-    push @held, claim($path, LOCK_SH | LOCK_NB) || fail('layer', $!);
-    SystemCalls::umount("$dir/rootfs", 0) or fail('layer', $!);
-    unshift @lower, '/proc/self/fd/' . fileno $held[-1];
+    push @held, View::on_host(sub { claim($path, LOCK_SH | LOCK_NB) }) || fail('layer', $!);
+    SystemCalls::umount(ROOTFS, 0) or fail('layer', $!);
+    unshift @lower, add_lower($path);
     add_layer();
 }
 
@@ -247,34 +305,50 @@ sub open_gate {
     ($states, $go) = ($told->{reads}, $awaited->{writes});
     my %ends = (state => $told->{writes}, start => $awaited->{reads});
     push @held, values %ends;
-    symlink '/proc/1/fd/' . fileno $ends{$_}, "$dir/bundle/$_" or fail('prepare', $!) for keys %ends;
+    symlink '/proc/1/fd/' . fileno $ends{$_}, BUNDLE . "/$_" or fail('prepare', $!) for keys %ends;
 }
 
 sub prepare {
     for (1 .. 100) {
         # It may be there, and held, while another run's sweep takes it away: then that is waited for.
-        mkdir "$runs/$id" or $!{EEXIST} or last;
+        mkdir "$runs/$id", 0700 or $!{EEXIST} or last;
         last if $lock = claim("$runs/$id", LOCK_EX);
     }
     $lock or fail('claim', $!);
     $dir = "$runs/$id";
-    for my $part (qw(bundle rootfs)) {
-        mkdir "$dir/$part" or fail('prepare', $!);
-    }
+    sweep();
+    if ($users eq 'own') { Users::settle() or fail('users', $@ || $!) }
+    mkdir "$dir/view" or fail('prepare', $!);
+    my @folders = ($here =~ s{/$}{}r, View::folders_of($runtime));
+    View::enclose("$dir/view", $dir, \@folders) or fail('view', "what the runtime sees could not be made: $!");
+    $dir = DISK;
+    my $mapped = copy_of(DISK) or fail('prepare', $!);
+    Users::map_mount($mapped) or fail('users', "$runs: its file system cannot map users ($!)");
+    my $place = SystemCalls::open_path('/own/mapped') or fail('prepare', $!);
+    SystemCalls::attach_mount($mapped, $place) or fail('prepare', $!);
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
-    SystemCalls::mount('tmpfs', "$dir/bundle", 'tmpfs', 0, 'mode=0700,noswap')
-        or SystemCalls::mount('ramfs', "$dir/bundle", 'ramfs', 0, 'mode=0700')
+    SystemCalls::mount('tmpfs', BUNDLE, 'tmpfs', 0, 'mode=0700,noswap')
+        or SystemCalls::mount('ramfs', BUNDLE, 'ramfs', 0, 'mode=0700')
         or fail('bundle', $!);
+    if (my $namespace = Users::namespace()) { bind_namespace('/proc/self/fd/' . fileno $namespace, 'users') }
     open_gate();
+    @lower = map { add_lower($_) } @lower;
     add_layer();
+}
+
+# Gives a namespace a name in the bundle, for the runtime.
+sub bind_namespace {
+    my ($namespace, $name) = @_;
+    sysopen(my $file, BUNDLE . "/$name", O_WRONLY | O_CREAT, 0600) or fail('prepare', $!);
+    SystemCalls::mount($namespace, BUNDLE . "/$name", '', MS_BIND, '') or fail('prepare', "$name: $!");
 }
 
 # Where the runtime sends it.
 sub prepare_terminal {
     @size = @_;
     require "${here}terminal.pl";
-    $console = Terminal::listen_at("$dir/bundle/console") or fail('terminal', $!);
-    push @files, "$dir/bundle/console";
+    $console = Terminal::listen_at(BUNDLE . '/console') or fail('terminal', $!);
+    push @files, BUNDLE . '/console';
 }
 
 sub take_terminal {
@@ -290,38 +364,40 @@ sub resize {
 
 sub open_network {
     require "${here}bridge.pl";
-    my $path = "$dir/bundle/network";
-    sysopen(my $file, $path, O_WRONLY | O_CREAT, 0600) or fail('network', $!);
-    make_network($path);
+    make_network(BUNDLE . '/network');
 }
 
 # The runtime's log as reasons; what it writes beside its log goes the container's way.
 sub show_log {
-    open(my $log, '<', "$dir/bundle/log") or return;
+    open(my $log, '<', BUNDLE . '/log') or return;
     print STDERR readline $log;
 }
 
 sub run_runtime {
     my ($has_input) = @_;
-    my @log = ('--log', "$dir/bundle/log", '--log-format', 'json');
-    my @sends = $console ? ('--console-socket', "$dir/bundle/console") : ();
+    my @log = ('--log', BUNDLE . '/log', '--log-format', 'json');
+    my @sends = $console ? ('--console-socket', BUNDLE . '/console') : ();
     my $in = $has_input && !$console ? $input->{reads} : undef;
     open(STDIN, '<&', $in) or exit 1 if $in;
     open(STDOUT, '>&', $output->{writes}) && open(STDERR, '>&', $errors->{writes}) or exit 1;
-    my @command = ('run', '--detach', @sends, '--bundle', "$dir/bundle", "$id-$count");
+    my @command = ('run', '--detach', @sends, '--bundle', BUNDLE, "$id-$count");
     no warnings 'exec';
-    exec $runtime, '--root', "$dir/bundle/runtime", @log, @command
+    exec $runtime, '--root', BUNDLE . '/runtime', @log, @command
         or syswrite $reasons, "$runtime cannot be started: $!\n";
     exit 127;
 }
 
 # From here on only the container holds the pipes, and their end is its end. For a terminal's container they are held.
 sub create {
-    my ($has_input) = @_;
+    my ($has_input, @user) = @_;
     @signals = ();
     $reasons_to_wait = 2;
+    check_kernel_folders(ROOTFS, "$dir/$count/upper") or fail('target', $@ || $!);
+    # A container opens its /dev/stdout again as its own user.
+    chown map({ Users::host_number($_) } @user), $_ for $input->{reads}, $output->{writes}, $errors->{writes};
     $runtime_process = fork // fail('create', $!);
     run_runtime($has_input) if $runtime_process == 0;
+    await_process($runtime_process);
     delete $_->{reads} for $output, $errors;
     delete $input->{writes};
     undef $_ for $errors, $console ? () : ($input, $output);
@@ -332,10 +408,11 @@ sub take_state {
     my $state = '';
     1 while $state !~ /\n/ && sysread $states, $state, 4096, length $state;
     ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the runtime tells no process');
+    await_process($init);
     for my $file (splice @files) {
         unlink $file or fail('unlink', $!);
     }
-    note_made("$dir/$count/upper");
+    if (my $stray = find_stray_mounts(ROOTFS, $init)) { fail('mounts', $stray) }
     release();
 }
 
@@ -344,23 +421,39 @@ sub release { --$reasons_to_wait or syswrite $go, "\n" }
 
 # Until the runtime is done, the first process is its own and would take them for itself.
 sub send_signals {
-    kill $_, $init for $runtime_process || !$init ? () : splice @signals;
+    for my $signal ($runtime_process || !$init ? () : splice @signals) {
+        Cgroups::thaw($id) if $signal == 9;
+        kill $signal, $init;
+    }
 }
 
-# The next container finds what this one wrote.
+# The next container finds what this one wrote. Nobody writes to it any more: not even through a descriptor that the
+# container passed on to somebody who is still there.
 sub keep {
-    SystemCalls::umount("$dir/rootfs", 0) or fail('keep', $!);
+    SystemCalls::mount('', ROOTFS, '', MS_REMOUNT | MS_RDONLY, '')
+        or fail('keep', $!{EBUSY} ? 'somebody outside of the container still writes to its files' : $!);
+    SystemCalls::umount(ROOTFS, MNT_DETACH) or fail('keep', $!);
     remove_made("$dir/$count/upper");
-    unshift @lower, "$count/upper";
+    unshift @lower, "mapped/$count/upper";
     answer('kept');
 }
 
-# Waits for the container's end, for orders and for what passes its terminal, whichever comes.
-pipe(my $child_ended, my $wake) or die "pipe: $!\n";
-$SIG{CHLD} = sub { syswrite $wake, '.' };
+# Has the loop wake up when a process ends. (A signal would be taken between two operations of Perl's, and could be missed
+# just before the wait.)
+sub await_process {
+    my ($process) = @_;
+    push @processes, SystemCalls::open_process($process) || fail('create', "pidfd_open: $!");
+}
 
+sub has_ended {
+    my $ready = '';
+    vec($ready, fileno $_[0], 1) = 1;
+    return select $ready, undef, undef, 0;
+}
+
+# What has ended is told.
 sub reap {
-    sysread $child_ended, my $dots, 4096;
+    @processes = grep { !has_ended($_) } @processes;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
         fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         if ($runtime_process && $pid == $runtime_process) {
@@ -384,21 +477,21 @@ sub reap {
 }
 
 prepare();
-sweep();
+# Waits for orders, for the end of processes and for what passes the terminal, whichever comes.
 while (1) {
     my ($ready, $room) = ('', '');
-    vec($ready, fileno $_, 1) = 1 for $orders, $child_ended, $states, $terminal ? $terminal->sources() : ();
+    vec($ready, fileno $_, 1) = 1 for $orders, $states, @processes, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
     next if select($ready, $room, undef, undef) < 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
     take_state() if vec($ready, fileno $states, 1);
-    reap() if vec($ready, fileno $child_ended, 1);
+    reap() if grep { vec($ready, fileno $_, 1) } @processes;
     next unless vec($ready, fileno $orders, 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')     { keep_file(@words) }
-    elsif ($verb eq 'place')    { place("$dir/rootfs", "$dir/$count/upper") }
-    elsif ($verb eq 'bind')     { bind_mount("$dir/bundle/$words[0]", map { s/%(..)/chr hex $1/ger } @words[1, 2]) }
+    elsif ($verb eq 'place')    { place(ROOTFS) }
+    elsif ($verb eq 'volume')   { add_volume(@words) }
     elsif ($verb eq 'terminal') { prepare_terminal(@words) }
     elsif ($verb eq 'network')  { open_network() }
     elsif ($verb eq 'create')   { create(@words) }

@@ -88,7 +88,9 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
   const [folder] = around;
   if (!folder || normalize(source) !== source) return refuse(`the volume ${source}`);
   if (!readOnly && folder.user === undefined) return refuse(`to write to ${source}`);
-  return { bind: { ...bind, within: folder.path }, user: readOnly ? undefined : folder.user };
+  const [uid = 0, gid = 0] = folder.user?.split(":").map(Number) ?? [];
+  const owner = folder.user === undefined ? ("nobody" as const) : { uid, gid };
+  return { bind: { ...bind, within: folder.path, owner }, user: readOnly ? undefined : folder.user };
 }
 
 function bounded(step: Step, ceilings: Ceilings, refuse: (what: string) => never): Ceilings {

@@ -10,7 +10,8 @@ import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
-import type { Supervisor, SupervisorSettings } from "../runtime/runc.ts";
+import type { ContainerUsers, Supervisor, SupervisorSettings } from "../runtime/runc.ts";
+import type { SeccompProfile } from "../seccomp.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
 import { type Permissions, permit } from "./permissions.ts";
 import type { Places } from "./places.ts";
@@ -22,6 +23,8 @@ export interface Workplace {
   readonly permissions: Permissions;
   readonly places: Places;
   readonly runtime: string;
+  readonly userns: ContainerUsers;
+  readonly seccomp: SeccompProfile;
   /** The folder for what runs and images need. */
   readonly state: string;
   /** For the programs that are started. */

@@ -1,12 +1,13 @@
 /** `--network bridge`: what lies outside of the host can be reached, and nothing nearer. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { claimcheck, entry, image, printed, start } from "../command.ts";
 import { processesContaining, remains, until } from "../host.ts";
 import { addresses, buildNetwork } from "../network.ts";
+import { changedHouse } from "../walls.ts";
 
 const network = buildNetwork();
 
@@ -149,14 +150,12 @@ test("without its rules a container does not go on", async () => {
 });
 
 test.each([
-  ["nft", "is no program", /nft cannot be started|nft ended/],
-  ["ip", "exit 1", /\[network_unavailable\]/],
-])("without %s there is no container", async (program, line, says) => {
-  const folder = mkdtempSync(join(tmpdir(), "claimcheck-bridge-"));
-  writeFileSync(join(folder, program), `#!/bin/sh\n${line}\n`);
-  chmodSync(join(folder, program), 0o755);
-  const env = { PATH: `${folder}:${process.env.PATH}` };
-  const { code, stdout, stderr } = await claimcheck(args("echo ran"), { node: network.node, env });
+  ["nft", "exec 'nft',", /no-such-program cannot be started|nft ended|No such file/],
+  ["ip", "system('ip', 'link', 'add',", /\[network_unavailable\]/],
+])("without %s there is no container", async (program, call, says) => {
+  const without = call.replace(`'${program}'`, "'no-such-program'");
+  const entry = changedHouse([["executor/runtime/bridge.pl", call, without]]);
+  const { code, stdout, stderr } = await claimcheck(args("echo ran"), { node: network.node, entry });
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
   expect(stderr).toMatch(/^claimcheck: The network cannot be had: .*\[network_unavailable\]\n$/);
   expect(stderr).toMatch(says);

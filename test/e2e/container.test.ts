@@ -176,7 +176,7 @@ test.each([
   [["--cpus", "none"], "usage", /1\.5/],
   [["--timeout", "soon"], "usage", /10m/],
   [["-v", "data:/data"], "usage", /\.\/data/],
-  [["-v", "/nowhere/at/all:/data"], "runtime_failed", /nowhere/],
+  [["-v", "/nowhere/at/all:/data"], "invalid_plan", /nowhere\/at\/all: No such file or directory/],
   [["-u", "nobody-knows"], "invalid_user", /nobody-knows/],
   [["--network", "everything"], "usage", /network/],
 ])("%s is refused", async (flags, code, says) => {

@@ -50,7 +50,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
     ["run", "--runtime", "no-such-runtime", image, "true"],
     "runtime_failed",
     125,
-    /create/,
+    /no-such-runtime cannot be started/,
   ],
   ["an unknown command", ["run", image, "no-such-command"], "command_not_found", 127, /: no-such-command \[/],
   [

@@ -146,7 +146,9 @@ test("nothing is in it but what is needed to run", () => {
   expect([...kinds].sort()).toEqual([
     "LICENSE",
     "README.md",
+    "dist/attach.pl",
     "dist/bridge.pl",
+    "dist/cgroups.pl",
     "dist/container-files.pl",
     "dist/op-worker.js",
     "dist/scrubber.js",
@@ -155,7 +157,9 @@ test("nothing is in it but what is needed to run", () => {
     "dist/system-calls.pl",
     "dist/terminal.pl",
     "dist/types/…",
+    "dist/users.pl",
     "dist/vault-libraries.js",
+    "dist/view.pl",
     "dist/….cjs",
     "package.json",
   ]);

@@ -183,6 +183,7 @@ test("a layer of the store takes the place of a container, and is held as long",
   const folder = await store.unpacked((await draft.keep()).digest, join(state, "run"));
   const supervisor = startSupervisor({
     runtime: "runc",
+    userns: "own",
     runs: join(state, "runs"),
     layers: [join(state, "image")],
     environment,

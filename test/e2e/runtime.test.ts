@@ -1,19 +1,12 @@
 /** `--runtime`: another program with runc's command line, which sees nothing of a secret but its bundle. */
-import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, openSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { claimcheck, image, start } from "../command.ts";
-import { filesContaining, processesContaining, remains, runs, until } from "../host.ts";
+import { filesContaining, processesContaining, remains, until } from "../host.ts";
 
 const secret = "guessme-and-more";
 
@@ -30,11 +23,20 @@ function makeRuntime(folder: string, script: string): string {
   return path;
 }
 
-/** One that writes down what it is told. */
+/** A pipe with a name: all that a runtime can write to, since what it sees of the host is read-only. */
+function makePipe(folder: string, name: string): string {
+  const path = join(folder, name);
+  execFileSync("mkfifo", [path]);
+  return path;
+}
+
+/** One that tells what it is told. */
 function recordingRuntime() {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-runtime-"));
-  const record = join(folder, "record");
-  const path = makeRuntime(folder, `echo "called $*" >> ${record}; env >> ${record}`);
+  const [told, record] = [makePipe(folder, "told"), join(folder, "record")];
+  const path = makeRuntime(folder, `{ echo "called $*"; env; } > ${told}`);
+  const reader = spawn("cat", [told], { stdio: ["ignore", openSync(record, "w"), "ignore"] });
+  onTestFinished(() => void reader.kill());
   return { folder, path, record: () => readFileSync(record, "utf8") };
 }
 
@@ -69,11 +71,11 @@ test.each([
 
 test("a command does not start before what is in the bundle is unlinked", async () => {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-runtime-"));
-  const [waits, goes] = [join(folder, "waits"), join(folder, "goes")];
-  const path = makeRuntime(folder, `touch ${waits}; until test -e ${goes}; do sleep 0.01; done`);
+  const [waits, goes] = [makePipe(folder, "waits"), makePipe(folder, "goes")];
+  const path = makeRuntime(folder, `echo > ${waits}; read -r go < ${goes}`);
   const args = ["run", "--runtime", path, "--secret-env", "A=env://SECRET", image, "sleep", "1000"];
   const running = start(args, { env: { SECRET: secret } });
-  await until(() => existsSync(waits));
+  await once(spawn("cat", [waits]), "close");
   const supervisor = Math.max(...processesContaining("cmdline", "supervisor.pl"));
   // The unlink is its own.
   process.kill(supervisor, "SIGSTOP");
@@ -82,12 +84,12 @@ test("a command does not start before what is in the bundle is unlinked", async 
     if (processesContaining("cmdline", "supervisor.pl").includes(supervisor))
       process.kill(supervisor, "SIGCONT");
   });
-  writeFileSync(goes, "");
+  writeFileSync(goes, "go\n");
   const isCommand = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("sleep");
   const command = () => processesContaining("cmdline", "sleep\u00001000").filter(isCommand);
   await until(() => command().length > 0 || waitsInHook(supervisor));
   expect(command()).toEqual([]);
-  const seen = `/proc/${supervisor}/root${runs}`;
+  const seen = `/proc/${supervisor}/root/bundle`;
   expect(await filesContaining([secret], [seen])).not.toEqual([]);
   process.kill(supervisor, "SIGCONT");
   await until(() => command().length > 0);
@@ -99,8 +101,7 @@ test("a command does not start before what is in the bundle is unlinked", async 
 /** Whether the runtime's hook reads what a supervisor has to say. */
 function waitsInHook(supervisor: number): boolean {
   const [hook] = processesContaining("cmdline", "read -r go");
-  const [run] = readdirSync(runs);
-  const start = readlinkSync(`/proc/${supervisor}/root${runs}/${run}/bundle/start`);
+  const start = readlinkSync(`/proc/${supervisor}/root/bundle/start`);
   const pipe = readlinkSync(start.replace("/proc/1/", `/proc/${supervisor}/`));
   return hook !== undefined && readlinkSync(`/proc/${hook}/fd/0`) === pipe;
 }
@@ -117,7 +118,7 @@ test("a runtime that would not wait for the unlink is refused", async () => {
   expect(await claimcheck(args, { env: { SECRET: secret } })).toEqual({
     code: 125,
     stdout: "",
-    stderr: "claimcheck: The container runtime failed: create: the runtime runs no hooks [runtime_failed]\n",
+    stderr: "claimcheck: The container runtime failed: the runtime runs no hooks [runtime_failed]\n",
   });
 });
 
@@ -136,6 +137,6 @@ test("a secret in the words of a runtime that fails is masked", async () => {
   expect(finished).toEqual({
     code: 125,
     stdout: "",
-    stderr: 'claimcheck: The container runtime failed: create: "A=***" [runtime_failed]\n',
+    stderr: 'claimcheck: The container runtime failed: "A=***" [runtime_failed]\n',
   });
 });

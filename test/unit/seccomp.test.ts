@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { loadSeccomp, translate } from "../../executor/seccomp.ts";
+import { describe, expect, test } from "vitest";
+import { loadSeccomp, tighten, translate } from "../../executor/seccomp.ts";
 
 const allow = "SCMP_ACT_ALLOW";
 const profile = {
@@ -43,11 +43,63 @@ test("what it does not know it does not take for allowed", () => {
 const nowhere = ["/no/such/profile.json"];
 
 test("without a profile there is no container", () => {
-  expect(() => loadSeccomp([], nowhere)).toThrow(expect.objectContaining({ code: "unsupported_host" }));
-  expect(() => loadSeccomp([], ["/etc/passwd"])).toThrow(
+  expect(() => loadSeccomp([], "strict", nowhere)).toThrow(
     expect.objectContaining({ code: "unsupported_host" }),
   );
-  expect(() => loadSeccomp([], ["/etc", ...nowhere])).toThrow(
+  expect(() => loadSeccomp([], "strict", ["/etc/passwd"])).toThrow(
     expect.objectContaining({ code: "unsupported_host" }),
   );
+  expect(() => loadSeccomp([], "strict", ["/etc", ...nowhere])).toThrow(
+    expect.objectContaining({ code: "unsupported_host" }),
+  );
+});
+
+describe("tightened, a profile allows", () => {
+  const names = [
+    "read",
+    "mount",
+    "keyctl",
+    "clone",
+    "clone3",
+    "unshare",
+    "socket",
+    "socketcall",
+    "modify_ldt",
+  ];
+  const { syscalls } = tighten({
+    defaultAction: "SCMP_ACT_ERRNO",
+    architectures: ["SCMP_ARCH_X86_64"],
+    syscalls: [
+      { names, action: allow },
+      { names: ["setns"], action: allow },
+    ],
+  });
+  const rulesOf = (name: string) => syscalls.filter((rule) => rule.names.includes(name));
+
+  test("what has nothing to do with namespaces", () => {
+    expect(rulesOf("read")).toEqual([{ names: ["read"], action: allow }]);
+  });
+
+  test.each(["mount", "setns", "keyctl", "modify_ldt"])("no %s, which is refused with EPERM", (name) => {
+    expect(rulesOf(name)).toEqual([expect.objectContaining({ action: "SCMP_ACT_ERRNO", errnoRet: 1 })]);
+  });
+
+  test("no socketcall, whose arguments no filter sees", () => expect(rulesOf("socketcall")).toEqual([]));
+
+  test.each([
+    ["clone", 0x7e020000],
+    ["unshare", 0x7e020080],
+  ])("%s, but for new namespaces", (name, value) => {
+    const args = [{ index: 0, value, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }];
+    expect(rulesOf(name)).toEqual([{ names: [name], action: allow, args }]);
+  });
+
+  test("no clone3, in a way that C libraries take for an older kernel", () => {
+    expect(rulesOf("clone3")).toEqual([{ names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: 38 }]);
+  });
+
+  test("sockets of these families", () => {
+    const families = rulesOf("socket").map(({ args }) => (args as { value: number }[])[0]?.value);
+    expect(families).toEqual([1, 2, 10, 16]);
+  });
 });

@@ -12,7 +12,8 @@ const specOf = (config: ImageConfig = {}, step: Partial<Step> = { args: ["true"]
       user: findUser(step.user ?? config.User ?? "", "/nonexistent"),
       hostname: "run-1",
       cgroup: "run-1",
-      network: "/run-1/network",
+      firstUser: 1_000_000,
+      seccomp: "strict",
       hook: { path: "/bin/sh", args: ["sh"] },
       screen: { columns: 80, rows: 24 },
     },
@@ -62,8 +63,11 @@ describe("a container is shut in", () => {
 
   test("in namespaces of its own, network included", () => {
     const types = linux.namespaces.map(({ type }) => type);
-    expect(types.sort()).toEqual(["ipc", "mount", "network", "pid", "uts"]);
-    expect(linux.namespaces.filter((namespace) => "path" in namespace)).toEqual([]);
+    expect(types.sort()).toEqual(["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]);
+    expect(linux).toMatchObject({
+      uidMappings: [{ containerID: 0, hostID: 1_000_000, size: 65_536 }],
+      gidMappings: [{ containerID: 0, hostID: 1_000_000, size: 65_536 }],
+    });
   });
 
   test("without a way to more privileges", () => expect(process.noNewPrivileges).toBe(true));
@@ -86,10 +90,6 @@ describe("a container is shut in", () => {
     expect(specOf({ User: "1000" }).process.capabilities).toMatchObject({ effective: [], permitted: [] });
   });
 
-  test("with a core file limit of one byte, which also keeps core handlers away", () => {
-    expect(process.rlimits).toContainEqual({ type: "RLIMIT_CORE", hard: 1, soft: 1 });
-  });
-
   test("without devices but those that the runtime gives everyone, and with a limit of processes", () => {
     expect(linux.resources?.devices).toEqual([{ allow: false, access: "rwm" }]);
     expect(linux.resources?.pids.limit).toBeGreaterThan(0);
@@ -98,7 +98,7 @@ describe("a container is shut in", () => {
   test("with nothing of the host mounted into it", () => {
     const ofTheHost = mounts.filter(({ type, source }) => type === "bind" || source.startsWith("/"));
     expect(ofTheHost).toEqual([]);
-    expect(root).toEqual({ path: "../rootfs", readonly: false });
+    expect(root).toEqual({ path: "/rootfs", readonly: false });
   });
 
   test.each(["/sys", "/sys/fs/cgroup"])("with %s read-only", (destination) => {
