@@ -104,8 +104,21 @@ function addressOf(
 
 /** A command line's step as a document has it. @throws {Failure} `usage` for what only a run of one's own can do. */
 function toFields(step: Step): Fields {
-  const { name, args, entrypoint, env, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly } =
-    step;
+  const {
+    name,
+    args,
+    entrypoint,
+    env,
+    user,
+    workdir,
+    network,
+    memory,
+    cpus,
+    pidsLimit,
+    timeout,
+    readOnly,
+    init,
+  } = step;
   const fields: Fields = {
     ...(name !== undefined && { name }),
     ...(args.length > 0 && { args: [...args] }),
@@ -137,6 +150,7 @@ function toFields(step: Step): Fields {
     ...(pidsLimit !== undefined && { pidsLimit }),
     ...(timeout !== undefined && { timeout: `${timeout}s` }),
     ...(readOnly && { readOnly }),
+    ...(!init && { init }),
   };
   if (isDeepStrictEqual(toStep(fields), step)) return fields;
   throw new Failure("usage", { detail: "one of these flags cannot be had from an executor, such as -i" });

@@ -31,6 +31,7 @@ interface Values {
   readonly pidsLimit?: number;
   readonly timeout?: number;
   readonly readOnly?: boolean;
+  readonly init?: boolean;
   readonly interactive?: boolean;
   readonly tty?: boolean;
 }
@@ -116,6 +117,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
       parseDuration,
     )
     .option("--read-only", "let the container only read its files")
+    .option("--no-init", "have the command be process 1, as systemd and s6 want it")
     .option("-i, --interactive", "let the command read standard input")
     .option("-t, --tty", "give the command a terminal; with -i it is yours");
 
@@ -141,6 +143,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
       ...(pidsLimit !== undefined && { pidsLimit }),
       ...(timeout !== undefined && { timeout }),
       readOnly: values.readOnly === true,
+      init: values.init !== false,
       interactive: values.interactive === true,
       terminal: values.tty === true,
     };

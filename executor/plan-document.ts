@@ -94,6 +94,12 @@ const StepFields = z.strictObject({
   pidsLimit: z.optional(described(z.number(), "Of processes; 2048 by default.")),
   timeout: z.optional(described(z.string(), "Such as 90s.")),
   readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
+  init: z.optional(
+    described(
+      z.boolean(),
+      "Whether process 1 is an init that takes in what others leave behind; the command is process 1 with false.",
+    ),
+  ),
 });
 
 export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
@@ -166,7 +172,7 @@ export function toStep(
 ): Step {
   const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
   const { files = [] } = fields;
-  const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly } = fields;
+  const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly, init } = fields;
   return {
     ...plainStep,
     ...(title !== undefined && { name: title }),
@@ -199,6 +205,7 @@ export function toStep(
     ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
     ...(timeout !== undefined && { timeout: parseDuration(timeout) }),
     ...(readOnly !== undefined && { readOnly }),
+    ...(init !== undefined && { init }),
   };
 }
 

@@ -71,6 +71,8 @@ export interface Step {
   readonly timeout?: number;
   /** Whether the container can only read its files. */
   readonly readOnly: boolean;
+  /** Whether process 1 is an init of ours, and not the command. */
+  readonly init: boolean;
   /** They win over `env`. */
   readonly secretVariables: readonly SecretVariable[];
   readonly secretFiles: readonly SecretFile[];
@@ -147,6 +149,7 @@ export const plainStep: Step = {
   files: [],
   network: "none",
   readOnly: false,
+  init: true,
   secretVariables: [],
   secretFiles: [],
   interactive: false,

@@ -126,9 +126,13 @@ function limitsOf({ pidsLimit, memory, cpus }: Step, cgroup: string) {
   };
 }
 
-function namespacesOf({ network }: Step, firstUser: number | undefined): { type: string; path?: string }[] {
+function namespacesOf(
+  { network, init }: Step,
+  firstUser: number | undefined,
+): { type: string; path?: string }[] {
   return [
-    ...["pid", "ipc", "uts", "mount", "cgroup"].map((type) => ({ type })),
+    ...["ipc", "uts", "mount", "cgroup"].map((type) => ({ type })),
+    init ? { type: "pid", path: places.processes } : { type: "pid" },
     ...(firstUser === undefined ? [] : [{ type: "user", path: places.users }]),
     ...(network === "bridge" ? [{ type: "network", path: places.network }] : []),
     ...(network === "none" ? [{ type: "network" }] : []),

@@ -36,7 +36,9 @@ const without: Record<Exclude<Wall, "users">, readonly Change[]> = {
       'my $read_only = 0; push @programs, grep { !m{^/(proc|sys|dev|own|bundle|rootfs)$} } glob "/*";',
     ],
   ],
-  hook: [[`${runtime}/attach.pl`, "    my ($rootfs, $process) = @_;", "    return;"]],
+  hook: [
+    [`${runtime}/attach.pl`, "    my ($rootfs, $process) = @_;", "    my ($rootfs, $process) = @_; return;"],
+  ],
 };
 
 /** @returns the entry of a command that has these walls alone. A container's users are taken away by a flag. */

@@ -53,6 +53,7 @@ const meanings: { readonly [Field in keyof Required<Step>]: Meaning<Step[Field]>
   pidsLimit: asItIs,
   timeout: asItIs,
   readOnly: asItIs,
+  init: asItIs,
   secretVariables: secrets,
   secretFiles: secrets,
   secretInput: { counts: (source, cacheIdOf) => source && cacheIdOf(source) },

@@ -99,6 +99,7 @@ export const places = {
   rootfs: "/rootfs",
   network: "/bundle/network",
   users: "/bundle/users",
+  processes: "/bundle/processes",
 } as const;
 
 let forbidden: Promise<void> | undefined;

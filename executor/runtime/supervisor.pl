@@ -59,7 +59,7 @@ use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY LOCK_EX LOC
 use Errno qw(EINTR);
 
 my ($here) = $0 =~ m{^(.*/)};
-require "$here$_.pl" for qw(system-calls view users container-files attach cgroups);
+require "$here$_.pl" for qw(system-calls view users init container-files attach cgroups);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
 use constant {
@@ -285,6 +285,8 @@ sub add_layer {
     my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=mapped/$count/upper,workdir=mapped/$count/work";
     Users::as_root(sub { SystemCalls::mount('overlay', ROOTFS, 'overlay', MS_NODEV, $options) }) or fail('rootfs', "overlay: $!");
     chdir '/';
+    my $first = Init::start() or fail('prepare', "process 1: $!");
+    bind_namespace("/proc/$first/ns/pid", 'processes');
     ($input, $output, $errors) = map { open_pipe() } 1 .. 3;
     enlarge($_->{writes}) for $output, $errors;
     answer('ready', fileno $input->{writes}, fileno $output->{reads}, fileno $errors->{reads}, Users::first() // '-');
@@ -339,6 +341,7 @@ sub prepare {
 # Gives a namespace a name in the bundle, for the runtime.
 sub bind_namespace {
     my ($namespace, $name) = @_;
+    SystemCalls::umount(BUNDLE . "/$name", MNT_DETACH);    # of a container before
     sysopen(my $file, BUNDLE . "/$name", O_WRONLY | O_CREAT, 0600) or fail('prepare', $!);
     SystemCalls::mount($namespace, BUNDLE . "/$name", '', MS_BIND, '') or fail('prepare', "$name: $!");
 }

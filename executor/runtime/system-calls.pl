@@ -8,7 +8,7 @@ use Errno qw(ENAMETOOLONG ENOSYS);
 use Fcntl qw(O_NOFOLLOW);
 
 # Linux gives new system calls the same number on every machine.
-my %common = (open_tree => 428, move_mount => 429, pidfd_open => 434, openat2 => 437, mount_setattr => 442);
+my %common = (open_tree => 428, move_mount => 429, pidfd_open => 434, close_range => 436, openat2 => 437, mount_setattr => 442);
 my %generic = (
     %common,
     umount2 => 39, mount => 40, pivot_root => 41, capget => 90, capset => 91, unshare => 97, setresgid => 149,
@@ -43,7 +43,7 @@ use constant {
     RESOLVE_NO_MAGICLINKS => 0x02, RESOLVE_NO_SYMLINKS => 0x04, RESOLVE_BENEATH => 0x08,
     OPEN_TREE_CLONE => 1, MOVE_MOUNT_EMPTY_PATHS => 0x44,
     ATTR_RDONLY => 0x1, ATTR_NOSUID => 0x2, ATTR_NODEV => 0x4, ATTR_NOEXEC => 0x8, ATTR_IDMAP => 0x100000,
-    CLONE_NEWNS => 0x20000, CLONE_NEWUSER => 0x10000000, CLONE_NEWNET => 0x40000000,
+    CLONE_NEWNS => 0x20000, CLONE_NEWUSER => 0x10000000, CLONE_NEWPID => 0x20000000, CLONE_NEWNET => 0x40000000,
 };
 
 # @return the call's own answer, -1 where it failed.

@@ -44,21 +44,31 @@ describe("a volume on an alias of /dev, in which the runtime finds a link in pla
     for (const name of ["pts", "shm", "mqueue"]) mkdirSync(join(volume, name));
     const before = readFileSync(kernelSwitch, "utf8");
     onTestFinished(() => writeFileSync(kernelSwitch, before));
-    const { code } = await runWith(standing, {
+    const { code, stderr } = await runWith(standing, {
       files: [{ path: "/x", link: "/dev" }],
       volumes: [{ source: volume, target: "/x" }],
       args: ["sh", "-c", "echo 1 >&0 || echo 1 >&1"],
     });
     const isChanged = readFileSync(kernelSwitch, "utf8") !== before;
-    return isChanged ? "the host is changed" : code === 0 ? "the command runs" : "the run is refused";
+    return isChanged
+      ? "the host is changed"
+      : code === 0
+        ? "the command runs"
+        : `the run is refused: ${stderr}`;
   }
 
   test("changes the host where no wall stands", async () => {
     expect(await attack([])).toBe("the host is changed");
   });
 
-  test.each<Wall>(["attach", "hook", "users"])("is stopped by the wall '%s' alone", async (wall) => {
-    expect(await attack([wall])).toBe("the run is refused");
+  test.each<[Wall, RegExp]>([
+    ["attach", /it is \/dev, which is the kernel's/],
+    ["hook", /\/dev is a \w+/],
+    ["users", /permission denied/],
+  ])("is stopped by the wall '%s' alone", async (wall, says) => {
+    const outcome = await attack([wall]);
+    expect(outcome).toMatch(/^the run is refused: /);
+    expect(outcome).toMatch(says);
   });
 });
 
@@ -75,12 +85,20 @@ describe("/dev as a link to a folder of the host's, in which the runtime deletes
     expect(await attack([])).toMatchObject({ host: "changed" });
   });
 
-  test.each<Wall>(["attach", "view", "users"])("does not where the wall '%s' stands alone", async (wall) => {
-    expect(await attack([wall])).toMatchObject({ host: "unchanged" });
+  test.each<[Wall, RegExp]>([
+    ["attach", /\/dev in the container is not a folder/],
+    ["view", /\/ptmx: no such file or directory/],
+    ["users", /\/ptmx: permission denied/],
+  ])("does not where the wall '%s' stands alone", async (wall, says) => {
+    const { host, stderr } = await attack([wall]);
+    expect(host).toBe("unchanged");
+    expect(stderr).toMatch(says);
   });
 
   test("is found by the hook alone, before the command starts", async () => {
-    expect(await attack(["hook"])).toMatchObject({ code: 125, isStarted: false });
+    const { code, isStarted, stderr } = await attack(["hook"]);
+    expect({ code, isStarted }).toEqual({ code: 125, isStarted: false });
+    expect(stderr).toMatch(/ is mounted, and nobody ordered it/);
   });
 
   test("is refused with a sentence where all walls stand", async () => {

@@ -82,6 +82,7 @@ const changes: { readonly [Field in keyof Required<Step>]: readonly Step[Field][
   pidsLimit: [10],
   timeout: [60],
   readOnly: [true],
+  init: [false],
   secretVariables: [
     [],
     [{ name: "OTHER", source: token }],
