@@ -135,9 +135,9 @@ describe("a run", () => {
       execFileSync("mount", ["--make-shared", outer]);
       mkdirSync(shared);
       execFileSync("mount", ["-t", "tmpfs", "tmpfs", shared]);
-      const { socket } = await setUp();
+      const { socket, state } = await setUp();
       await ask(socket, { plan: planOf({ script: "" }), cache: false });
-      const supervisors = () => processesContaining("cmdline", "supervisor.pl");
+      const supervisors = () => processesContaining("cmdline", `${state}/runs`);
       const holding = () => {
         const all = supervisors();
         return processesContaining("mountinfo", shared).filter((pid) => all.includes(pid));
