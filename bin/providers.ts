@@ -56,11 +56,12 @@ interface Manners extends Pick<Allowed, "signInOrigins"> {
 
 function managers(environment: Environment, { looseMounts, signInOrigins = [] }: Manners) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
-  const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
-  const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
+  const either = (name: string) =>
+    environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
+  const prefix = environment.VAULT_PATH_PREFIX?.trim().replace(/^\/+|\/+$/g, "");
   return [
     opProvider({
-      token: environment.OP_SERVICE_ACCOUNT_TOKEN,
+      token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
       signInOrigins: [
         ...signInOrigins,
         ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
