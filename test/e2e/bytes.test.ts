@@ -16,7 +16,7 @@ const digest = createHash("sha256").update(bytes).digest("hex");
 
 /** A shell script in which `claimcheck` is the command, and V the value. */
 function inShell(script: string, env: Record<string, string> = {}) {
-  const text = `V=$(printf '${octal}.'); V=\${V%.}; export V; claimcheck() { "$NODE" "$ENTRY" "$@"; }\n${script}`;
+  const text = `V=$(printf '${octal}.'); V=\${V%.}; export V; claimcheck() { "$NODE" -- "$ENTRY" "$@"; }\n${script}`;
   const settings = {
     env: {
       PATH: process.env.PATH,
