@@ -148,7 +148,7 @@ async function findUrl(
 }
 
 function variable(name: string, environment: NodeJS.ProcessEnv): string {
-  const text = environment[name];
+  const text = Object.hasOwn(environment, name) ? environment[name] : undefined;
   if (text === undefined) throw new Failure("usage", { detail: `${name} is not set` });
   return text;
 }

@@ -1,4 +1,8 @@
-#!/usr/bin/env node
+#!/bin/sh
+":" //; exec node -- "$0" "$@"
+// Text to JavaScript, and to sh the way to start it: without the "--" Node.js looks for an --env-file of its own among our
+// arguments. It ends where that file is not there, and does to this process what NODE_OPTIONS in it says.
+
 // The entry is JavaScript that every Node.js can read, so that one that is too old is told in a sentence; and CommonJS,
 // so that the published command never starts Node's loader of modules.
 const { existsSync } = require("node:fs");

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { checkArguments } from "./bytes.ts";
 
 function report(thrown: unknown): void {
   // Help and version were printed already; asked for, they are an answer, and otherwise help is a hint.
@@ -51,6 +52,7 @@ const commands = {
 };
 
 async function main(): Promise<void> {
+  checkArguments(process.argv.slice(2));
   const program = new Command("claimcheck")
     .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
     .version(manifest.version)

@@ -6,6 +6,7 @@ import { Failure } from "../executor/failure.ts";
 import { type PlanFields, plainStep } from "../executor/plan.ts";
 import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
+import { decodeText } from "./bytes.ts";
 import { printFaults } from "./faults.ts";
 
 export interface PlanFile extends PlanFields {
@@ -22,10 +23,10 @@ export async function readPlanFile(
   path: string,
   handles: ReadonlyMap<string, string> = new Map(),
 ): Promise<PlanFile | { readonly faults: readonly Fault[] }> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
   });
-  const written = readDocument(text, PlanDocument);
+  const written = readDocument(decodeText(bytes, path), PlanDocument);
   if ("faults" in written) return written;
   const document = mapHandles(written.value, (handle) => handles.get(handle) ?? handle);
   const faults: Fault[] = [];

@@ -12,6 +12,7 @@ import { opProvider } from "../broker/providers/op.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { vaultProvider } from "../broker/providers/vault.ts";
 import manifest from "../package.json" with { type: "json" };
+import { withBytes } from "./bytes.ts";
 import { vaultServer } from "./vault-server.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -19,10 +20,11 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Everything that the user may read by himself: for a broker that nobody else can reach. */
 export function userProviders(environment: Environment): Provider[] {
   const workingDirectory = process.cwd();
+  const variables = withBytes(environment);
   return [
-    envProvider(environment),
+    envProvider(variables),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
-    cmdProvider({ commands: "any", environment, workingDirectory }),
+    cmdProvider({ commands: "any", environment: variables, workingDirectory }),
     ...managers(environment, { looseMounts: true }),
   ] as Provider[];
 }
@@ -37,9 +39,11 @@ interface Allowed {
 
 /** What others may read of this host: of its variables, files and commands nothing that is not listed. */
 export function allowedProviders(environment: Environment, allowed: Allowed): Provider[] {
-  const { PATH = "/usr/bin:/bin", HOME = "/" } = environment;
+  const variables = withBytes(environment);
+  const { PATH = "/usr/bin:/bin", HOME = "/" } = variables;
+  const listed = Object.entries(variables).filter(([name]) => allowed.variables.includes(name));
   return [
-    envProvider(Object.fromEntries(allowed.variables.map((name) => [name, environment[name]]))),
+    envProvider(Object.fromEntries(listed)),
     fileProvider({ roots: allowed.roots, home: homedir(), workingDirectory: process.cwd() }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
     ...managers(environment, { looseMounts: false, ...allowed }),
@@ -52,11 +56,12 @@ interface Manners extends Pick<Allowed, "signInOrigins"> {
 
 function managers(environment: Environment, { looseMounts, signInOrigins = [] }: Manners) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
-  const either = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
-  const prefix = environment.VAULT_PATH_PREFIX?.replace(/^\/+|\/+$/g, "");
+  const either = (name: string) =>
+    environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
+  const prefix = environment.VAULT_PATH_PREFIX?.trim().replace(/^\/+|\/+$/g, "");
   return [
     opProvider({
-      token: environment.OP_SERVICE_ACCOUNT_TOKEN,
+      token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
       signInOrigins: [
         ...signInOrigins,
         ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),

@@ -10,7 +10,7 @@ import { splitAddress } from "./address.ts";
 import { brokerUrl } from "./broker-connection.ts";
 import type { Given } from "./given.ts";
 import type { Output } from "./output.ts";
-import { tokenSource } from "./token.ts";
+import { checkToken, tokenSource } from "./token.ts";
 
 interface Where {
   /** A socket's path, or HOST:PORT. */
@@ -99,7 +99,7 @@ function addressOf(
   if (isAbsolute(text) || text.startsWith(".")) return { socketPath: text };
   const address = splitAddress(text);
   if (!address) throw new Failure("usage", { detail: "--executor takes a socket's path, or HOST:PORT" });
-  return { ...address, token };
+  return { ...address, token: token && checkToken("CLAIMCHECK_EXECUTOR_TOKEN", token) };
 }
 
 /** A command line's step as a document has it. @throws {Failure} `usage` for what only a run of one's own can do. */

@@ -2,7 +2,6 @@
  * The flags of `claimcheck run` that describe a container, as users of docker and podman know them. Their order
  * counts: of two variables with one name the last one stays, and --secret-mode is about the --secret-file before it.
  */
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
@@ -18,6 +17,8 @@ import {
 } from "../executor/plan.ts";
 import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "../executor/quantities.ts";
 import { takeCacheKey } from "../shared/uri.ts";
+import { withBytes } from "./bytes.ts";
+import { readDockerEnvFile } from "./env-file.ts";
 
 type Variable = { readonly value: string | null } | { readonly source: SecretSource };
 
@@ -50,12 +51,17 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     variables.set(name, variable);
   }
 
-  /** `NAME=VALUE`, or `NAME` for the value that this process has, if it has one. */
-  function putLine(text: string): void {
-    const at = text.indexOf("=");
-    const name = at < 0 ? text : text.slice(0, at);
-    const value = at < 0 ? environment[name] : text.slice(at + 1);
-    if (value !== undefined) put(name, { value });
+  /** @param value the one that this process has where it is missing, if it has one. */
+  function putPlain(flag: string, name: string, value?: string): void {
+    const variables = withBytes(environment);
+    const own = value ?? (Object.hasOwn(variables, name) ? variables[name] : undefined);
+    if (own === undefined) return;
+    if (typeof own !== "string") {
+      throw usage(
+        `${flag} ${name}: the value is not UTF-8; hand it on with --secret-file PATH=env://${name}`,
+      );
+    }
+    put(name, { value: own });
   }
 
   function lastFile(flag: string): SecretFile {
@@ -84,11 +90,13 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
   repeated("--secret-stdin <URI>", "have the command read a secret from its standard input", (text) => {
     secretInput = takeCacheKey(text);
   });
-  repeated("-e, --env <NAME[=VALUE]>", "set a variable, or hand on this process's (repeatable)", putLine);
+  repeated("-e, --env <NAME[=VALUE]>", "set a variable, or hand on this process's (repeatable)", (text) => {
+    const at = text.indexOf("=");
+    if (at < 0) putPlain("-e", text);
+    else putPlain("-e", text.slice(0, at), text.slice(at + 1));
+  });
   repeated("--env-file <FILE>", "set the variables in this file, one a line (repeatable)", (path) => {
-    const lines = readText("--env-file", path).split("\n");
-    for (const line of lines)
-      if (line.trim() !== "" && !line.startsWith("#")) putLine(line.replace(/\r$/, ""));
+    for (const { name, value } of readDockerEnvFile(path)) putPlain(`--env-file ${path}:`, name, value);
   });
   repeated("--unsetenv <NAME>", "take a variable away, be it the image's (repeatable)", (name) =>
     put(name, { value: null }),
@@ -167,13 +175,4 @@ function parseBind(text: string): BindMount {
   if (!/^[./]/.test(source))
     throw usage(`--volume takes a path of this host; write ./${source} if it is one`);
   return { source: resolve(source), target: target.replace(/(.)\/+$/, "$1"), readOnly: mode === "ro" };
-}
-
-function readText(flag: string, path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new Failure("usage", { detail: `${flag} ${path} cannot be read (${code})`, cause });
-  }
 }

@@ -5,11 +5,12 @@ import { Failure } from "../executor/failure.ts";
 import type { PlanFields } from "../executor/plan.ts";
 import { generalOf, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
+import { record } from "../shared/record.ts";
 import { Secret } from "../shared/secret.ts";
 
 const RunRequestFields = z.strictObject({
   plan: PlanDocument,
-  values: z.optional(z.record(z.string(), z.string())),
+  values: z.optional(record(z.string(), z.base64())),
 });
 
 export interface RunRequest extends PlanFields {

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
 import { Secret } from "../sdk/typescript/secret.ts";
 import { type ChainOptions, give, withChainOptions } from "./answer.ts";
+import { decodeText } from "./bytes.ts";
 import { attempt, type Call, findVerb, parametersOf, type Spoken, takeArguments } from "./chain.ts";
 import { type Pipeline, parseScript, type Stage, type Word, wrongAt } from "./pipeline.ts";
 import { verbs } from "./verbs.ts";
@@ -40,12 +41,11 @@ Example:
     with-exec -- sh -c "echo this is the secret: \\$MY_SECRET" | stdout'`;
 
 async function read(file: string | undefined): Promise<string> {
-  return readFile(file ?? "/dev/stdin", "utf8").catch((cause: NodeJS.ErrnoException) => {
-    throw new Failure("usage", {
-      detail: `${file ?? "standard input"} cannot be read (${cause.code})`,
-      cause,
-    });
+  const name = file ?? "standard input";
+  const bytes = await readFile(file ?? "/dev/stdin").catch((cause: NodeJS.ErrnoException) => {
+    throw new Failure("usage", { detail: `${name} cannot be read (${cause.code})`, cause });
   });
+  return decodeText(bytes, name);
 }
 
 type Publicity = Parameters<typeof findVerb>[1];

@@ -13,6 +13,7 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import { Failure } from "../executor/failure.ts";
+import { decodeText } from "./bytes.ts";
 import type { Output } from "./output.ts";
 import { type RunRequest, toRunRequest } from "./run-request.ts";
 
@@ -23,7 +24,8 @@ export interface StdioRequest extends RunRequest {
 
 /** @throws {Failure} `usage` for a request that is none. */
 export async function readRequest(): Promise<StdioRequest> {
-  const lines = createInterface({ input: process.stdin });
+  // One character a byte: readline would take U+2028, which JSON may have in a text, for the end of the line.
+  const lines = createInterface({ input: process.stdin.setEncoding("latin1") });
   const cancel = new AbortController();
   const line = await new Promise<string>((resolve) => {
     lines.once("line", resolve).once("close", () => {
@@ -31,9 +33,10 @@ export async function readRequest(): Promise<StdioRequest> {
       cancel.abort();
     });
   });
+  const text = decodeText(Buffer.from(line, "latin1"), "the request");
   let content: unknown;
   try {
-    content = JSON.parse(line);
+    content = JSON.parse(text);
   } catch {
     // What the parser would say quotes the text, which may hold a value.
     throw new Failure("usage", { detail: "the request is not in JSON" });

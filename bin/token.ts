@@ -1,6 +1,7 @@
 /**
  * Where a client's token comes from: --token-file, CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE, and in a job of GitHub
- * Actions with `id-token: write`, GitHub. The first of them that is there counts.
+ * Actions with `id-token: write`, GitHub. The first of them that is there counts. White space around a token is no part
+ * of it, wherever it comes from: variables that a shell reads from files have line breaks at their end.
  */
 import { readFile } from "node:fs/promises";
 import { Failure } from "../executor/failure.ts";
@@ -19,13 +20,16 @@ export function tokenSource(
   const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: credential } = environment;
   if (tokenFile) return () => readToken("--token-file", tokenFile);
-  if (token) return async () => token;
+  if (token) {
+    const checked = checkToken("CLAIMCHECK_TOKEN", token);
+    return async () => checked;
+  }
   // Kubernetes puts a new token into the file before the old one expires.
   if (path) return () => readToken("CLAIMCHECK_TOKEN_FILE", path);
   if (url && credential) {
     if (audience === undefined)
       throw new Failure("usage", { detail: "GitHub has to know the broker: --broker" });
-    return githubTokens(url, credential, audience);
+    return githubTokens(url.trim(), checkToken("ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential), audience);
   }
   throw new Failure("usage", {
     detail: "a broker needs a token: --token-file, CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE",
@@ -36,8 +40,17 @@ async function readToken(origin: string, path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new Failure("usage", { detail: `${origin} ${path} cannot be read (${cause.code})`, cause });
   });
-  if (text.trim() === "") throw new Failure("usage", { detail: `${origin} ${path} is empty` });
-  return text.trim();
+  return checkToken(`${origin} ${path}`, text);
+}
+
+/** @throws {Failure} `usage` for what a request cannot carry, under the name of where it comes from. */
+export function checkToken(origin: string, text: string): string {
+  const token = text.trim();
+  if (token === "") throw new Failure("usage", { detail: `${origin} is empty` });
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new Failure("usage", {
+    detail: `${origin} holds no token: there are blanks, line breaks or letters that are not ASCII inside it`,
+  });
 }
 
 function githubTokens(url: string, credential: string, audience: string): () => Promise<string> {

@@ -8,6 +8,8 @@
  *     VAULT_KUBERNETES_ROLE, VAULT_KUBERNETES_TOKEN_FILE    else the service account of this pod
  *     ~/.vault-token                                        else what `vault login` left
  *     VAULT_AUTH_MOUNT                                      where the method is mounted, if not under its name
+ *
+ * White space around a value is no part of it.
  */
 import type { VaultServer } from "../broker/providers/vault-client.ts";
 import type { LogIn } from "../broker/providers/vault-session.ts";
@@ -25,11 +27,15 @@ export function vaultServer(
   environment: Readonly<Record<string, string | undefined>>,
   { read, tokenFile }: Files,
 ): (VaultServer & { readonly logIn: LogIn }) | { readonly missing: string } {
-  const find = (name: string) => environment[`BAO_${name}`] || environment[`VAULT_${name}`] || undefined;
+  const find = (name: string) =>
+    environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
   const address = find("ADDR");
   if (address === undefined) return { missing: "VAULT_ADDR is not set" };
   if (!/^https?:\/\/[^/?#@]+(?:\/[^?#]*)?$/.test(address) || !URL.canParse(address)) {
     return { missing: "VAULT_ADDR is not an http or https URL" };
+  }
+  if (!/^[\x21-\x7e]*$/.test(find("TOKEN") ?? "")) {
+    return { missing: "VAULT_TOKEN holds no token: it has blanks or line breaks inside" };
   }
   const caFile = find("CACERT");
   const ca = caFile === undefined ? undefined : () => read(caFile);

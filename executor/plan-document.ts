@@ -1,6 +1,7 @@
 /** The plan as a document, which is what every front end makes. This is its one definition. */
 import * as z from "zod/mini";
 import { described } from "../shared/described.ts";
+import { record } from "../shared/record.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { Failure } from "./failure.ts";
 import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
@@ -56,11 +57,11 @@ const StepFields = z.strictObject({
     described(z.array(z.string()), "Instead of the image's; an empty list takes it away."),
   ),
   env: z.optional(
-    described(z.record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
+    described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
   ),
   secretEnv: z.optional(
     described(
-      z.record(name, SecretReference),
+      record(name, SecretReference),
       "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
     ),
   ),

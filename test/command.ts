@@ -32,14 +32,14 @@ interface Settings {
 const stateHome = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
 
 export const start = (args: readonly string[], settings: Settings = {}) =>
-  startProgram(settings.node ?? process.execPath, [settings.entry ?? entry, ...args], settings);
+  startProgram(settings.node ?? process.execPath, ["--", settings.entry ?? entry, ...args], settings);
 
 /**
  * A shell script, at a terminal of its own as a user's is, in which `claimcheck` is the command. What is written to
  * its standard input is typed.
  */
 export function startAtTerminal(script: string, settings: Settings = {}) {
-  const command = `claimcheck() { "$NODE" "$ENTRY" "$@"; }\n${script}`;
+  const command = `claimcheck() { "$NODE" -- "$ENTRY" "$@"; }\n${script}`;
   return startProgram("script", ["--quiet", "--flush", "--return", "--command", command, "/dev/null"], {
     ...settings,
     env: { NODE: process.execPath, ENTRY: entry, SHELL: "/bin/sh", ...settings.env },

@@ -23,7 +23,7 @@ export function needPython(): void {
 /** The command as a program without arguments of its own, which is what CLAIMCHECK_COMMAND names. */
 export function commandFile(): string {
   const file = join(mkdtempSync(join(tmpdir(), "claimcheck-command-")), "claimcheck");
-  writeFileSync(file, `#!/bin/sh\nexec "${process.execPath}" "${entry}" "$@"\n`);
+  writeFileSync(file, `#!/bin/sh\nexec "${process.execPath}" -- "${entry}" "$@"\n`);
   chmodSync(file, 0o755);
   return file;
 }

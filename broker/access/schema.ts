@@ -1,6 +1,7 @@
 /** The policy file. This is its one definition: the loader, `claimcheck policy schema` and its readers go by it. */
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
+import { record } from "../../shared/record.ts";
 import { actions, type Role, roles } from "../policy.ts";
 
 const duration = described(
@@ -20,12 +21,12 @@ const patterns = z.array(pattern).check(z.minLength(1));
 
 /** One claim, and what it may be; or the claims within it. */
 const Claim: z.ZodMiniType<ClaimInput> = z.lazy(() =>
-  z.union([pattern, patterns, z.record(z.string(), Claim)], {
+  z.union([pattern, patterns, record(z.string(), Claim)], {
     error: "a text (numbers, true and false in quotes), a list of them, or the claims within this one",
   }),
 );
 type ClaimInput = z.infer<typeof pattern> | z.infer<typeof patterns> | { [claim: string]: ClaimInput };
-const claims = z.record(z.string(), Claim);
+const claims = record(z.string(), Claim);
 
 const IssuerEntry = z.strictObject({
   issuer: described(z.url(), "The `iss` of its tokens; https, or http on loopback."),
@@ -114,11 +115,8 @@ const TenantEntry = z.strictObject({
 export const PolicyFile = described(
   z.strictObject({
     version: z.literal(1),
-    issuers: described(z.record(name, IssuerEntry), "Whose tokens are accepted, by names of your choice."),
-    tenants: described(
-      z.record(name, TenantEntry),
-      "Groups of principals that share nothing with each other.",
-    ),
+    issuers: described(record(name, IssuerEntry), "Whose tokens are accepted, by names of your choice."),
+    tenants: described(record(name, TenantEntry), "Groups of principals that share nothing with each other."),
   }),
   "Who may do what with which secrets, in Claimcheck.",
 );

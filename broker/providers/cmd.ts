@@ -10,6 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
+import { callShell, type Environment } from "./environment.ts";
 import {
   type PatternDemands,
   type Provider,
@@ -35,7 +36,7 @@ interface Settings {
   /** The commands that exist, to the byte; none of them, none. `"any"` is for a user's own broker. */
   readonly commands: readonly string[] | "any";
   /** All that a command gets of ours. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
   readonly workingDirectory: string;
   /** For one command, in milliseconds. */
   readonly timeLimit?: number;
@@ -79,9 +80,15 @@ async function run(
   { environment, workingDirectory }: Settings,
   signal: AbortSignal,
 ): Promise<ReadResult> {
-  const child = spawn("/bin/sh", ["-c", command], {
+  const shell = callShell(command, environment);
+  if ("unclear" in shell) {
+    return new ClaimcheckError("provider_failed", {
+      detail: `${shown} would get the variable ${shell.unclear} changed: it is not UTF-8, and this system does not show its bytes`,
+    });
+  }
+  const child = spawn("/bin/sh", shell.args, {
     cwd: workingDirectory,
-    env: environment,
+    env: shell.environment,
     // Of a group of its own, so that all of it can be killed.
     detached: true,
     // What it says on its standard error may hold anything, and goes nowhere.

@@ -3,11 +3,13 @@
  *
  *     name = ( ALPHA / "_" ) *( ALPHA / DIGIT / "_" )     ; POSIX, XBD 8.1
  *
- * A variable that is set but empty is an empty secret; only one that is not set is missing.
+ * A variable that is set but empty is an empty secret; only one that is not set is missing. The secret is the
+ * variable's bytes, also where they are no text.
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
+import type { Environment } from "./environment.ts";
 import type { Provider, SecretReference } from "./provider.ts";
 
 const namePattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -20,9 +22,7 @@ interface EnvReference extends SecretReference {
 export const envUri = (name: string) => `env://${name}`;
 
 /** @param environment where the variables are looked up. */
-export function envProvider(
-  environment: Readonly<Record<string, string | undefined>>,
-): Provider<EnvReference> {
+export function envProvider(environment: Environment): Provider<EnvReference> {
   return {
     scheme: "env",
     parameters: [],
@@ -41,8 +41,13 @@ export function envProvider(
       return references.map(({ name, shown }) => {
         // `env://toString` is not set because every object has one.
         const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
-        return value === undefined
-          ? new ClaimcheckError("secret_not_found", { detail: `${shown} is not set` })
+        if (value === undefined) {
+          return new ClaimcheckError("secret_not_found", { detail: `${shown} is not set` });
+        }
+        return value === null
+          ? new ClaimcheckError("provider_failed", {
+              detail: `${shown} is not UTF-8, and this system does not show its bytes; use a file and file://`,
+            })
           : new Secret(Buffer.from(value));
       });
     },

@@ -94,13 +94,12 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
     }
   }
 
-  /** What was changed meanwhile is said and removed. */
+  /** What was changed meanwhile is said. */
   async function read(key: string): Promise<Result | undefined> {
     const bytes = await readFile(resultOf(key)).catch(absent);
     const result = bytes && decodeResult(key, bytes, macKey);
     if (!bytes || result) return result;
     onSpoilt(key);
-    await remove(resultOf(key));
     return undefined;
   }
 
@@ -119,14 +118,15 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
   return {
     list,
 
-    /** To look at it. */
+    /** To look at it, which removes nothing: a result that another root key vouches for is good for its owner. */
     read,
 
-    /** To use it. */
+    /** To use it; what cannot be used makes room for what can. */
     async find(key: string): Promise<Result | undefined> {
       const result = await read(key);
       const now = new Date();
       if (result) await utimes(resultOf(key), now, now).catch(absent);
+      else await remove(resultOf(key));
       return result;
     },
 

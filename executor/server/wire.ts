@@ -4,6 +4,7 @@
  * ends otherwise was cut off.
  */
 import * as z from "zod/mini";
+import { record } from "../../shared/record.ts";
 
 const name = z.string().check(z.minLength(1), z.maxLength(256));
 const step = z.int().check(z.nonnegative());
@@ -15,7 +16,7 @@ export const RunRequest = z.strictObject({
   /** The job's own, in whose name handles for the plan's URIs and values are asked for. */
   token: z.optional(z.string().check(z.regex(/^[\x21-\x7e]+$/), z.maxLength(16_384))),
   /** What the plan's `value`s stand for, in base64. */
-  values: z.optional(z.record(name, z.base64())),
+  values: z.optional(record(name, z.base64())),
   /** Whether results of former runs may be taken, and this one's kept; true without it. */
   cache: z.optional(z.boolean()),
 });

@@ -23,6 +23,19 @@ func TestSecretIsItsName(t *testing.T) {
 	}
 }
 
+func TestAPlanSaysWhatTheChainSays(t *testing.T) {
+	for value, wrong := range map[string]bool{"\xff": true, "\ufffd": false, `\ufffd`: false} {
+		chain := claimcheck.NewContainer().From("a").WithEnvVariable("A", value).WithExec([]string{"a"})
+		request, err := chain.Request(claimcheck.WantSync)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan, err := request.Plan(); (err != nil) != wrong {
+			t.Errorf("%q: %s %v", value, plan, err)
+		}
+	}
+}
+
 func TestChainsShareNothingButTheirBeginning(t *testing.T) {
 	base := claimcheck.NewContainer().From("a").WithExec([]string{"one"})
 	left := base.WithExec([]string{"left"})

@@ -3,6 +3,7 @@ package claimcheck
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 )
 
 // The plan document, as far as a chain writes it; `claimcheck plan schema` prints all of it. Members are written in the
@@ -70,11 +71,12 @@ func encode(document any) ([]byte, error) {
 	if err := encoder.Encode(document); err != nil {
 		return nil, err
 	}
-	return unescapeSeparators(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
+	return unescape(bytes.TrimSuffix(out.Bytes(), []byte("\n")))
 }
 
-// Turns \u2028 and \u2029 back, where the backslash is not itself escaped.
-func unescapeSeparators(text []byte) []byte {
+// Turns \u2028 and \u2029 back, where the backslash is not itself escaped. Only bytes that are not UTF-8 are \ufffd there;
+// the plan would not say what the chain says.
+func unescape(text []byte) ([]byte, error) {
 	out := make([]byte, 0, len(text))
 	for at := 0; at < len(text); at++ {
 		if text[at] != '\\' {
@@ -87,9 +89,11 @@ func unescapeSeparators(text []byte) []byte {
 			out, at = append(out, "\u2028"...), at+5
 		case bytes.HasPrefix(rest, []byte(`\u2029`)):
 			out, at = append(out, "\u2029"...), at+5
+		case bytes.HasPrefix(rest, []byte(`\ufffd`)):
+			return nil, errors.New("a text of the chain is not UTF-8; for a secret, give SetSecret the bytes")
 		default:
 			out, at = append(out, rest[:2]...), at+1
 		}
 	}
-	return out
+	return out, nil
 }

@@ -75,7 +75,10 @@ export async function run(request: Request, want: Want): Promise<Result> {
   child.stderr.on("data", (chunk: Buffer) => complaints.push(chunk));
 
   const outcome = createOutcome(request.plan.steps.length, want);
-  for await (const line of createInterface({ input: child.stdout })) outcome.take(JSON.parse(line) as Event);
+  // One character a byte: readline would take U+2028, which JSON may have in a text, for the end of the line.
+  for await (const line of createInterface({ input: child.stdout.setEncoding("latin1") })) {
+    outcome.take(JSON.parse(Buffer.from(line, "latin1").toString()) as Event);
+  }
   const exitCode = (await ended) ?? 1;
   return outcome.finish(Buffer.concat(complaints).toString().trim(), exitCode);
 }

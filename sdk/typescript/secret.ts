@@ -42,8 +42,15 @@ export function secret(uri: string, { cacheKey }: { cacheKey?: string } = {}): S
   return new Secret(uri, cacheKey === undefined ? uri : { uri, cacheKey });
 }
 
-/** A secret that this program has the value of. It goes to the executor beside the plan, never in it. */
+/**
+ * A secret that this program has the value of. It goes to the executor beside the plan, never in it.
+ *
+ * @throws for a text that is not Unicode, because no bytes stand for it.
+ */
 export function setSecret(name: string, value: string | Uint8Array): Secret {
+  if (typeof value === "string" && /\p{Surrogate}/u.test(value)) {
+    throw new Error(`the value of ${name} is not Unicode; give its bytes`);
+  }
   const made = new Secret(name, { value: name });
   values.set(made, typeof value === "string" ? Buffer.from(value) : value);
   return made;

@@ -40,7 +40,10 @@ test("every transcript is true", { timeout: 300_000 }, async () => {
   const exported = Object.entries(env).map(([name, value]) => `export ${name}=${value}\n`);
   writeFileSync(join(folder, "broker.env"), exported.join(""));
   mkdirSync(join(folder, "bin"));
-  writeFileSync(join(folder, "bin", "claimcheck"), `#!/bin/sh\nexec "${process.execPath}" "${entry}" "$@"\n`);
+  writeFileSync(
+    join(folder, "bin", "claimcheck"),
+    `#!/bin/sh\nexec "${process.execPath}" -- "${entry}" "$@"\n`,
+  );
   chmodSync(join(folder, "bin", "claimcheck"), 0o755);
   const mark = "--- next ---";
   const script = transcript.map(({ command }) => `echo '${mark}'; ${restore(command)}\nlast=$?`).join("\n");

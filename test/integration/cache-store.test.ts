@@ -130,6 +130,14 @@ test("a result that somebody made without the key is none", async () => {
   expect(spoilt).toEqual([key]);
 });
 
+test("looking at a result that another root key vouches for leaves it there", async () => {
+  const { folder, put, store } = setUp();
+  await put(key);
+  const strange = openStore(folder, { macKey: createSecretKey(Buffer.alloc(32, 1)), onSpoilt: () => {} });
+  expect(await strange.read(key)).toBeUndefined();
+  expect(await store.find(key)).toEqual(result);
+});
+
 test("who comes second waits, and finds what the first has made", async () => {
   const { folder, store } = setUp();
   const first = maker(folder);

@@ -44,7 +44,7 @@ for (const [name, content, mode] of [
   ["empty", "", 0o644],
   [
     ".env",
-    "# all of it\nA=first\r\n export  B = 'it''s #1 ' \nC=\"gone\"\n\nD=\nE=\xff\\n=\nA=\"last\n",
+    '# all of it\nA=first\r\n export  B = \'it"s\n#1 \' # two lines\nC="gone"\n\nD=\nE=\u00c3\u00bf\\n=\nA="la\\"st"\n',
     0o600,
   ],
   ["folder/B", "after a in some orders", 0o640],

@@ -56,6 +56,31 @@ describe("cmd://", () => {
     expect(await read("cmd://cat")).toEqual([""]);
   });
 
+  test("gives the command variables that are not UTF-8 as they are, and no others", async () => {
+    const every = Buffer.from(Array.from({ length: 255 }, (_, index) => index + 1));
+    const environment = { ...settings.environment, ODD: every, LAST: Buffer.from([0xff, 10, 10]), TEXT: "ä" };
+    const { read } = reader(cmdProvider({ ...settings, environment, commands: "any" }));
+    expect(
+      await read(
+        'cmd://printf %s "$ODD"',
+        'cmd://printf %s "$LAST$TEXT$0"',
+        "cmd://env | grep -c ^CLAIMCHECK",
+      ),
+    ).toMatchObject([
+      every.toString("latin1"),
+      "\xff\n\n\xc3\xa4/bin/sh",
+      { code: "provider_failed", detail: expect.stringContaining("exit status 1") },
+    ]);
+  });
+
+  test("does not run with a variable whose bytes nobody can tell", async () => {
+    const environment = { ...settings.environment, ODD: null };
+    const { read } = reader(cmdProvider({ ...settings, environment, commands: "any" }));
+    expect(await read("cmd://echo ran")).toMatchObject([
+      { code: "provider_failed", detail: expect.stringContaining("the variable ODD") },
+    ]);
+  });
+
   test("keeps two identical commands to one process", async () => {
     const uri = "cmd://cat /proc/sys/kernel/random/uuid";
     const [first, second] = await read(uri, uri);

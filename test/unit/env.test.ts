@@ -23,6 +23,16 @@ describe("env://", () => {
     expect(await read("EMPTY")).toEqual([""]);
   });
 
+  test("reads bytes that are not UTF-8 as they are, and says where nobody can tell them", async () => {
+    const odd = envProvider({ ODD: Buffer.from([0x61, 0xff]), LOST: null });
+    const read = await odd.read(
+      [odd.parse("ODD", new Map()), odd.parse("LOST", new Map())],
+      new AbortController().signal,
+    );
+    expect((read[0] as Secret).expose()).toEqual(Buffer.of(0x61, 0xff));
+    expect(read[1]).toMatchObject({ code: "provider_failed", detail: expect.stringContaining("file://") });
+  });
+
   test.each(["MISSING_NAME", "UNSET"])(
     "says that %s is not set, and shows 3 characters of the name",
     async (name) => {

@@ -34,3 +34,7 @@ test("a chain stays as it was", () => {
   base.withEnvVariable("A", "1").withExec(["two"]);
   expect(base.request("sync").plan.steps).toHaveLength(1);
 });
+
+test("a value that no bytes stand for is refused", () => {
+  expect(() => setSecret("token", "a\ud800")).toThrow("the value of token is not Unicode; give its bytes");
+});

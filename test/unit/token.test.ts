@@ -55,13 +55,13 @@ async function startRunner(lifetime = 300) {
 
 describe("a token", () => {
   test("is looked for at the flag, in the variable, in the variable's file, and at GitHub, in this order", async () => {
-    const folder = makeFolder({ flag: "of the flag\n", file: "of the file\n" });
+    const folder = makeFolder({ flag: "of-the-flag\n", file: "of-the-file\n" });
     const { env, requests } = await startRunner();
     const file = { ...env, CLAIMCHECK_TOKEN_FILE: join(folder, "file") };
-    const variable = { ...file, CLAIMCHECK_TOKEN: "of the variable" };
-    expect(await tokenSource(join(folder, "flag"), variable, audience)()).toBe("of the flag");
-    expect(await tokenSource(undefined, variable, audience)()).toBe("of the variable");
-    expect(await tokenSource(undefined, file, audience)()).toBe("of the file");
+    const variable = { ...file, CLAIMCHECK_TOKEN: "of-the-variable" };
+    expect(await tokenSource(join(folder, "flag"), variable, audience)()).toBe("of-the-flag");
+    expect(await tokenSource(undefined, variable, audience)()).toBe("of-the-variable");
+    expect(await tokenSource(undefined, file, audience)()).toBe("of-the-file");
     expect(requests).toEqual([]);
     expect(await tokenSource(undefined, env, audience)()).toMatch(/^e30\./);
     expect(await failureOf(() => tokenSource(undefined, {}, audience))).toMatchObject({ code: "usage" });
@@ -76,6 +76,28 @@ describe("a token", () => {
     writeFileSync(join(folder, "token"), " \n");
     expect(await failureOf(find)).toMatchObject({ detail: `CLAIMCHECK_TOKEN_FILE ${folder}/token is empty` });
   });
+
+  test("has no white space around it, wherever it comes from", async () => {
+    const { env, requests } = await startRunner();
+    const spaced = { ...env, ACTIONS_ID_TOKEN_REQUEST_TOKEN: "runner-credential\n" };
+    expect(await tokenSource(undefined, { CLAIMCHECK_TOKEN: "\t e30.e30.x\r\n" }, audience)()).toBe(
+      "e30.e30.x",
+    );
+    expect(await tokenSource(undefined, spaced, audience)()).toMatch(/^e30\./);
+    expect(requests[0]?.headers.authorization).toBe("Bearer runner-credential");
+  });
+
+  test.each([" \n", "e30\ne30", "two words", "e30.\ufffd"])(
+    "that no request can carry is told by its variable, and not shown: %j",
+    async (token) => {
+      const failure = await failureOf(() => tokenSource(undefined, { CLAIMCHECK_TOKEN: token }, audience));
+      expect(failure).toMatchObject({ code: "usage", detail: expect.stringMatching(/^CLAIMCHECK_TOKEN /) });
+      expect(failure.detail).not.toContain(token.trim() || "nothing");
+      const folder = makeFolder({ token });
+      const find = tokenSource(join(folder, "token"), {}, audience);
+      expect(await failureOf(find)).toMatchObject({ code: "usage" });
+    },
+  );
 
   test("in a file that is not there is missed with its name", async () => {
     const find = tokenSource("/nowhere/token", {}, audience);

@@ -70,6 +70,13 @@ describe("the log-in is by", () => {
       { ...kubernetes, VAULT_KUBERNETES_TOKEN_FILE: "/k", VAULT_AUTH_MOUNT: "clusters/a" },
       { method: "kubernetes", mount: "clusters/a", role: "pod", jwt: "contents of /k" },
     ],
+    ["a token with a line break behind it", { VAULT_TOKEN: "t\n" }, { method: "token", token: "t" }],
     ["what vault login left", {}, { method: "token", token: "contents of /home/ci/.vault-token" }],
   ])("%s", async (_, environment, expected) => expect(await logIn(environment)).toEqual(expected));
+});
+
+test("a token that no request can carry is told by its variable, and not shown", () => {
+  const { missing } = addressed({ VAULT_TOKEN: "hvs.a\nhvs.b" }) as { missing: string };
+  expect(missing).toMatch(/^VAULT_TOKEN holds no token/);
+  expect(missing).not.toContain("hvs");
 });

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import unittest
 
 from claimcheck import container, secret, set_secret
@@ -15,6 +16,11 @@ class SecretTest(unittest.TestCase):
     def test_has_no_plaintext(self) -> None:
         with self.assertRaisesRegex(TypeError, "only the container sees it"):
             set_secret("token", "hunter2").plaintext()
+
+    def test_keeps_bytes_that_are_not_utf8(self) -> None:
+        value = set_secret("token", os.fsdecode(b"a\xff"))
+        chain = container().from_("a").with_secret_variable("A", value).with_exec(["a"])
+        self.assertEqual(chain.request("sync")["values"], {"token": "Yf8="})
 
     def test_is_not_in_what_a_chain_prints(self) -> None:
         chain = container().from_("a").with_secret_variable("A", set_secret("token", "hunter2")).with_exec(["a"])

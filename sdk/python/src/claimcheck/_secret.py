@@ -51,9 +51,12 @@ def secret(uri: str, *, cache_key: Optional[str] = None) -> Secret:
 
 
 def set_secret(name: str, value: Union[str, bytes]) -> Secret:
-    """A secret that this program has the value of. It goes to the executor beside the plan, never in it."""
+    """A secret that this program has the value of. It goes to the executor beside the plan, never in it.
+
+    What os.environ has of bytes that are not UTF-8 becomes those bytes again.
+    """
     made = Secret(name, {"value": name})
-    _values[made] = value.encode() if isinstance(value, str) else bytes(value)
+    _values[made] = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
     return made
 
 
