@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { ClaimcheckError } from "../shared/errors.ts";
-import { type Claims, compileWho, holdsAlone, type Who } from "./access/claims.ts";
+import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./access/claims.ts";
 import { type Role, roles } from "./policy.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
@@ -101,14 +101,16 @@ function issuerOf(token: string): string {
 
 async function verify(token: string, issuer: Issuer, audience: string) {
   try {
-    const { payload } = await jose.jwtVerify<{ sub: string; exp: number }>(token, issuer.keys, {
+    const { payload } = await jose.jwtVerify<{ exp: number }>(token, issuer.keys, {
       issuer: issuer.issuer,
       audience: issuer.audience ?? audience,
       algorithms: [...issuer.algorithms],
       clockTolerance: issuer.skew,
       requiredClaims: ["sub", "exp"],
     });
-    return payload;
+    // Once more, because jose has rounded every number that a double cannot hold.
+    const [, text = ""] = token.split(".");
+    return { ...readClaims(Buffer.from(text, "base64url").toString()), exp: payload.exp };
   } catch (cause) {
     if (cause instanceof ClaimcheckError) throw cause;
     const reason = cause instanceof jose.errors.JWTExpired ? "token_expired" : "token_invalid";
@@ -116,11 +118,15 @@ async function verify(token: string, issuer: Issuer, audience: string) {
   }
 }
 
-/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant. */
-export function recognise(
-  claims: Claims & { readonly sub: string },
-  { prefix, members }: ReadyIssuer,
-): Known {
+/** What a `sub` has to be, because it becomes the name in every record. */
+export const subjectForm = "a text of at most 1024 characters, none of them a control character";
+const isSubject = (sub: unknown): sub is string =>
+  typeof sub === "string" && sub !== "" && sub.length <= 1024 && sub.isWellFormed() && !/\p{Cc}/u.test(sub);
+
+/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant, or name nobody. */
+export function recognise(claims: Claims, { prefix, members }: ReadyIssuer): Known {
+  const { sub } = claims;
+  if (!isSubject(sub)) throw new ClaimcheckError("unauthenticated", { reason: "subject_invalid" });
   const fitting = members.filter(({ conditions }) =>
     conditions.every((condition) => holdsAlone(condition, claims)),
   );
@@ -128,7 +134,7 @@ export function recognise(
   if (!first) throw new ClaimcheckError("unauthenticated", { reason: "principal_unknown" });
   return {
     tenant: first.tenant,
-    principal: `${prefix}${claims.sub}`,
+    principal: `${prefix}${sub}`,
     claims,
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),

@@ -24,6 +24,9 @@ export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke",
 
 export type Action = (typeof actions)[number];
 
+/** What gives nobody a value: a rule about these alone can leave out the secrets. */
+export const caretaking: readonly Action[] = roles.operator;
+
 export interface Limits {
   /** The longest life of a handle, in seconds. */
   readonly ttl: number;
@@ -46,8 +49,8 @@ export interface Rule {
   readonly effect: "allow" | "deny";
   readonly actions: readonly Action[];
   readonly who: Who;
-  /** Over canonical URIs. */
-  readonly secrets: readonly Pattern[];
+  /** Over canonical URIs. Without them the rule is about every secret, and about requests that name none. */
+  readonly secrets?: readonly Pattern[];
   readonly limits: Limits;
 }
 
@@ -65,12 +68,12 @@ export interface CompiledRule {
 }
 
 export function compileRule(rule: Rule, order: number): CompiledRule {
-  const secrets = rule.secrets.map((pattern) => compileSecret(pattern, rule.effect));
+  const secrets = (rule.secrets ?? ["**"]).map((pattern) => compileSecret(pattern, rule.effect));
   return { rule, order, who: compileWho(rule.who), secrets };
 }
 
 export interface Policy {
-  /** @param uri canonical; missing where the action is about all of a tenant's secrets at once. */
+  /** @param uri canonical; missing where the request names no secret: the audit log, or revoking many handles at once. */
   decide(caller: Caller, action: Action, uri?: string): Decision;
 }
 
@@ -87,7 +90,7 @@ export function createPolicy(rules: readonly Rule[]): Policy {
   return {
     decide(caller, action, uri) {
       if (!isPermitted(caller, action)) return { allowed: false };
-      if (uri === undefined) return decideForAll(compiled, caller, action);
+      if (uri === undefined) return decideWithoutSecret(compiled, caller, action);
       let denying: CompiledRule | undefined;
       let allowing: CompiledRule | undefined;
       const consider = ({ rule: found, secret }: { rule: CompiledRule; secret: SecretPattern }) => {
@@ -115,12 +118,15 @@ export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
   return who.every((condition) => holds(condition, caller.claims));
 }
 
-/** What is about all secrets is allowed by a rule about all of them, and denied by one about any. */
-function decideForAll(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
+/**
+ * A request that names no secret is allowed by a rule that names none either, and denied by one about any secret: who
+ * may not revoke one of the handles may not revoke all of them.
+ */
+function decideWithoutSecret(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
   const fitting = rules.filter((each) => each.rule.actions.includes(action) && isAbout(each, caller));
   return decision(
     fitting.find(({ rule }) => rule.effect === "deny"),
-    fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets.includes("**")),
+    fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets === undefined),
   );
 }
 

@@ -44,20 +44,23 @@ export const rootKey = () => new Secret(Uint8Array.from({ length: 32 }, (_, inde
 type Ruling = Partial<Rule> & { readonly principals?: readonly string[] };
 
 /** A rule that allows the one principal of these tests what it names. */
-export function allow(secrets: readonly string[], { principals = ["**"], ...rule }: Ruling = {}): Rule {
+export function allow(
+  secrets: readonly string[] | undefined,
+  { principals = ["**"], ...rule }: Ruling = {},
+): Rule {
   return {
-    name: `allow ${secrets.join(" ")}`,
+    name: `allow ${secrets?.join(" ") ?? "everything"}`,
     effect: "allow",
     actions,
     who: { sub: principals },
-    secrets,
+    ...(secrets && { secrets }),
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
     ...rule,
   };
 }
 
-export function deny(secrets: readonly string[], rule: Ruling = {}): Rule {
-  return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
+export function deny(secrets: readonly string[] | undefined, rule: Ruling = {}): Rule {
+  return allow(secrets, { name: `deny ${secrets?.join(" ") ?? "everything"}`, effect: "deny", ...rule });
 }
 
 /** `fixed://NAME`: values that an environment could not hold. */
@@ -207,7 +210,7 @@ export async function startBroker(seams: Seams = {}) {
   const app = createApp({
     url: brokerUrl,
     authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),
-    policy: createPolicy(seams.rules ?? [allow(["**"])]),
+    policy: createPolicy(seams.rules ?? [allow(undefined)]),
     resolver,
     keys,
     store,

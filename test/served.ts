@@ -32,13 +32,16 @@ export async function serve(
   issuer: Pick<TestIssuer, "url">,
   fields = "",
   env: Record<string, string> = {},
-  { audit = "audit.jsonl" } = {},
+  {
+    audit = "audit.jsonl",
+    policy = policyOf(issuer.url, anyVariable),
+  }: { readonly audit?: string; readonly policy?: string } = {},
 ) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const folder = makeFolder({
     "root-key": Uint8Array.from({ length: 32 }, (_, index) => index),
-    "policy.yaml": policyOf(issuer.url, anyVariable),
+    "policy.yaml": policy,
     "broker.yaml": `url: ${url}
 listen: 127.0.0.1:${port}
 rootKey: { file: root-key }

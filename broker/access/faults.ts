@@ -1,6 +1,6 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 import { isTrustworthy } from "../../shared/origin.ts";
-import { actions, type CompiledRule, isPermitted } from "../policy.ts";
+import { actions, type CompiledRule, caretaking, isPermitted } from "../policy.ts";
 import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import type { Fault, Path } from "./document.ts";
 import { covers } from "./glob.ts";
@@ -129,7 +129,19 @@ function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): 
         `"${name}" has limits, which only mean something where it allows to issue or wrap`,
       );
     }
-    for (const [index, secret] of secrets.entries()) {
+    const handsOut = own.filter((action) => !caretaking.includes(action));
+    if (!secrets && handsOut.length > 0) {
+      report(path, `"${name}" needs secrets, because it is about ${handsOut.join(" and ")}`);
+    }
+    if (secrets && own.includes("audit.read")) {
+      report(
+        [...path, "secrets"],
+        `"${name}" has secrets, but audit.read is about none: give it a rule of its own, without secrets`,
+      );
+    }
+    // Nobody gets a value by looking at a handle or by revoking it.
+    if (effect === "allow" && handsOut.length === 0) continue;
+    for (const [index, secret] of (secrets ?? []).entries()) {
       const fault = faultOf(secret, effect);
       if (fault) report([...path, "secrets", index], `"${name}" ${fault}`);
     }
@@ -177,6 +189,8 @@ function preceding(
       let before: CompiledRule | undefined;
       index.visit(glob.prefix, exactValues, ({ rule: other, secret }) => {
         if (before || other.order === order || !other.rule.actions.includes(action)) return;
+        // What allows some secrets, even all that there are, does not allow a request that names none.
+        if (!rule.secrets && other.rule.secrets && other.rule.effect === "allow") return;
         const wins = other.rule.effect === rule.effect ? other.order < order : other.rule.effect === "deny";
         if (wins && covers(secret.glob, glob) && coversWho(other.who, who)) before = other;
       });

@@ -34,9 +34,14 @@ export function loadPolicy(
   const compiled = new Map(
     Object.entries(file.tenants).map(([tenant, { rules, limits }]) => [
       tenant,
-      rules.map((entry, order) =>
+      rules.map(({ secrets, ...entry }, order) =>
         compileRule(
-          { ...entry, tenant, limits: limitsOf({ ...limits, ...entry.limits }) } satisfies Rule as Rule,
+          {
+            ...entry,
+            tenant,
+            ...(secrets && { secrets }),
+            limits: limitsOf({ ...limits, ...entry.limits }),
+          } satisfies Rule as Rule,
           order,
         ),
       ),

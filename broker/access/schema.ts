@@ -98,7 +98,10 @@ const RuleEntry = z.strictObject({
     z._default(claims, {}),
     "What has to be in the token, all of it; of a claim that is a list, one member. Without it, everybody of the tenant.",
   ),
-  secrets: described(patterns, "Canonical URIs. audit.read, and revoking more than one handle, need `**`."),
+  secrets: described(
+    z.optional(patterns),
+    "Canonical URIs. A rule about inspect, revoke and audit.read alone can do without, and is then about all of the tenant's: only such a rule allows audit.read, and revoking a run, a principal or the whole tenant.",
+  ),
   limits: z.optional(z.strictObject(limitFields)),
 });
 

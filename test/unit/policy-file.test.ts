@@ -290,6 +290,35 @@ describe("schemes whose names say little", () => {
   });
 });
 
+describe("secrets, and where a rule is about none", () => {
+  const body = (text: string) => faultsOf(head + named("x", text));
+  const needs = (what: string) => [`12: "x" needs secrets, because it is about ${what}`];
+  const none =
+    '12: "x" has secrets, but audit.read is about none: give it a rule of its own, without secrets';
+  test.each<[string, string[]]>([
+    ["actions: [audit.read], who: { repository: acme/ops }", []],
+    ["effect: deny, actions: [audit.read], who: { repository: acme/ops }", []],
+    ["actions: [inspect, revoke, audit.read], who: { repository: acme/ops }", []],
+    ["actions: [issue]", needs("issue")],
+    ["actions: [issue, revoke]", needs("issue")],
+    ["effect: deny, actions: [wrap, redeem]", needs("wrap and redeem")],
+    ['actions: [audit.read], who: { repository: acme/ops }, secrets: ["**"]', [none]],
+    ['actions: [audit.read], who: { repository: acme/ops }, secrets: [{ exact: "**" }]', [none]],
+    // Nobody gets a value by it, so that no command has to be spelled out.
+    ['actions: [inspect, revoke], who: { repository: acme/ops }, secrets: ["**"]', []],
+  ])("%s", (text, faults) => {
+    expect(body(text)).toEqual(faults);
+  });
+
+  test("one about all that there are does not come before one about none", () => {
+    const all = named("all", `actions: [revoke], secrets: ["**"]`);
+    expect(faultsOf(head + all + named("none", "actions: [revoke]"))).toEqual([]);
+    expect(faultsOf(head + named("none", "actions: [revoke]") + all)).toEqual([
+      '13: "all" never decides: "none" always comes first',
+    ]);
+  });
+});
+
 test.each([
   [
     rule("effect: deny, limits: { ttl: 1m }"),
