@@ -59,10 +59,10 @@ export async function createCentralBroker(
   const { previousRootKey: previous } = config;
   const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
-  const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
+  const { env: variables, files: roots, closed, commands, signInOrigins, cacheTtl } = config;
   const metrics = createMetrics();
   const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
+    allowedProviders(environment, { variables, roots, closed, commands, signInOrigins }),
     { cacheTtl, observer: metrics.source },
   );
   const audit = await openAudit(config.audit, keys, resolver);

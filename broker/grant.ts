@@ -31,14 +31,17 @@ export async function authorise<Item extends HandleTerms, Reference extends Secr
   caller: Caller,
   about: About,
   items: readonly Item[],
-  read: { reference(item: Item): Reference; uri(item: Item): string },
+  read: { reference(item: Item): Reference | Promise<Reference>; uri(item: Item): string },
 ): Promise<Granted<Reference>[]> {
   const granted: Granted<Reference>[] = [];
   const failures: ItemFailure[] = [];
   const records: AuditRecord[] = [];
+  const references = await Promise.allSettled(items.map(async (item) => read.reference(item)));
   for (const [index, item] of items.entries()) {
+    const found = references[index] as PromiseSettledResult<Reference>;
     try {
-      granted.push(grant(broker, caller, about.action, item, read.reference(item)));
+      if (found.status === "rejected") throw found.reason;
+      granted.push(grant(broker, caller, about.action, item, found.value));
     } catch (thrown) {
       const error = asClaimcheckError(thrown);
       failures.push(error.at(index));

@@ -17,7 +17,7 @@ export async function issue(
   const { tenant, principal } = caller;
   const about: About = { action: "issue", tenant, principal, request, ...(run !== undefined && { run }) };
   const granted = await authorise(broker, caller, about, secrets, {
-    reference: ({ uri }: IssueItem) => broker.resolver.parse(uri),
+    reference: ({ uri }: IssueItem) => broker.resolver.locate(broker.resolver.parse(uri)),
     uri: ({ uri }) => uri,
   });
 

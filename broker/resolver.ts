@@ -19,6 +19,9 @@ interface Settings {
   readonly observer?: Observer;
 }
 
+/** For finding out what a name stands for, in milliseconds. */
+const locateLimit = 5_000;
+
 export type Resolver = ReturnType<typeof createResolver>;
 
 export function createResolver(providers: readonly Provider[], { cacheTtl = 0, observer }: Settings = {}) {
@@ -43,6 +46,14 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       const source = provider.parse(path, parameters);
       const { canonical, shown } = source;
       return { scheme, canonical, shown, source, trimNewline, ...(maxAge !== undefined && { maxAge }) };
+    },
+
+    /** What the policy decides about: some names stand for something else, such as links of a file system. */
+    async locate(reference: ResolvableReference): Promise<ResolvableReference> {
+      const provider = sources.get(reference.scheme)?.provider;
+      if (!provider?.locate) return reference;
+      const source = await inTime(provider.locate(reference.source));
+      return { ...reference, source, canonical: source.canonical };
     },
 
     /** Whether this canonical URI may hold a secret itself. */
@@ -82,6 +93,15 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       await Promise.all(providers.map((provider) => provider.close?.()));
     },
   };
+}
+
+/** A file system that does not answer holds up nobody for longer. */
+async function inTime<T>(found: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new ClaimcheckError("provider_timeout")), locateLimit);
+  });
+  return Promise.race([found, late]).finally(() => clearTimeout(timer));
 }
 
 function readTrim(trim: string | undefined): boolean {

@@ -1,6 +1,14 @@
 /** The served broker under clients that behave badly: what they get is bounded and has a code. */
 import { once } from "node:events";
-import { chmodSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -357,6 +365,33 @@ describe("a configuration", () => {
     expect(stderr).toMatch(
       new RegExp(`broker.yaml:5: ${line.split(":")[0]}: .*${says.replace(/[{}]/g, "\\$&")}`),
     );
+  });
+
+  test.each<[files: string, fault: string | undefined]>([
+    ["FOLDER/values", undefined],
+    ["FOLDER/../beside", undefined],
+    ["FOLDER", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["/", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["FOLDER/link", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["FOLDER/hidden", "has redis of this broker in it (FOLDER/hidden): keep one of them elsewhere"],
+    ["/proc/self", "has no files of its own: it lies in /proc"],
+    ["/dev", "has no files of its own: it lies in /dev"],
+    ["FOLDER/proc", "has no files of its own: it lies in /proc"],
+  ])("that lets file:// read from %s is told %s", async (files, fault) => {
+    const folder = realpathSync(makeFolder(good));
+    for (const name of ["values", "hidden"]) mkdirSync(join(folder, name));
+    writeFileSync(join(folder, "hidden", "url"), "redis://localhost");
+    symlinkSync("hidden/url", join(folder, "url"));
+    symlinkSync(folder, join(folder, "link"));
+    symlinkSync("/proc", join(folder, "proc"));
+    const root = files.replace("FOLDER", folder);
+    const text = `${good["broker.yaml"]}redis: { file: url }
+files: [{ folder: ${root}, hardLinks: true }]
+`;
+    writeFileSync(join(folder, "broker.yaml"), text);
+    const { code, stderr } = await check(folder);
+    expect(code).toBe(fault ? 125 : 0);
+    if (fault) expect(stderr).toContain(`broker.yaml:6: files: ${root} ${fault.replace("FOLDER", folder)}\n`);
   });
 
   test("whose root key others can read is refused", async () => {
