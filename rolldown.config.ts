@@ -5,6 +5,7 @@ import { defineConfig, type Plugin } from "rolldown";
 /** Files that are found beside the code that uses them, and go out as they are. */
 const beside = {
   "bin/claimcheck.cjs": "claimcheck.cjs",
+  "openapi.yaml": "openapi.yaml",
   "executor/runtime/supervisor.pl": "supervisor.pl",
   "executor/runtime/container-files.pl": "container-files.pl",
   "executor/runtime/system-calls.pl": "system-calls.pl",

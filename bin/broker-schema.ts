@@ -144,7 +144,10 @@ export const BrokerFile = described(
             defaultLimits.headersTimeout,
             "For the headers of a request to arrive, in seconds.",
           ),
-          requestTimeout: counted(defaultLimits.requestTimeout, "For a whole request to arrive, in seconds."),
+          requestTimeout: counted(
+            defaultLimits.requestTimeout,
+            "For a whole request to arrive, in seconds; and then for its answer to be read.",
+          ),
           connections: counted(defaultLimits.connections, "Connections beyond this many are closed at once."),
         }),
         defaultLimits,

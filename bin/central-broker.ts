@@ -4,6 +4,7 @@ import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import { createBudgets } from "../broker/budget.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
@@ -74,6 +75,7 @@ export async function createCentralBroker(
     authenticate: live.authenticate,
     policy: live.policy,
     quotas: counting.quotas,
+    budgets: createBudgets(),
     resolver,
     keys,
     store,

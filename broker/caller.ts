@@ -49,8 +49,9 @@ export interface Issuer {
 
 export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
 
-/** Verified tokens that are remembered at most; the oldest goes first. */
+/** Verified tokens that are remembered at most, and their length together; the oldest go first. */
 const remembered = 10_000;
+const rememberedLength = 16 * 1024 * 1024;
 
 type Known = Omit<Caller, "accessToken">;
 
@@ -68,7 +69,15 @@ export function prepare(issuer: Issuer) {
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
   // By hash: a dump of this process's memory is no list of tokens.
-  const verified = new Map<string, { readonly known: Known; readonly until: number }>();
+  const verified = new Map<
+    string,
+    { readonly known: Known; readonly until: number; readonly length: number }
+  >();
+  let length = 0;
+  const forget = (hash: string) => {
+    length -= verified.get(hash)?.length ?? 0;
+    verified.delete(hash);
+  };
 
   return async (authorization) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
@@ -76,17 +85,20 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
     if (before && before.until > Date.now() / 1000) return { ...before.known, accessToken };
-    verified.delete(hash);
+    forget(hash);
 
     const issuer = byName.get(issuerOf(accessToken));
     if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
     const claims = await verify(accessToken, issuer, audience);
     const known = recognise(claims, issuer);
     for (const oldest of verified.keys()) {
-      if (verified.size < remembered) break;
-      verified.delete(oldest);
+      if (verified.size < remembered && length + accessToken.length <= rememberedLength) break;
+      forget(oldest);
     }
-    verified.set(hash, { known, until: claims.exp + issuer.skew });
+    // Another request may have brought it meanwhile.
+    forget(hash);
+    verified.set(hash, { known, until: claims.exp + issuer.skew, length: accessToken.length });
+    length += accessToken.length;
     return { ...known, accessToken };
   };
 }

@@ -15,6 +15,7 @@ import {
 import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import type { Budgets } from "../broker/budget.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys, type Rotation } from "../broker/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy.ts";
@@ -142,6 +143,7 @@ interface Seams {
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
   readonly quotas?: Quotas;
+  readonly budgets?: Budgets;
   /** Besides those of the tenants acme and rival. */
   readonly moreIssuers?: readonly Issuer[];
   /** Those registered for every principal of acme; where it is missing, any will do, as in an embedded broker. */
@@ -215,6 +217,7 @@ export async function startBroker(seams: Seams = {}) {
     keys,
     store,
     ...(seams.quotas && { quotas: seams.quotas }),
+    ...(seams.budgets && { budgets: seams.budgets }),
     audit: auditLog,
     complaints: () => [...auditLog.complaints(), ...store.complaints()],
     log: (entry) => log.push(entry),
