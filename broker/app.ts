@@ -16,7 +16,7 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../shared/wire.ts";
-import { readBody } from "./body.ts";
+import { readBody, refuseUnread } from "./body.ts";
 import type { Broker } from "./broker.ts";
 import { type Account, budgetPause } from "./budget.ts";
 import type { Caller } from "./caller.ts";
@@ -46,11 +46,8 @@ const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
-  const typed = createMiddleware<Env>(async (c, next) => {
-    // A page in a browser can send any other type to any server without asking it first.
-    if (!/^application\/json *(;|$)/i.test(c.req.header("content-type") ?? "")) {
-      throw new ClaimcheckError("unsupported_media_type");
-    }
+  const readable = createMiddleware<Env>(async (c, next) => {
+    refuseUnread(c);
     return next();
   });
   const withBody = createMiddleware<Env>(async (c, next) => {
@@ -90,7 +87,7 @@ export function createApp(broker: Broker): BrokerApp {
         else account?.close();
       }
     });
-  const asking = (quota: QuotaName) => every(typed, authenticated(quota), withBody);
+  const asking = (quota: QuotaName) => every(readable, authenticated(quota), withBody);
 
   app.use(async (c, next) => {
     const start = performance.now();

@@ -4,6 +4,15 @@ import { ClaimcheckError } from "../shared/errors.ts";
 import { bodyLimit } from "../shared/wire.ts";
 import type { Account } from "./budget.ts";
 
+/** What can be said of a body without reading it, whoever sends it. */
+export function refuseUnread({ req }: Context): void {
+  // A page in a browser can send any other type to any server without asking it first.
+  if (!/^application\/json *(;|$)/i.test(req.header("content-type") ?? "")) {
+    throw new ClaimcheckError("unsupported_media_type");
+  }
+  if (Number(req.header("content-length") ?? 0) > bodyLimit) throw new ClaimcheckError("body_too_large");
+}
+
 /**
  * @param account pays for it: at once where its length is announced, otherwise as it comes.
  * @throws {ClaimcheckError} `body_too_large`, or `invalid_request` where the client breaks off.
@@ -13,7 +22,6 @@ export async function readBody({ req }: Context, account: Account | undefined): 
   const chunked = req.header("transfer-encoding") !== undefined;
   try {
     if (announced === undefined || chunked) return await readChunks(req.raw.body, account);
-    if (Number(announced) > bodyLimit) throw new ClaimcheckError("body_too_large");
     account?.grow(Number(announced));
     // Node.js reads no more than was announced.
     return await req.text();
