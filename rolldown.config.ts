@@ -66,6 +66,12 @@ export default defineConfig([
     output: { file: "dist/op-worker.js", minify: true },
   },
   {
+    input: "broker/access/policy-worker.ts",
+    platform: "node",
+    transform: { target: "node20.19" },
+    output: { file: "dist/policy-worker.js", minify: true },
+  },
+  {
     input: "sdk/typescript/claimcheck.ts",
     platform: "node",
     transform: { target: "node20.19" },

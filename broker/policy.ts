@@ -4,9 +4,10 @@
  */
 import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
 import { compileGlob, matches, type Pattern } from "./access/glob.ts";
-import { createIndex } from "./access/rule-index.ts";
+import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
 import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
 import type { Caller } from "./caller.ts";
+import { atOnce } from "./paced.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */
 export const roles = {
@@ -77,20 +78,27 @@ export interface Policy {
   decide(caller: Caller, action: Action, uri?: string): Decision;
 }
 
-export function createPolicy(rules: readonly Rule[]): Policy {
-  const compiled = rules.map(compileRule);
+export const createPolicy = (rules: readonly Rule[]): Policy => atOnce(buildPolicy(rules.map(compileRule)));
+
+/** @param compiled their orders ascend within each tenant. */
+export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void, Policy> {
   const byTenant = new Map<string | undefined, CompiledRule[]>();
   for (const each of compiled) {
     const own = byTenant.get(each.rule.tenant);
     if (own) own.push(each);
     else byTenant.set(each.rule.tenant, [each]);
   }
-  const indexes = new Map([...byTenant].map(([tenant, own]) => [tenant, createIndex(own)]));
+  const indexes = new Map<string | undefined, RuleIndex<CompiledRule>>();
+  for (const [tenant, own] of byTenant) indexes.set(tenant, yield* buildIndex(own));
+  const nobody: readonly CompiledRule[] = [];
+  const rulesOf = (tenant: string | undefined) => byTenant.get(tenant) ?? nobody;
 
   return {
     decide(caller, action, uri) {
       if (!isPermitted(caller, action)) return { allowed: false };
-      if (uri === undefined) return decideWithoutSecret(compiled, caller, action);
+      if (uri === undefined) {
+        return decideWithoutSecret([...rulesOf(caller.tenant), ...rulesOf(undefined)], caller, action);
+      }
       let denying: CompiledRule | undefined;
       let allowing: CompiledRule | undefined;
       const consider = ({ rule: found, secret }: { rule: CompiledRule; secret: SecretPattern }) => {
@@ -123,7 +131,9 @@ export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
  * may not revoke one of the handles may not revoke all of them.
  */
 function decideWithoutSecret(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
-  const fitting = rules.filter((each) => each.rule.actions.includes(action) && isAbout(each, caller));
+  const fitting = rules
+    .filter((each) => each.rule.actions.includes(action) && isAbout(each, caller))
+    .sort((a, b) => a.order - b.order);
   return decision(
     fitting.find(({ rule }) => rule.effect === "deny"),
     fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets === undefined),

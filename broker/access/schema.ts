@@ -18,11 +18,23 @@ const pattern = described(
 );
 const patterns = z.array(pattern).check(z.minLength(1));
 
+const claimForm = "a text (numbers, true and false in quotes), a list of them, or the claims within this one";
+
 /** One claim, and what it may be; or the claims within it. */
 const Claim: z.ZodMiniType<ClaimInput> = z.lazy(() =>
-  z.union([pattern, patterns, z.record(z.string(), Claim)], {
-    error: "a text (numbers, true and false in quotes), a list of them, or the claims within this one",
-  }),
+  z.union(
+    [
+      pattern,
+      patterns,
+      // A claim called `exact` cannot be told from an exact text, and an empty one would ask for nothing.
+      z.record(z.string(), Claim).check(
+        z.refine((inner) => Object.keys(inner).length > 0 && !Object.hasOwn(inner, "exact"), {
+          error: claimForm,
+        }),
+      ),
+    ],
+    { error: claimForm },
+  ),
 );
 type ClaimInput = z.infer<typeof pattern> | z.infer<typeof patterns> | { [claim: string]: ClaimInput };
 const claims = z.record(z.string(), Claim);

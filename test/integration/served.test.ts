@@ -1,6 +1,9 @@
 /** The served broker under clients that behave badly: what they get is bounded and has a code. */
+
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import {
+  appendFileSync,
   chmodSync,
   mkdirSync,
   readFileSync,
@@ -16,7 +19,7 @@ import { Problem, type Readiness } from "../../shared/wire.ts";
 import { claimcheck, printed } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
 import { startRedisForTest } from "../redis.ts";
-import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
+import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };
 const quick = "limits: { headersTimeout: 1, requestTimeout: 1 }\n";
@@ -191,7 +194,7 @@ describe("a broker that runs", () => {
     const listed = `files: ["${files}"]\ncommands: ["printf listed"]\ncacheTtl: 3600\n`;
     const allowed = '["env://**", "file://**", "cmd://printf listed", "cmd://printf other"]';
     const { url, policy, ...broker } = await serve(ci, listed);
-    writeFileSync(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
+    putPolicy(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
     await printed(broker, '"outcome":"taken"');
     const token = await ci.sign({ sub: "job", aud: url });
     const digestOf = async (uri: string): Promise<string> => {
@@ -220,27 +223,47 @@ describe("a broker that runs", () => {
     }
   });
 
-  test.each<[string, (path: string, text: string) => void]>([
-    ["written anew", (path, text) => writeFileSync(path, text)],
+  test.each<[string, (path: string, text: string, broker: { child: ChildProcess }) => void]>([
+    ["written anew with an end", (path, text) => writeFileSync(path, `${text}...\n`)],
+    ["put in its place", putPolicy],
     [
-      "put in its place",
-      (path, text) => {
-        writeFileSync(`${path}.new`, text);
-        renameSync(`${path}.new`, path);
+      "said to be whole",
+      (path, text, { child }) => {
+        writeFileSync(path, text);
+        child.kill("SIGHUP");
       },
     ],
   ])("goes by its policy file as soon as that is %s", async (_, put) => {
     const { ci, ask, policy, ...broker } = await setUp();
     expect(await ask()).toBe(200);
-    put(policy, policyOf(ci.url, nothing));
+    put(policy, policyOf(ci.url, nothing), broker);
     await printed(broker, '"outcome":"taken"');
+    expect(await ask()).toBe(403);
+    expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
+  });
+
+  test("takes no half of a file, though it is a policy too, and all of it once its end is there", async () => {
+    const { ci, ask, policy, ...broker } = await setUp();
+    const denied = '      - { name: no, effect: deny, actions: [issue], secrets: ["env://API_TOKEN"] }\n';
+    const first = policyOf(ci.url, anyVariable.replace("env://**", "env://API_*"));
+    putPolicy(policy, `${policyOf(ci.url, anyVariable)}${denied}`);
+    await printed(broker, '"outcome":"taken","rules":2');
+    expect(await ask()).toBe(403);
+    writeFileSync(policy, first);
+    await printed(broker, '"outcome":"refused"');
+    expect(broker.output.stderr).toContain("the file was changed where it lies, so it may be half written");
+    expect(await ask()).toBe(403);
+    appendFileSync(policy, denied);
+    expect(await ask()).toBe(403);
+    appendFileSync(policy, '      - { name: other, actions: [issue], secrets: ["vault://x"] }\n...\n');
+    await printed(broker, '"outcome":"taken","rules":3');
     expect(await ask()).toBe(403);
     expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
   });
 
   test("changes nothing while it is wrong, says so, and takes effect once it is right", async () => {
     const { ci, ask, policy, ...broker } = await setUp();
-    writeFileSync(policy, policyOf(ci.url, nothing.replace("actions", "action")));
+    putPolicy(policy, policyOf(ci.url, nothing.replace("actions", "action")));
     await printed(broker, '"outcome":"refused"');
     expect(await ask()).toBe(200);
     expect(await readiness(broker.url)).toEqual({
@@ -248,7 +271,7 @@ describe("a broker that runs", () => {
       complaints: [{ part: "policy", message: "the file has 2 faults; the one before it is in force" }],
     });
     expect(broker.output.stderr).toContain("tenants.acme.rules[0].action: there is no such field");
-    writeFileSync(policy, policyOf(ci.url, nothing));
+    putPolicy(policy, policyOf(ci.url, nothing));
     await printed(broker, '"outcome":"taken"');
     expect(await ask()).toBe(403);
     expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
