@@ -8,6 +8,7 @@ import { defineConfig, type Plugin } from "rolldown";
 const programs = "executor/runtime";
 const beside = [
   "bin/claimcheck.cjs",
+  "openapi.yaml",
   ...readdirSync(programs).flatMap((name) => (name.endsWith(".pl") ? [`${programs}/${name}`] : [])),
 ];
 
@@ -62,6 +63,12 @@ export default defineConfig([
     external: "@1password/sdk",
     transform: { target: "node20.19" },
     output: { file: "dist/op-worker.js", minify: true },
+  },
+  {
+    input: "broker/access/policy-worker.ts",
+    platform: "node",
+    transform: { target: "node20.19" },
+    output: { file: "dist/policy-worker.js", minify: true },
   },
   {
     input: "sdk/typescript/claimcheck.ts",

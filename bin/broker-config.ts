@@ -5,6 +5,7 @@ import { dirname, resolve } from "node:path";
 import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
 import { remoteKeys } from "../broker/access/key-set.ts";
 import { loadPolicy } from "../broker/access/policy-file.ts";
+import type { FileRoot } from "../broker/providers/file.ts";
 import { Failure } from "../executor/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
@@ -12,10 +13,17 @@ import { type Address, splitAddress } from "./address.ts";
 import type { AuditPlaces } from "./audit-places.ts";
 import { BrokerFile, type Source } from "./broker-schema.ts";
 import { readCertificate } from "./certificate.ts";
+import { openFolders, ownFolders } from "./file-roots.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
 
 export interface BrokerConfig
-  extends Omit<BrokerFile, "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics" | "audit"> {
+  extends Omit<
+    BrokerFile,
+    "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics" | "audit" | "files"
+  > {
+  readonly files: readonly FileRoot[];
+  /** The folders of what is this broker's own: file:// never reads from them. */
+  readonly closed: readonly string[];
   readonly address: Address;
   readonly metricsAddress: Address | undefined;
   readonly rootKey: Secret;
@@ -98,6 +106,9 @@ export async function readBrokerConfig(
     postgres: database === undefined ? undefined : { url: database, broker: postgres?.broker ?? hostname() },
     stdout,
   };
+  const files = value.files.map((root) => (typeof root === "string" ? { folder: root } : root));
+  const closed = await ownFolders({ ...value, database: postgres?.url, log, tlsKey: tls?.key }, beside);
+  for (const message of await openFolders(files, closed)) report("files", message);
   const policy = beside(value.policy);
   const wrong = await checkPolicy(policy);
 
@@ -108,7 +119,19 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  return { ...value, address, metricsAddress, tls, rootKey, previousRootKey, redis, audit, policy };
+  const folders = { files, closed: [...closed.values()].flat() };
+  return {
+    ...value,
+    ...folders,
+    address,
+    metricsAddress,
+    tls,
+    rootKey,
+    previousRootKey,
+    redis,
+    audit,
+    policy,
+  };
 }
 
 /** The faults of a policy file, none for a good one. */

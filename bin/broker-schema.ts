@@ -19,6 +19,21 @@ const Source = z.union(
   { error: "either { file: PATH } or { env: NAME }" },
 );
 
+const folder = z.string().check(z.regex(/^\/[^\0]*$/));
+const FileRoot = z.union(
+  [
+    folder,
+    z.strictObject({
+      folder: described(folder, "Its absolute path."),
+      hardLinks: described(
+        z._default(z.boolean(), false),
+        "Whether its files may have other names (hard links). Somebody who may write to it can then give a file of another folder a name in it.",
+      ),
+    }),
+  ],
+  { error: "a folder by its absolute path, or { folder: PATH, hardLinks: true }" },
+);
+
 const counted = (value: number, description: string) => described(z._default(positive, value), description);
 
 /** What a principal, and all principals of a tenant together, may ask for in a minute. */
@@ -99,8 +114,8 @@ export const BrokerFile = described(
       "Variables of the broker's own environment that env:// can read.",
     ),
     files: described(
-      z._default(z.array(z.string().check(z.regex(/^\/[^\0]*$/))), []),
-      "Folders, by absolute path, that file:// can read from.",
+      z._default(z.array(FileRoot), []),
+      "Folders, by absolute path, that file:// can read from. Links lead only within their own folder.",
     ),
     commands: described(z._default(z.array(text), []), "Commands that cmd:// can run, to the byte."),
     signInOrigins: described(
@@ -129,7 +144,10 @@ export const BrokerFile = described(
             defaultLimits.headersTimeout,
             "For the headers of a request to arrive, in seconds.",
           ),
-          requestTimeout: counted(defaultLimits.requestTimeout, "For a whole request to arrive, in seconds."),
+          requestTimeout: counted(
+            defaultLimits.requestTimeout,
+            "For a whole request to arrive, in seconds; and then for its answer to be read.",
+          ),
           connections: counted(defaultLimits.connections, "Connections beyond this many are closed at once."),
         }),
         defaultLimits,

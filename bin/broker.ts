@@ -119,7 +119,7 @@ async function serveDev(options: Options): Promise<void> {
     rootKey: new Secret(randomBytes(32)),
     providers: allowedProviders(process.env, {
       variables: env,
-      roots: fileRoot.map((folder) => resolve(folder)),
+      roots: fileRoot.map((folder) => ({ folder: resolve(folder) })),
       commands: command,
     }),
     audit: { file: audit },

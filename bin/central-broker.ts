@@ -1,9 +1,10 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
-import { readFile } from "node:fs/promises";
-import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
+import { open } from "node:fs/promises";
+import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import { createBudgets } from "../broker/budget.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
@@ -22,6 +23,18 @@ async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
   if (redis === undefined) return memoryStore();
   const { redisStore } = await import("../broker/store/redis.ts");
   return redisStore({ url: redis });
+}
+
+/** All of it from one file, also while another one is put into its place. */
+async function readPolicyText(path: string): Promise<PolicyText> {
+  const file = await open(path);
+  try {
+    const { dev, ino, birthtimeNs, mtimeMs } = await file.stat({ bigint: true });
+    const text = await file.readFile("utf8");
+    return { text, file: `${dev} ${ino} ${birthtimeNs}`, writtenAt: Number(mtimeMs) };
+  } finally {
+    await file.close();
+  }
 }
 
 /** Replicas count together where they keep their handles together. */
@@ -53,16 +66,16 @@ export async function createCentralBroker(
   environment: NodeJS.ProcessEnv,
   log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
 ): Promise<CentralBroker> {
-  const live = await openPolicy(() => readFile(config.policy, "utf8"), config.url, log);
+  const live = await openPolicy(() => readPolicyText(config.policy), config.url, log);
   // It was in order a moment ago, when the configuration was read.
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
   const { previousRootKey: previous } = config;
   const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
-  const { env: variables, files: roots, commands, signInOrigins, cacheTtl } = config;
+  const { env: variables, files: roots, closed, commands, signInOrigins, cacheTtl } = config;
   const metrics = createMetrics();
   const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, commands, signInOrigins }),
+    allowedProviders(environment, { variables, roots, closed, commands, signInOrigins }),
     { cacheTtl, observer: metrics.source },
   );
   const audit = await openAudit(config.audit, keys, resolver);
@@ -74,6 +87,7 @@ export async function createCentralBroker(
     authenticate: live.authenticate,
     policy: live.policy,
     quotas: counting.quotas,
+    budgets: createBudgets(),
     resolver,
     keys,
     store,
@@ -104,7 +118,7 @@ export async function createCentralBroker(
       draining = true;
     },
     async reload() {
-      await Promise.all([live.reload(), certificate?.reload()]);
+      await Promise.all([live.reload(true), certificate?.reload()]);
     },
     async close() {
       for (const stop of watching) stop();

@@ -1,6 +1,8 @@
 import type { Fault } from "../broker/access/document.ts";
+import { printable } from "../shared/printable.ts";
 
 /** `FILE:LINE: what is wrong` on standard error, as compilers say it. */
 export function printFaults(path: string, faults: readonly Fault[]): void {
-  for (const { line, message } of faults) process.stderr.write(`${path}:${line}: ${message}\n`);
+  for (const { line, message } of faults)
+    process.stderr.write(`${printable(path)}:${line}: ${printable(message)}\n`);
 }

@@ -1,5 +1,6 @@
 /** claimcheck inspect: what state handles are in. Looking spends nothing. */
 import { Command } from "commander";
+import { printable, printableJson } from "../shared/printable.ts";
 import type { HandleStatus } from "../shared/wire.ts";
 import { connectRequester, type RequesterOptions, readIds, withBroker } from "./requester.ts";
 
@@ -14,14 +15,14 @@ async function inspect(args: string[], options: RequesterOptions): Promise<void>
   const ids = await readIds(args);
   const broker = connectRequester(options, process.env);
   const found = await Promise.all(ids.map((jti) => broker.inspect(jti)));
-  process.stdout.write(options.format === "json" ? `${JSON.stringify(found)}\n` : found.map(show).join("\n"));
+  process.stdout.write(options.format === "json" ? `${printableJson(found)}\n` : found.map(show).join("\n"));
 }
 
 function show({ jti, subject, run, uses, left, expires }: HandleStatus): string {
   const lines = [
-    `id       ${jti}`,
-    `asked    by ${subject}`,
-    ...(run === undefined ? [] : [`run      ${run}`]),
+    `id       ${printable(jti)}`,
+    `asked    by ${printable(subject)}`,
+    ...(run === undefined ? [] : [`run      ${printable(run)}`]),
     `left     ${left} of ${uses}`,
     `expires  ${new Date(expires * 1000).toISOString()}`,
   ];

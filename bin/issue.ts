@@ -1,6 +1,7 @@
 /** claimcheck issue: secret URIs become handles, which are printed. */
 import { Command } from "commander";
 import { Failure } from "../executor/failure.ts";
+import { printableJson } from "../shared/printable.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import type { HandleTerms, IssueItem } from "../shared/wire.ts";
 import { connectRequester, type RequesterOptions, withBroker } from "./requester.ts";
@@ -54,7 +55,7 @@ async function issue(
     ...(names[index] !== undefined && { name: names[index] }),
     ...handle,
   }));
-  if (format === "json") process.stdout.write(`${JSON.stringify(named)}\n`);
+  if (format === "json") process.stdout.write(`${printableJson(named)}\n`);
   else if (handles.length === 1) process.stdout.write(`${handles[0]?.handle}\n`);
   else process.stdout.write(named.map(({ name, handle }) => `${name}=${handle}\n`).join(""));
 }

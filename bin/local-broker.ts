@@ -47,7 +47,6 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
     effect: "allow",
     actions,
     who: { sub: user },
-    secrets: ["**"],
     limits: { ttl: day, uses: 1_000_000, cacheKeys: ["**"] },
   };
   const app = createApp({

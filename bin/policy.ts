@@ -1,8 +1,10 @@
 /** claimcheck policy: what a policy file says, and what is wrong with it. */
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
+import { readClaims } from "../broker/access/claims.ts";
 import { type Action, actions } from "../broker/policy.ts";
 import { Failure } from "../executor/failure.ts";
+import { printable } from "../shared/printable.ts";
 import { printFaults } from "./faults.ts";
 
 /** As of a test that did not pass. */
@@ -22,7 +24,7 @@ export function policyCommand(): Command {
         .description("Say which rule decides, why, and within which limits; exit code 1 if it is denied.")
         .argument("<file>")
         .requiredOption("--as <FILE>", "the claims of a token, as JSON")
-        .requiredOption("--uri <URI>", "the secret, as the audit log spells it")
+        .option("--uri <URI>", "the secret, as the audit log spells it; not for audit.read")
         .addOption(new Option("--action <ACTION>", "what is asked for").choices(actions).default("issue"))
         .action(explainQuestion),
     )
@@ -44,19 +46,26 @@ async function load(path: string) {
 
 async function check(path: string): Promise<void> {
   const loaded = await load(path);
-  if (loaded) process.stdout.write(`${path} is in order: ${loaded.rules.length} rules\n`);
+  if (loaded) process.stdout.write(`${printable(path)} is in order: ${loaded.rules.length} rules\n`);
   else process.exitCode = negative;
 }
 
 async function explainQuestion(
   path: string,
-  { as, uri, action }: { as: string; uri: string; action: Action },
+  { as, uri, action }: { as: string; uri?: string; action: Action },
 ): Promise<void> {
+  if (action === "audit.read" && uri !== undefined) {
+    throw new Failure("usage", { detail: "audit.read is about no secret: leave out --uri" });
+  }
+  // Without one, revoking is about all handles of a run, a principal or the tenant.
+  if (action !== "audit.read" && action !== "revoke" && uri === undefined) {
+    throw new Failure("usage", { detail: `${action} is about one secret: name it with --uri` });
+  }
   const { explain } = await import("../broker/access/explain.ts");
   const claims = parseClaims(await read(as), as);
   const loaded = await load(path);
   if (!loaded) throw new Failure("usage", { detail: `${path} has faults` });
-  const { allowed, text } = explain(loaded, { claims, action, uri });
+  const { allowed, text } = explain(loaded, { claims, action, ...(uri !== undefined && { uri }) });
   process.stdout.write(text);
   if (!allowed) process.exitCode = negative;
 }
@@ -74,8 +83,7 @@ function read(path: string): Promise<string> {
 
 function parseClaims(text: string, path: string): Record<string, unknown> {
   try {
-    const claims: unknown = JSON.parse(text);
-    if (typeof claims === "object" && claims !== null && !Array.isArray(claims)) return { ...claims };
+    return readClaims(text);
   } catch {
     // Told below: a parser's message would quote the file.
   }

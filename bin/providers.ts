@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { cmdProvider } from "../broker/providers/cmd.ts";
 import { envProvider } from "../broker/providers/env.ts";
-import { fileProvider } from "../broker/providers/file.ts";
+import { type FileRoot, fileProvider } from "../broker/providers/file.ts";
 import { opProvider } from "../broker/providers/op.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { vaultProvider } from "../broker/providers/vault.ts";
@@ -31,7 +31,9 @@ export function userProviders(environment: Environment): Provider[] {
 
 interface Allowed {
   readonly variables: readonly string[];
-  readonly roots: readonly string[];
+  readonly roots: readonly FileRoot[];
+  /** Folders that file:// never reads from. */
+  readonly closed?: readonly string[];
   readonly commands: readonly string[];
   /** Besides those of the environment. */
   readonly signInOrigins?: readonly string[];
@@ -44,7 +46,12 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
   const listed = Object.entries(variables).filter(([name]) => allowed.variables.includes(name));
   return [
     envProvider(Object.fromEntries(listed)),
-    fileProvider({ roots: allowed.roots, home: homedir(), workingDirectory: process.cwd() }),
+    fileProvider({
+      roots: allowed.roots,
+      closed: allowed.closed ?? [],
+      home: homedir(),
+      workingDirectory: process.cwd(),
+    }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
     ...managers(environment, { looseMounts: false, ...allowed }),
   ] as Provider[];

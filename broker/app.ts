@@ -1,14 +1,14 @@
 /** The broker's HTTP interface: which route takes what, and what answers it. openapi.yaml is its contract. */
 import { randomUUID } from "node:crypto";
+import type { ServerResponse } from "node:http";
 import { type Context, Hono } from "hono";
-import { bodyLimit as limitBody } from "hono/body-limit";
+import { every } from "hono/combine";
 import { createMiddleware } from "hono/factory";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
 import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
 import {
-  bodyLimit,
   CheckRequest,
   IssueRequest,
   ReceiptRequest,
@@ -16,7 +16,9 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../shared/wire.ts";
+import { readBody, refuseUnread } from "./body.ts";
 import type { Broker } from "./broker.ts";
+import { type Account, budgetPause } from "./budget.ts";
 import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
@@ -27,7 +29,11 @@ import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
 import { wrap } from "./wrap.ts";
 
-type Env = { Variables: { caller: Caller; request: string } };
+type Env = {
+  /** What the answer is written to, where it goes over a socket. */
+  Bindings: { outgoing?: ServerResponse };
+  Variables: { caller: Caller; request: string; account: Account | undefined; body: string };
+};
 
 /** Version, trace id, the caller's span, flags. Later versions may have more to say. */
 const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
@@ -40,29 +46,20 @@ const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
 
-  const sized = limitBody({
-    maxSize: bodyLimit,
-    onError: () => {
-      throw new ClaimcheckError("body_too_large");
-    },
+  const readable = createMiddleware<Env>(async (c, next) => {
+    refuseUnread(c);
+    return next();
   });
-  const limited = createMiddleware<Env>(async (c, next) => {
-    // A page in a browser can send any other type to any server without asking it first.
-    if (!/^application\/json *(;|$)/i.test(c.req.header("content-type") ?? "")) {
-      throw new ClaimcheckError("unsupported_media_type");
-    }
-    // Whatever counts bytes has to make a stream of the body first; where a length is announced, Node.js reads no more.
-    const announced = c.req.header("content-length");
-    if (announced === undefined || c.req.header("transfer-encoding") !== undefined) return sized(c, next);
-    if (Number(announced) > bodyLimit) throw new ClaimcheckError("body_too_large");
+  const withBody = createMiddleware<Env>(async (c, next) => {
+    c.set("body", await readBody(c, c.get("account")));
     return next();
   });
   /** The request as its proof has to cover it: under our own URL, not under what the client or a proxy calls us. */
-  const messageOf = async ({ req }: Context<Env>): Promise<ProvenMessage> => ({
-    proof: req.header("dpop"),
-    method: req.method,
-    url: `${broker.url}${req.path}`,
-    body: await req.text(),
+  const messageOf = (c: Context<Env>): ProvenMessage => ({
+    proof: c.req.header("dpop"),
+    method: c.req.method,
+    url: `${broker.url}${c.req.path}`,
+    body: c.get("body"),
   });
   /** Counts what the caller asks for, and says in the answer how its quotas stand. */
   const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
@@ -73,13 +70,24 @@ export function createApp(broker: Broker): BrokerApp {
     if (!exceeded) return;
     throw new ClaimcheckError("quota_exceeded", { detail: `${exceeded.policy}: ${exceeded.limit} a minute` });
   };
-  /** A caller that is over its quota is refused before its body is read. */
+  /** A caller that is unknown, or over its quota, is refused before its body is read. */
   const authenticated = (quota: QuotaName) =>
     createMiddleware<Env>(async (c, next) => {
-      c.set("caller", await broker.authenticate(c.req.header("authorization")));
+      const caller = await broker.authenticate(c.req.header("authorization"));
+      c.set("caller", caller);
       await charge(c, quota, 1);
-      await next();
+      const account = broker.budgets?.account(caller.tenant);
+      c.set("account", account);
+      try {
+        await next();
+      } finally {
+        // Until it is read, an answer takes up the room that it was given.
+        const { outgoing } = (c.env ?? {}) as Env["Bindings"];
+        if (account && outgoing && !outgoing.closed) outgoing.once("close", account.close);
+        else account?.close();
+      }
     });
+  const asking = (quota: QuotaName) => every(readable, authenticated(quota), withBody);
 
   app.use(async (c, next) => {
     const start = performance.now();
@@ -106,20 +114,20 @@ export function createApp(broker: Broker): BrokerApp {
     await next();
   });
 
-  app.post("/v1/handles", limited, authenticated("issue"), async (c) => {
-    const asked = parse(await c.req.text(), IssueRequest);
+  app.post("/v1/handles", asking("issue"), async (c) => {
+    const asked = parse(c.get("body"), IssueRequest);
     await charge(c, "issue", asked.secrets.length - 1);
-    return c.json(await issue(broker, c.get("caller"), asked, c.get("request")));
+    return c.json(await issue(broker, c.get("caller"), asked, c.get("request"), c.get("account")));
   });
 
-  app.post("/v1/handles/wrap", limited, authenticated("issue"), async (c) => {
-    const asked = parse(await c.req.text(), WrapRequest);
+  app.post("/v1/handles/wrap", asking("issue"), async (c) => {
+    const asked = parse(c.get("body"), WrapRequest);
     await charge(c, "issue", asked.secrets.length - 1);
     return c.json(await wrap(broker, c.get("caller"), asked, c.get("request")));
   });
 
-  app.post("/v1/handles/check", limited, authenticated("redeem"), async (c) => {
-    const message = await messageOf(c);
+  app.post("/v1/handles/check", asking("redeem"), async (c) => {
+    const message = messageOf(c);
     const asked = parse(message.body, CheckRequest);
     await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await check(broker, c.get("caller"), asked, message, c.get("request")));
@@ -133,21 +141,19 @@ export function createApp(broker: Broker): BrokerApp {
     c.json(await revokeOne(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
-  app.post("/v1/revocations", limited, authenticated("manage"), async (c) =>
-    c.json(
-      await revoke(broker, c.get("caller"), parse(await c.req.text(), RevocationRequest), c.get("request")),
-    ),
+  app.post("/v1/revocations", asking("manage"), async (c) =>
+    c.json(await revoke(broker, c.get("caller"), parse(c.get("body"), RevocationRequest), c.get("request"))),
   );
 
-  app.post("/v1/redemptions", limited, authenticated("redeem"), async (c) => {
-    const message = await messageOf(c);
+  app.post("/v1/redemptions", asking("redeem"), async (c) => {
+    const message = messageOf(c);
     const asked = parse(message.body, RedemptionRequest);
     await charge(c, "redeem", asked.handles.length - 1);
-    return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request")));
+    return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request"), c.get("account")));
   });
 
-  app.post("/v1/receipts", limited, authenticated("redeem"), async (c) => {
-    const message = await messageOf(c);
+  app.post("/v1/receipts", asking("redeem"), async (c) => {
+    const message = messageOf(c);
     const asked = parse(message.body, ReceiptRequest);
     await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await attest(broker, c.get("caller"), asked, message, c.get("request")));
@@ -165,6 +171,10 @@ export function createApp(broker: Broker): BrokerApp {
   );
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
+  app.get("/openapi.json", async (c) => {
+    const { contract } = await import("./contract.ts");
+    return c.json(await contract());
+  });
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
     const complaints = broker.complaints();
@@ -236,6 +246,7 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
     "content-type": "application/problem+json",
     "cache-control": "no-store",
     ...(error.code === "store_unavailable" && { "retry-after": "2" }),
+    ...(error.reason === "bytes_exceeded" && { "retry-after": String(budgetPause) }),
     // The rest of the body is not read, so the connection is of no more use.
     ...(error.code === "body_too_large" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),

@@ -1,5 +1,6 @@
 /** What a broker is made of. The composition root puts it together; `issue` and `redeem` act on it. */
 import type { AuditLog } from "./audit/log.ts";
+import type { Budgets } from "./budget.ts";
 import type { Authenticate } from "./caller.ts";
 import type { BrokerKeys } from "./keys.ts";
 import type { Policy } from "./policy.ts";
@@ -12,8 +13,9 @@ export interface Broker {
   readonly url: string;
   readonly authenticate: Authenticate;
   readonly policy: Policy;
-  /** Missing where nobody shares the broker. */
+  /** Missing where nobody shares the broker, and so are the budgets. */
   readonly quotas?: Quotas;
+  readonly budgets?: Budgets;
   readonly resolver: Resolver;
   readonly keys: BrokerKeys;
   readonly store: HandleStore;

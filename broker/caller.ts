@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { ClaimcheckError } from "../shared/errors.ts";
-import { type Claims, compileWho, holdsAlone, type Who } from "./access/claims.ts";
+import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./access/claims.ts";
 import { type Role, roles } from "./policy.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
@@ -49,8 +49,9 @@ export interface Issuer {
 
 export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
 
-/** Verified tokens that are remembered at most; the oldest goes first. */
+/** Verified tokens that are remembered at most, and their length together; the oldest go first. */
 const remembered = 10_000;
+const rememberedLength = 16 * 1024 * 1024;
 
 type Known = Omit<Caller, "accessToken">;
 
@@ -68,7 +69,15 @@ export function prepare(issuer: Issuer) {
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
   // By hash: a dump of this process's memory is no list of tokens.
-  const verified = new Map<string, { readonly known: Known; readonly until: number }>();
+  const verified = new Map<
+    string,
+    { readonly known: Known; readonly until: number; readonly length: number }
+  >();
+  let length = 0;
+  const forget = (hash: string) => {
+    length -= verified.get(hash)?.length ?? 0;
+    verified.delete(hash);
+  };
 
   return async (authorization) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
@@ -76,17 +85,20 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
     if (before && before.until > Date.now() / 1000) return { ...before.known, accessToken };
-    verified.delete(hash);
+    forget(hash);
 
     const issuer = byName.get(issuerOf(accessToken));
     if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
     const claims = await verify(accessToken, issuer, audience);
     const known = recognise(claims, issuer);
     for (const oldest of verified.keys()) {
-      if (verified.size < remembered) break;
-      verified.delete(oldest);
+      if (verified.size < remembered && length + accessToken.length <= rememberedLength) break;
+      forget(oldest);
     }
-    verified.set(hash, { known, until: claims.exp + issuer.skew });
+    // Another request may have brought it meanwhile.
+    forget(hash);
+    verified.set(hash, { known, until: claims.exp + issuer.skew, length: accessToken.length });
+    length += accessToken.length;
     return { ...known, accessToken };
   };
 }
@@ -101,14 +113,16 @@ function issuerOf(token: string): string {
 
 async function verify(token: string, issuer: Issuer, audience: string) {
   try {
-    const { payload } = await jose.jwtVerify<{ sub: string; exp: number }>(token, issuer.keys, {
+    const { payload } = await jose.jwtVerify<{ exp: number }>(token, issuer.keys, {
       issuer: issuer.issuer,
       audience: issuer.audience ?? audience,
       algorithms: [...issuer.algorithms],
       clockTolerance: issuer.skew,
       requiredClaims: ["sub", "exp"],
     });
-    return payload;
+    // Once more, because jose has rounded every number that a double cannot hold.
+    const [, text = ""] = token.split(".");
+    return { ...readClaims(Buffer.from(text, "base64url").toString()), exp: payload.exp };
   } catch (cause) {
     if (cause instanceof ClaimcheckError) throw cause;
     const reason = cause instanceof jose.errors.JWTExpired ? "token_expired" : "token_invalid";
@@ -116,11 +130,15 @@ async function verify(token: string, issuer: Issuer, audience: string) {
   }
 }
 
-/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant. */
-export function recognise(
-  claims: Claims & { readonly sub: string },
-  { prefix, members }: ReadyIssuer,
-): Known {
+/** What a `sub` has to be, because it becomes the name in every record. */
+export const subjectForm = "a text of at most 1024 characters, none of them a control character";
+const isSubject = (sub: unknown): sub is string =>
+  typeof sub === "string" && sub !== "" && sub.length <= 1024 && sub.isWellFormed() && !/\p{Cc}/u.test(sub);
+
+/** @throws {ClaimcheckError} `unauthenticated` for claims that fit no tenant, or name nobody. */
+export function recognise(claims: Claims, { prefix, members }: ReadyIssuer): Known {
+  const { sub } = claims;
+  if (!isSubject(sub)) throw new ClaimcheckError("unauthenticated", { reason: "subject_invalid" });
   const fitting = members.filter(({ conditions }) =>
     conditions.every((condition) => holdsAlone(condition, claims)),
   );
@@ -128,7 +146,7 @@ export function recognise(
   if (!first) throw new ClaimcheckError("unauthenticated", { reason: "principal_unknown" });
   return {
     tenant: first.tenant,
-    principal: `${prefix}${claims.sub}`,
+    principal: `${prefix}${sub}`,
     claims,
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),

@@ -7,6 +7,7 @@ import type { IssueResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { About, Granted } from "./grant.ts";
+import { sealOverhead } from "./keys.ts";
 import type { OpenHandle } from "./store/store.ts";
 
 const defaultLifetime = 15 * 60;
@@ -25,9 +26,10 @@ export async function deliver(
   values: readonly Secret[],
 ): Promise<IssueResponse> {
   try {
+    const names = nameOnce(broker, caller, about);
     const made = granted.map((each, index): Made => {
       const value = values[index] as Secret;
-      return { ...each, value, claims: claim(broker, caller, about, each, value) };
+      return { ...each, value, claims: claim(broker, caller, about, each, names(value)) };
     });
     const records = made.map(({ reference, rule, claims: { jti, digest } }) => ({
       ...about,
@@ -36,9 +38,17 @@ export async function deliver(
       jti,
       digest,
     }));
+    const handles = sealOnce(broker, caller, made);
+    try {
+      holdOpen(broker, handles);
+    } catch (thrown) {
+      const { reason: code } = asClaimcheckError(thrown);
+      await broker.audit.record(records.map((record) => ({ ...record, outcome: "denied", code })));
+      throw thrown;
+    }
     await broker.audit.record(records.map((record) => ({ ...record, outcome: "issued" })));
     try {
-      await broker.store.put(made.map((each) => open(broker, caller, each)));
+      await broker.store.put(handles);
     } catch (thrown) {
       const { code } = asClaimcheckError(thrown);
       await broker.audit.record(records.map((record) => ({ ...record, outcome: "failed", code })));
@@ -58,30 +68,69 @@ export async function deliver(
   }
 }
 
-function open({ keys }: Broker, { principal }: Caller, { reference, value, claims }: Made): OpenHandle {
-  const { tenant, jti, run, digest, uses, exp } = claims;
-  const fields = {
-    tenant,
-    jti,
-    subject: principal,
-    ...(run !== undefined && { run }),
-    uri: reference.canonical,
-    digest,
-    uses,
-    expires: exp,
+/** However many handles are for a value, it is sealed, sent and stored once. */
+function sealOnce({ keys }: Broker, { tenant, principal }: Caller, made: readonly Made[]): OpenHandle[] {
+  const values = new Map<Secret, { readonly id: string; readonly sealed: Uint8Array }>();
+  return made.map(({ reference, value, claims: { jti, run, digest, uses, exp } }) => {
+    const id = randomUUID();
+    const kept = values.get(value) ?? { id, sealed: keys.seal(tenant, id, value) };
+    values.set(value, kept);
+    const fields = {
+      tenant,
+      jti,
+      subject: principal,
+      ...(run !== undefined && { run }),
+      uri: reference.canonical,
+      digest,
+      uses,
+      expires: exp,
+      value: kept.id,
+      size: kept.sealed.length - sealOverhead,
+    };
+    return { ...fields, sealed: kept.sealed, mac: keys.recordMac(fields) };
+  });
+}
+
+/** What a handle takes up besides its value, roughly: its names in the store and what points to them. */
+const handleSize = 1024;
+
+function holdOpen({ budgets }: Broker, handles: readonly OpenHandle[]): void {
+  const values = new Map(handles.map(({ value, size }) => [value, size]));
+  const sealed = [...values.values()].reduce((sum, size) => sum + size, 0);
+  const named = handles.reduce((sum, { uri }) => sum + handleSize + 2 * uri.length, 0);
+  const [first] = handles as [OpenHandle, ...OpenHandle[]];
+  budgets?.holdOpen(first.tenant, sealed + named, Math.max(...handles.map(({ expires }) => expires)));
+}
+
+/** A digest and a cache id take the time of the value's length, so they are made once for all handles that are for it. */
+function nameOnce({ keys }: Broker, { tenant, principal }: Caller, { action }: About) {
+  const wrappedBy = action === "wrap" ? principal : undefined;
+  const known = new Map<Secret, Named>();
+  return (value: Secret): Named => {
+    const names = known.get(value) ?? {
+      wrappedBy,
+      digest: keys.digest(tenant, value, wrappedBy),
+      cacheId: keys.cacheId(tenant, { value, wrappedBy }),
+    };
+    known.set(value, names);
+    return names;
   };
-  return { ...fields, sealed: keys.seal(tenant, jti, value), mac: keys.recordMac(fields) };
+}
+
+interface Named {
+  readonly wrappedBy: string | undefined;
+  readonly digest: string;
+  readonly cacheId: string;
 }
 
 function claim(
   { keys, url }: Broker,
   { tenant, principal }: Caller,
-  { action, run }: About,
+  { run }: About,
   { item, reference, limits }: Granted,
-  value: Secret,
+  { wrappedBy, digest, cacheId }: Named,
 ): HandleClaims {
   const iat = Math.floor(Date.now() / 1000);
-  const wrappedBy = action === "wrap" ? principal : undefined;
   return {
     iss: url,
     aud: item.audience ?? principal,
@@ -93,12 +142,10 @@ function claim(
     ...(run !== undefined && { run }),
     name: item.name ?? "",
     scheme: reference.scheme,
-    digest: keys.digest(tenant, value, wrappedBy),
+    digest,
     ...(item.cacheKey !== undefined && { cache_key: item.cacheKey }),
-    cache_id: keys.cacheId(
-      tenant,
-      item.cacheKey === undefined ? { value, wrappedBy } : { cacheKey: item.cacheKey },
-    ),
+    cache_id:
+      item.cacheKey === undefined ? cacheId : keys.cacheId(tenant, { cacheKey: item.cacheKey, wrappedBy }),
     uses: item.uses ?? 1,
     ...(item.jkt !== undefined && { cnf: { jkt: item.jkt } }),
     ...(item.plan !== undefined && { plan: item.plan }),

@@ -31,14 +31,17 @@ export async function authorise<Item extends HandleTerms, Reference extends Secr
   caller: Caller,
   about: About,
   items: readonly Item[],
-  read: { reference(item: Item): Reference; uri(item: Item): string },
+  read: { reference(item: Item): Reference | Promise<Reference>; uri(item: Item): string },
 ): Promise<Granted<Reference>[]> {
   const granted: Granted<Reference>[] = [];
   const failures: ItemFailure[] = [];
   const records: AuditRecord[] = [];
+  const references = await Promise.allSettled(items.map(async (item) => read.reference(item)));
   for (const [index, item] of items.entries()) {
+    const found = references[index] as PromiseSettledResult<Reference>;
     try {
-      granted.push(grant(broker, caller, about.action, item, read.reference(item)));
+      if (found.status === "rejected") throw found.reason;
+      granted.push(grant(broker, caller, about.action, item, found.value));
     } catch (thrown) {
       const error = asClaimcheckError(thrown);
       failures.push(error.at(index));
@@ -66,12 +69,31 @@ function grant<Reference extends SecretReference>(
   if (!decision.allowed) throw new ClaimcheckError("forbidden", { detail, ...denial(decision) });
   const { rule, limits } = decision;
   if (item.cacheKey === "") throw new ClaimcheckError("invalid_cache_key", { detail });
-  const reason =
-    ((item.ttl ?? 0) > limits.ttl && "ttl_limit") ||
-    ((item.uses ?? 1) > limits.uses && "uses_limit") ||
-    (limits.keyBinding && item.jkt === undefined && "key_binding_required") ||
-    (!allowsAudience(limits, item.audience ?? caller.principal) && "audience_not_allowed") ||
-    (item.cacheKey !== undefined && !allowsCacheKey(limits, item.cacheKey) && "cache_key_not_allowed");
-  if (reason) throw new ClaimcheckError("forbidden", { detail, reason, rule });
+  const beyond = excess(item, caller, limits);
+  if (beyond) {
+    const [reason, text] = beyond;
+    throw new ClaimcheckError("forbidden", { detail: `${detail}: ${text}`, reason, rule });
+  }
   return { item, reference, rule, limits };
+}
+
+/** Which limit of its rule an item does not keep: for the audit log, and for the one who asks. */
+function excess(
+  { ttl = 0, uses = 1, jkt, audience, cacheKey }: HandleTerms,
+  { principal }: Caller,
+  limits: Limits,
+): readonly [reason: string, text: string] | undefined {
+  if (ttl > limits.ttl)
+    return ["ttl_limit", `a handle lives at most ${limits.ttl} seconds by the policy, not ${ttl}`];
+  if (uses > limits.uses) {
+    const most = limits.uses === 1 ? "1 use" : `${limits.uses} uses`;
+    return ["uses_limit", `a handle has at most ${most} by the policy, not ${uses}`];
+  }
+  if (limits.keyBinding && jkt === undefined)
+    return ["key_binding_required", "by the policy, a handle has to be bound to a key (jkt)"];
+  if (!allowsAudience(limits, audience ?? principal))
+    return ["audience_not_allowed", "by the policy, a handle cannot be for this audience"];
+  if (cacheKey !== undefined && !allowsCacheKey(limits, cacheKey))
+    return ["cache_key_not_allowed", "the policy does not allow this cache key"];
+  return undefined;
 }

@@ -4,6 +4,7 @@ import type { Secret } from "../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
+import type { Account } from "./budget.ts";
 import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
 import { type About, authorise, type Granted } from "./grant.ts";
@@ -13,11 +14,12 @@ export async function issue(
   caller: Caller,
   { secrets, run }: IssueRequest,
   request: string,
+  account?: Account,
 ): Promise<IssueResponse> {
   const { tenant, principal } = caller;
   const about: About = { action: "issue", tenant, principal, request, ...(run !== undefined && { run }) };
   const granted = await authorise(broker, caller, about, secrets, {
-    reference: ({ uri }: IssueItem) => broker.resolver.parse(uri),
+    reference: ({ uri }: IssueItem) => broker.resolver.locate(broker.resolver.parse(uri)),
     uri: ({ uri }) => uri,
   });
 
@@ -26,6 +28,7 @@ export async function issue(
     values = await broker.resolver.resolve(
       caller.tenant,
       granted.map(({ reference }) => reference),
+      account,
     );
   } catch (thrown) {
     const error = asClaimcheckError(thrown);

@@ -20,6 +20,8 @@ import type { OpenHandle } from "./store/store.ts";
 
 const nonceLength = 12;
 const tagLength = 16;
+/** By how much a sealed value is longer. */
+export const sealOverhead = nonceLength + tagLength;
 
 export interface Rotation {
   /** The root key before the current one, until the last handle under it has expired. */
@@ -79,15 +81,15 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
 
     /**
      * The handle's `cache_id`. A tag byte keeps cache keys and values apart, so that neither can be made to
-     * collide with the other; a value that a requester brought has that requester's key, as in `digest`.
+     * collide with the other; a value that a requester brought has that requester's key, as in `digest`, also under
+     * a cache key: otherwise anybody could bring a value that counts as somebody else's.
      */
     cacheId(
       tenant: string,
-      of: { value: Secret; wrappedBy?: string | undefined } | { cacheKey: string },
+      { wrappedBy, ...of }: ({ value: Secret } | { cacheKey: string }) & { wrappedBy?: string | undefined },
     ): string {
-      if ("cacheKey" in of) return mac(current.key("cache", tenant), "k", of.cacheKey);
-      const purpose = of.wrappedBy === undefined ? "cache" : "cache-wrapped";
-      return mac(current.key(purpose, tenant, of.wrappedBy), "v", of.value.expose());
+      const key = current.key(wrappedBy === undefined ? "cache" : "cache-wrapped", tenant, wrappedBy);
+      return "cacheKey" in of ? mac(key, "k", of.cacheKey) : mac(key, "v", of.value.expose());
     },
 
     /** A URI that no rule allowed may be a pasted value: the audit log gets this instead. */
@@ -102,20 +104,22 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     isOwnRecord: (record: StoredFields & Pick<OpenHandle, "mac">): boolean =>
       roots.some((root) => isEqual(record.mac, mac(root.key("record", record.tenant), fieldsOf(record)))),
 
-    /** AES-256-GCM: nonce, ciphertext, tag. Opens only with the same `jti`. */
-    seal(tenant: string, jti: string, value: Secret): Uint8Array {
+    /** AES-256-GCM: nonce, ciphertext, tag. Opens only under the same name. */
+    seal(tenant: string, name: string, value: Secret): Uint8Array {
       const nonce = randomBytes(nonceLength);
       const key = seals[0].key("seal", tenant);
-      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(jti));
-      return Buffer.concat([nonce, cipher.update(value.expose()), cipher.final(), cipher.getAuthTag()]);
+      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
+      const text = cipher.update(value.expose());
+      cipher.final();
+      return joinExactly(nonce, text, cipher.getAuthTag());
     },
 
-    /** @throws when the bytes were not sealed under this tenant and `jti`. */
-    open(tenant: string, jti: string, sealed: Uint8Array): Secret {
+    /** @throws when the bytes were not sealed under this tenant and name. */
+    open(tenant: string, name: string, sealed: Uint8Array): Secret {
       const failures: unknown[] = [];
       for (const each of seals) {
         try {
-          return unseal(each.key("seal", tenant), jti, sealed);
+          return unseal(each.key("seal", tenant), name, sealed);
         } catch (error) {
           failures.push(error);
         }
@@ -125,15 +129,26 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   };
 }
 
-const fieldsOf = ({ tenant, jti, subject, run, uri, digest, uses, expires }: StoredFields) =>
-  JSON.stringify([tenant, jti, subject, run ?? null, uri, digest, uses, expires]);
+const fieldsOf = ({ tenant, jti, subject, run, uri, digest, uses, expires, value, size }: StoredFields) =>
+  JSON.stringify([tenant, jti, subject, run ?? null, uri, digest, uses, expires, value, size]);
+
+/** In memory of its own: what Buffer lends from its pool keeps all of the pool alive, 64 KiB for 39 bytes. */
+export function joinExactly(...parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
 
 function isEqual(given: string, expected: string): boolean {
   const [left, right] = [Buffer.from(given), Buffer.from(expected)];
   return left.length === right.length && timingSafeEqual(left, right);
 }
 
-function unseal(key: KeyObject, jti: string, sealed: Uint8Array): Secret {
+function unseal(key: KeyObject, name: string, sealed: Uint8Array): Secret {
   const tag = sealed.length - tagLength;
   const decipher = createDecipheriv(
     "aes-256-gcm",
@@ -142,7 +157,7 @@ function unseal(key: KeyObject, jti: string, sealed: Uint8Array): Secret {
     // Or a store could present four bytes as the whole tag, and guess them.
     { authTagLength: tagLength },
   )
-    .setAAD(Buffer.from(jti))
+    .setAAD(Buffer.from(name))
     .setAuthTag(sealed.subarray(tag));
   const value = decipher.update(sealed.subarray(nonceLength, tag));
   try {

@@ -4,9 +4,10 @@
  */
 import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
 import { compileGlob, matches, type Pattern } from "./access/glob.ts";
-import { createIndex } from "./access/rule-index.ts";
+import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
 import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
 import type { Caller } from "./caller.ts";
+import { atOnce } from "./paced.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */
 export const roles = {
@@ -23,6 +24,9 @@ export type Role = keyof typeof roles;
 export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"] as const;
 
 export type Action = (typeof actions)[number];
+
+/** What gives nobody a value: a rule about these alone can leave out the secrets. */
+export const caretaking: readonly Action[] = roles.operator;
 
 export interface Limits {
   /** The longest life of a handle, in seconds. */
@@ -46,8 +50,8 @@ export interface Rule {
   readonly effect: "allow" | "deny";
   readonly actions: readonly Action[];
   readonly who: Who;
-  /** Over canonical URIs. */
-  readonly secrets: readonly Pattern[];
+  /** Over canonical URIs. Without them the rule is about every secret, and about requests that name none. */
+  readonly secrets?: readonly Pattern[];
   readonly limits: Limits;
 }
 
@@ -65,29 +69,36 @@ export interface CompiledRule {
 }
 
 export function compileRule(rule: Rule, order: number): CompiledRule {
-  const secrets = rule.secrets.map((pattern) => compileSecret(pattern, rule.effect));
+  const secrets = (rule.secrets ?? ["**"]).map((pattern) => compileSecret(pattern, rule.effect));
   return { rule, order, who: compileWho(rule.who), secrets };
 }
 
 export interface Policy {
-  /** @param uri canonical; missing where the action is about all of a tenant's secrets at once. */
+  /** @param uri canonical; missing where the request names no secret: the audit log, or revoking many handles at once. */
   decide(caller: Caller, action: Action, uri?: string): Decision;
 }
 
-export function createPolicy(rules: readonly Rule[]): Policy {
-  const compiled = rules.map(compileRule);
+export const createPolicy = (rules: readonly Rule[]): Policy => atOnce(buildPolicy(rules.map(compileRule)));
+
+/** @param compiled their orders ascend within each tenant. */
+export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void, Policy> {
   const byTenant = new Map<string | undefined, CompiledRule[]>();
   for (const each of compiled) {
     const own = byTenant.get(each.rule.tenant);
     if (own) own.push(each);
     else byTenant.set(each.rule.tenant, [each]);
   }
-  const indexes = new Map([...byTenant].map(([tenant, own]) => [tenant, createIndex(own)]));
+  const indexes = new Map<string | undefined, RuleIndex<CompiledRule>>();
+  for (const [tenant, own] of byTenant) indexes.set(tenant, yield* buildIndex(own));
+  const nobody: readonly CompiledRule[] = [];
+  const rulesOf = (tenant: string | undefined) => byTenant.get(tenant) ?? nobody;
 
   return {
     decide(caller, action, uri) {
       if (!isPermitted(caller, action)) return { allowed: false };
-      if (uri === undefined) return decideForAll(compiled, caller, action);
+      if (uri === undefined) {
+        return decideWithoutSecret([...rulesOf(caller.tenant), ...rulesOf(undefined)], caller, action);
+      }
       let denying: CompiledRule | undefined;
       let allowing: CompiledRule | undefined;
       const consider = ({ rule: found, secret }: { rule: CompiledRule; secret: SecretPattern }) => {
@@ -115,12 +126,17 @@ export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
   return who.every((condition) => holds(condition, caller.claims));
 }
 
-/** What is about all secrets is allowed by a rule about all of them, and denied by one about any. */
-function decideForAll(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
-  const fitting = rules.filter((each) => each.rule.actions.includes(action) && isAbout(each, caller));
+/**
+ * A request that names no secret is allowed by a rule that names none either, and denied by one about any secret: who
+ * may not revoke one of the handles may not revoke all of them.
+ */
+function decideWithoutSecret(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
+  const fitting = rules
+    .filter((each) => each.rule.actions.includes(action) && isAbout(each, caller))
+    .sort((a, b) => a.order - b.order);
   return decision(
     fitting.find(({ rule }) => rule.effect === "deny"),
-    fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets.includes("**")),
+    fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets === undefined),
   );
 }
 

@@ -9,8 +9,9 @@ import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "./budget.ts";
 import type { Caller } from "./caller.ts";
-import type { BrokerKeys } from "./keys.ts";
+import { type BrokerKeys, sealOverhead } from "./keys.ts";
 import {
   type Allowed,
   authorise,
@@ -21,7 +22,7 @@ import {
   readHandles,
   refuse,
 } from "./presentation.ts";
-import type { Redemption } from "./store/store.ts";
+import type { HandleState, Redemption } from "./store/store.ts";
 
 export async function redeem(
   broker: Broker,
@@ -29,6 +30,7 @@ export async function redeem(
   asked: RedemptionRequest,
   message: ProvenMessage,
   request: string,
+  account?: Account,
 ): Promise<RedemptionResponse> {
   const { tenant, principal } = caller;
   const about = {
@@ -51,6 +53,9 @@ export async function redeem(
   try {
     handles = await readHandles(broker, caller, redemption.jkt, asked.handles);
     const allowed = await authorise(broker, caller, "redeem", redemption, handles);
+    const size = allowed.reduce((sum, { state }) => sum + state.size, 0);
+    if (size > requestValueLimit) throw valuesTooLarge();
+    account?.grow(size);
     const taken = await take(broker, redemption, handles);
     if (taken.repeated) outcome = "repeat";
     released = allowed.map((each, index) => ({ ...each, sealed: taken.handles[index]?.sealed ?? none }));
@@ -119,7 +124,7 @@ async function answer(
   try {
     for (const [index, { state, sealed }] of released.entries()) {
       const { jti, digest } = state;
-      values.push({ jti, digest, value: open(keys, tenant, jti, sealed, index) });
+      values.push({ jti, digest, value: open(keys, tenant, state, sealed, index) });
     }
     const context = { iss: url, tenant, redemption: id, proof };
     return { id, payload: await sealRedemption(context, { values, heads }, keys.signingKey, recipient) };
@@ -129,9 +134,16 @@ async function answer(
 }
 
 /** @throws {ClaimcheckError} `handle_void` when the store has another value there than was put. */
-function open(keys: BrokerKeys, tenant: string, jti: string, sealed: Uint8Array, index: number): Secret {
+function open(
+  keys: BrokerKeys,
+  tenant: string,
+  { value, size }: HandleState,
+  sealed: Uint8Array,
+  index: number,
+): Secret {
   try {
-    return keys.open(tenant, jti, sealed);
+    if (sealed.length !== size + sealOverhead) throw new Error("the store has another value");
+    return keys.open(tenant, value, sealed);
   } catch (cause) {
     throw batchError([new ClaimcheckError("handle_void", { cause }).at(index)]);
   }

@@ -1,8 +1,9 @@
 /** What lies between a request's URIs and the sources: the same for every scheme. */
-import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
 import { splitParameters, splitUri } from "../shared/uri.ts";
-import type { Provider, SecretReference } from "./providers/provider.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "./budget.ts";
+import type { Provider, ReadResult, SecretReference } from "./providers/provider.ts";
 import { createSource, type Observer } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
@@ -18,6 +19,9 @@ interface Settings {
   readonly cacheTtl?: number;
   readonly observer?: Observer;
 }
+
+/** For finding out what a name stands for, in milliseconds. */
+const locateLimit = 5_000;
 
 export type Resolver = ReturnType<typeof createResolver>;
 
@@ -42,7 +46,18 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       const maxAge = readTtl(parameters.get("ttl"));
       const source = provider.parse(path, parameters);
       const { canonical, shown } = source;
+      // It is in every record about it. What is confidential is there as a hash.
+      if (!provider.confidential) refuseLong(source);
       return { scheme, canonical, shown, source, trimNewline, ...(maxAge !== undefined && { maxAge }) };
+    },
+
+    /** What the policy decides about: some names stand for something else, such as links of a file system. */
+    async locate(reference: ResolvableReference): Promise<ResolvableReference> {
+      const provider = sources.get(reference.scheme)?.provider;
+      if (!provider?.locate) return reference;
+      const source = await inTime(provider.locate(reference.source));
+      refuseLong(source);
+      return { ...reference, source, canonical: source.canonical };
     },
 
     /** Whether this canonical URI may hold a secret itself. */
@@ -58,21 +73,41 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
      *
      * @param tenant whose secrets these are: nothing that was read for one is given to another.
      * @returns the values in the order of the references, each to be wiped by the caller.
-     * @throws {ClaimcheckError} `secrets_unavailable`, with the failures by index.
+     * @param account pays for the values.
+     * @returns the values in the order of the references, each to be wiped by the caller; one for all that are alike.
+     * @throws {ClaimcheckError} `secrets_unavailable`, with the failures by index; `values_too_large`.
      */
-    async resolve(tenant: string, references: readonly ResolvableReference[]): Promise<Secret[]> {
+    async resolve(
+      tenant: string,
+      references: readonly ResolvableReference[],
+      account?: Account,
+    ): Promise<Secret[]> {
+      const alike = new Map<string, Promise<ReadResult>>();
+      const purse = createPurse(account);
+      const read = async (reference: ResolvableReference): Promise<ReadResult> => {
+        const { scheme, source, maxAge } = reference;
+        const result = await sources.get(scheme)?.read(tenant, source, maxAge);
+        if (!(result instanceof Secret)) return result ?? new ClaimcheckError("internal");
+        return purse.pay(finish(result, reference));
+      };
       const results = await Promise.all(
-        references.map(({ scheme, source, maxAge }) => sources.get(scheme)?.read(tenant, source, maxAge)),
+        references.map((reference) => {
+          const { canonical, maxAge, trimNewline } = reference;
+          const key = JSON.stringify([canonical, maxAge, trimNewline]);
+          const result = alike.get(key) ?? read(reference);
+          alike.set(key, result);
+          return result;
+        }),
       );
       const values: Secret[] = [];
       const failures: ItemFailure[] = [];
-      for (const [index, reference] of references.entries()) {
-        const result = results[index] ?? new ClaimcheckError("internal");
-        if (result instanceof Secret) values.push(finish(result, reference));
+      for (const [index, result] of results.entries()) {
+        if (result instanceof Secret) values.push(result);
         else failures.push(result.at(index));
       }
       if (failures.length > 0) {
         for (const value of values) value.wipe();
+        if (purse.refusal) throw purse.refusal;
         throw new ClaimcheckError("secrets_unavailable", { failures });
       }
       return values;
@@ -82,6 +117,45 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       await Promise.all(providers.map((provider) => provider.close?.()));
     },
   };
+}
+
+/** In bytes. */
+const longestUri = 1024;
+
+function refuseLong({ canonical, shown }: SecretReference): void {
+  if (Buffer.byteLength(canonical) <= longestUri) return;
+  throw new ClaimcheckError("invalid_uri", { detail: `${shown}: it has more than ${longestUri} bytes` });
+}
+
+/** What one request can have: once it is too much, everything that still comes is wiped as it comes. */
+function createPurse(account: Account | undefined) {
+  let size = 0;
+  return {
+    refusal: undefined as ClaimcheckError | undefined,
+    pay(value: Secret): ReadResult {
+      try {
+        if (this.refusal) throw this.refusal;
+        const { length } = value.expose();
+        size += length;
+        if (size > requestValueLimit) throw valuesTooLarge();
+        account?.grow(length);
+        return value;
+      } catch (thrown) {
+        value.wipe();
+        this.refusal = asClaimcheckError(thrown);
+        return this.refusal;
+      }
+    },
+  };
+}
+
+/** A file system that does not answer holds up nobody for longer. */
+async function inTime<T>(found: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new ClaimcheckError("provider_timeout")), locateLimit);
+  });
+  return Promise.race([found, late]).finally(() => clearTimeout(timer));
 }
 
 function readTrim(trim: string | undefined): boolean {

@@ -7,6 +7,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
+import { joinExactly } from "./keys.ts";
 import type { ReadResult } from "./providers/provider.ts";
 
 /** How long a failure is believed, in milliseconds. */
@@ -66,7 +67,8 @@ export function createValueCache(valueTime: number) {
     const nonce = randomBytes(nonceLength);
     const sealing = createCipheriv(cipher, sealingKey, nonce).setAAD(Buffer.from(key));
     const sealed = sealing.update(value.expose());
-    return Buffer.concat([nonce, sealed, sealing.final(), sealing.getAuthTag()]);
+    sealing.final();
+    return joinExactly(nonce, sealed, sealing.getAuthTag());
   }
 
   function open(key: string, sealed: Uint8Array): Secret {

@@ -26,12 +26,15 @@ export function encryptTo(recipient: KeyObject, plaintext: Uint8Array, typ: stri
   bytes.fill(0);
   const nonce = randomBytes(nonceLength);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(header));
-  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  // In this mode nothing is left for the end.
+  const ciphertext = cipher.update(plaintext);
+  cipher.final();
   // No encrypted key in the second place: the agreement is the key.
   return [header, "", encode(nonce), encode(ciphertext), encode(cipher.getAuthTag())].join(".");
 }
 
-const encode = (bytes: string | Uint8Array) => Buffer.from(bytes as Uint8Array).toString("base64url");
+const encode = (bytes: string | Buffer) =>
+  (typeof bytes === "string" ? Buffer.from(bytes) : bytes).toString("base64url");
 
 /** The Concat KDF (NIST SP 800-56A) with one round, and neither party named. */
 function contentKey(shared: Buffer): Buffer {

@@ -27,6 +27,7 @@ const table = {
   quota_exceeded: [429, "The quota is used up; ask again later."],
   headers_too_large: [431, "The request's headers are too large."],
   secrets_unavailable: [422, "Some of the secrets could not be resolved."],
+  values_too_large: [422, "The values are larger together than one request can carry."],
   secret_too_large: [422, "The secret is larger than the provider's limit."],
   provider_failed: [502, "The secret's provider failed."],
   provider_denied: [502, "The provider does not let this broker read the secret."],

@@ -4,7 +4,9 @@ import { errorCodes } from "./errors.ts";
 
 const thumbprint = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 const compact = z.string().check(z.regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)+$/), z.maxLength(8192));
-const label = z.string().check(z.maxLength(256));
+/** Half a character is no text to Redis, and a NUL none to PostgreSQL: both would come back as something else. */
+const plain = z.refine<string>((text) => text.isWellFormed() && !/\p{Cc}/u.test(text));
+const label = z.string().check(z.maxLength(256), plain);
 
 /** The largest request body that the broker reads, in bytes. */
 export const bodyLimit = 1024 * 1024;
@@ -21,7 +23,12 @@ const terms = {
 };
 
 const IssueItem = z.strictObject({
-  uri: z.string().check(z.minLength(1), z.maxLength(8192)),
+  // A command may well have a line break in it.
+  uri: z.string().check(
+    z.minLength(1),
+    z.maxLength(8192),
+    z.refine((text) => text.isWellFormed()),
+  ),
   ...terms,
 });
 
@@ -94,7 +101,7 @@ export const HandleStatus = z.strictObject({
 
 export const RevocationRequest = z.union([
   z.strictObject({ jti: z.string().check(z.maxLength(64)) }),
-  z.strictObject({ subject: z.string().check(z.maxLength(1024)) }),
+  z.strictObject({ subject: z.string().check(z.maxLength(1024), plain) }),
   z.strictObject({ run: label }),
   z.strictObject({ all: z.literal(true) }),
 ]);
@@ -130,6 +137,9 @@ const WrappingKey = z.strictObject({
 export const Jwks = z.strictObject({
   keys: z.array(z.discriminatedUnion("use", [SignatureKey, WrappingKey, AuditKey])),
 });
+
+/** openapi.yaml as JSON. */
+export const Contract = z.looseObject({ openapi: z.string() });
 
 export const Health = z.strictObject({ status: z.literal("ok") });
 
@@ -170,6 +180,7 @@ export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;
 export type RedemptionRequest = z.infer<typeof RedemptionRequest>;
 export type RedemptionResponse = z.infer<typeof RedemptionResponse>;
+export type Contract = z.infer<typeof Contract>;
 export type Readiness = z.infer<typeof Readiness>;
 export type Jwks = z.infer<typeof Jwks>;
 export type Problem = z.infer<typeof Problem>;

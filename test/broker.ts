@@ -15,6 +15,7 @@ import {
 import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import type { Budgets } from "../broker/budget.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys, type Rotation } from "../broker/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy.ts";
@@ -44,20 +45,23 @@ export const rootKey = () => new Secret(Uint8Array.from({ length: 32 }, (_, inde
 type Ruling = Partial<Rule> & { readonly principals?: readonly string[] };
 
 /** A rule that allows the one principal of these tests what it names. */
-export function allow(secrets: readonly string[], { principals = ["**"], ...rule }: Ruling = {}): Rule {
+export function allow(
+  secrets: readonly string[] | undefined,
+  { principals = ["**"], ...rule }: Ruling = {},
+): Rule {
   return {
-    name: `allow ${secrets.join(" ")}`,
+    name: `allow ${secrets?.join(" ") ?? "everything"}`,
     effect: "allow",
     actions,
     who: { sub: principals },
-    secrets,
+    ...(secrets && { secrets }),
     limits: { ttl: 3600, uses: 10, cacheKeys: ["**"] },
     ...rule,
   };
 }
 
-export function deny(secrets: readonly string[], rule: Ruling = {}): Rule {
-  return allow(secrets, { name: `deny ${secrets.join(" ")}`, effect: "deny", ...rule });
+export function deny(secrets: readonly string[] | undefined, rule: Ruling = {}): Rule {
+  return allow(secrets, { name: `deny ${secrets?.join(" ") ?? "everything"}`, effect: "deny", ...rule });
 }
 
 /** `fixed://NAME`: values that an environment could not hold. */
@@ -139,6 +143,7 @@ interface Seams {
   readonly sinks?: readonly AuditSink[];
   readonly store?: HandleStore;
   readonly quotas?: Quotas;
+  readonly budgets?: Budgets;
   /** Besides those of the tenants acme and rival. */
   readonly moreIssuers?: readonly Issuer[];
   /** Those registered for every principal of acme; where it is missing, any will do, as in an embedded broker. */
@@ -207,11 +212,12 @@ export async function startBroker(seams: Seams = {}) {
   const app = createApp({
     url: brokerUrl,
     authenticate: createAuthenticator([registered, rival.issuer, ...(seams.moreIssuers ?? [])], brokerUrl),
-    policy: createPolicy(seams.rules ?? [allow(["**"])]),
+    policy: createPolicy(seams.rules ?? [allow(undefined)]),
     resolver,
     keys,
     store,
     ...(seams.quotas && { quotas: seams.quotas }),
+    ...(seams.budgets && { budgets: seams.budgets }),
     audit: auditLog,
     complaints: () => [...auditLog.complaints(), ...store.complaints()],
     log: (entry) => log.push(entry),

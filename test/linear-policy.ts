@@ -34,10 +34,10 @@ export function createLinearPolicy(rules: readonly Rule[]) {
   const compiled = rules.map((rule) => ({
     rule,
     fits: compileNode(rule.who as Node),
-    secrets: rule.secrets.map(toRegExp),
+    secrets: rule.secrets?.map(toRegExp),
   }));
   return {
-    decide(caller: Caller, action: Action, uri: string): Decision {
+    decide(caller: Caller, action: Action, uri?: string): Decision {
       if (!caller.roles.some((role) => (roles[role] as readonly Action[]).includes(action))) {
         return { allowed: false };
       }
@@ -45,7 +45,13 @@ export function createLinearPolicy(rules: readonly Rule[]) {
       let denying: Rule | undefined;
       for (const { rule, fits, secrets } of compiled) {
         if (rule.tenant !== undefined && rule.tenant !== caller.tenant) continue;
-        if (!rule.actions.includes(action) || !secrets.some((secret) => secret.test(uri))) continue;
+        if (!rule.actions.includes(action)) continue;
+        // Nobody may do to all secrets at once what is denied for one of them.
+        const about =
+          uri === undefined
+            ? rule.effect === "deny" || !secrets
+            : !secrets || secrets.some((secret) => secret.test(uri));
+        if (!about) continue;
         if (!fits(caller.claims)) continue;
         if (rule.effect === "deny") denying ??= rule;
         else allowing ??= rule;

@@ -12,14 +12,17 @@ export async function resolveEach(resolver: Resolver, uris: readonly string[]): 
   const references = uris.map((uri) => resolver.parse(uri));
   const parts = await Promise.all(
     references.map((reference) =>
-      resolver.resolve(tenant, [reference]).then(
-        ([value]) => Buffer.from(value!.expose()).toString("latin1"),
-        (thrown: unknown): Got => {
-          if (!(thrown instanceof ClaimcheckError)) throw thrown;
-          const { code, detail } = thrown.failures[0]!;
-          return { code, ...(detail !== undefined && { detail }) };
-        },
-      ),
+      resolver
+        .locate(reference)
+        .then((located) => resolver.resolve(tenant, [located]))
+        .then(
+          ([value]) => Buffer.from(value!.expose()).toString("latin1"),
+          (thrown: unknown): Got => {
+            if (!(thrown instanceof ClaimcheckError)) throw thrown;
+            const { code, detail } = thrown.failures[0]!;
+            return { code, ...(detail !== undefined && { detail }) };
+          },
+        ),
     ),
   );
   return parts;

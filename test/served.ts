@@ -1,5 +1,5 @@
 /** `claimcheck broker --config`, started as an operator would: files in a folder of its own, a free port. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -13,6 +13,12 @@ export function makeFolder(files: Readonly<Record<string, string | Uint8Array>>)
   for (const [name, content] of Object.entries(files))
     writeFileSync(join(folder, name), content, { mode: 0o600 });
   return folder;
+}
+
+/** A whole policy in the place of the one before. */
+export function putPolicy(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 /** One tenant, whose principals are those of one issuer, and rules in YAML. */
@@ -32,13 +38,16 @@ export async function serve(
   issuer: Pick<TestIssuer, "url">,
   fields = "",
   env: Record<string, string> = {},
-  { audit = "audit.jsonl" } = {},
+  {
+    audit = "audit.jsonl",
+    policy = policyOf(issuer.url, anyVariable),
+  }: { readonly audit?: string; readonly policy?: string } = {},
 ) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const folder = makeFolder({
     "root-key": Uint8Array.from({ length: 32 }, (_, index) => index),
-    "policy.yaml": policyOf(issuer.url, anyVariable),
+    "policy.yaml": policy,
     "broker.yaml": `url: ${url}
 listen: 127.0.0.1:${port}
 rootKey: { file: root-key }

@@ -6,6 +6,22 @@ import { compileGlob, covers, type Glob, matches, overlaps, type Pattern } from 
 
 export type Claims = Readonly<Record<string, unknown>>;
 
+/**
+ * Claims from their JSON. A number that a double cannot hold is kept as its digits: rounded, two of them would be the
+ * same principal, tenant or repository.
+ *
+ * @throws where it is no JSON object.
+ */
+export function readClaims(text: string): Record<string, unknown> {
+  const claims: unknown = JSON.parse(text, (_, value: unknown, context?: { readonly source?: string }) => {
+    if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
+    if (context?.source !== undefined) return context.source;
+    throw new Error("before Node.js 21 the digits of such a number are lost");
+  });
+  if (typeof claims === "object" && claims !== null && !Array.isArray(claims)) return { ...claims };
+  throw new Error("claims are no JSON object");
+}
+
 /** As it stands in the file; nested where the claim is, as Kubernetes' are. */
 export interface Who {
   readonly [claim: string]: Pattern | readonly Pattern[] | Who;

@@ -1,5 +1,5 @@
 /** A YAML file that people write: read as a whole, with the line of every fault. */
-import { isMap, LineCounter, type Node, parseDocument } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
 
@@ -23,11 +23,24 @@ export function readDocument<Schema extends z.ZodMiniType>(
   schema: Schema,
 ): ReadDocument<z.infer<Schema>> {
   const counter = new LineCounter();
-  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false });
+  // The library compares each key with all before it, which takes the square of their number.
+  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, uniqueKeys: false });
   const problems = [...document.errors, ...document.warnings];
   if (problems.length > 0) {
-    return { faults: problems.map(({ pos, message }) => ({ line: counter.linePos(pos[0]).line, message })) };
+    return {
+      faults: problems
+        .slice(0, shownFaults)
+        .map(({ pos, message }) => ({ line: counter.linePos(pos[0]).line, message })),
+    };
   }
+  const { yaml } = document.directives ?? {};
+  if (yaml?.explicit && yaml.version !== "1.2") {
+    return {
+      faults: [{ line: 1, message: "it has to be YAML 1.2: in 1.1 the same text can say something else" }],
+    };
+  }
+  const odd = oddKeys(document.contents, (offset) => counter.linePos(offset).line);
+  if (odd.length > 0) return { faults: inOrder(odd.slice(0, shownFaults)) };
 
   /** The line of what is at a path, or of the nearest thing around it that is there. */
   const lineOf = (path: Path): number => {
@@ -46,7 +59,7 @@ export function readDocument<Schema extends z.ZodMiniType>(
   }
   const parsed = schema.safeParse(content, { error: localeError });
   if (parsed.success) return { value: parsed.data, lineOf };
-  const faults = parsed.error.issues.flatMap((issue): Fault[] => {
+  const faults = parsed.error.issues.slice(0, shownFaults).flatMap((issue): Fault[] => {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];
@@ -56,6 +69,35 @@ export function readDocument<Schema extends z.ZodMiniType>(
     return [{ line: lineOf(issue.path), message: `${spell(issue.path)}: ${issue.message}` }];
   });
   return { faults: inOrder(faults) };
+}
+
+/** As many as are said at once. */
+const shownFaults = 100;
+
+/** Keys that are no plain texts, that are there twice, or that mean something else to YAML or to JavaScript. */
+function oddKeys(contents: unknown, lineOf: (offset: number) => number): Fault[] {
+  const faults: Fault[] = [];
+  const open: unknown[] = [contents];
+  for (let node = open.pop(); node !== undefined; node = open.pop()) {
+    if (isSeq(node)) open.push(...node.items);
+    if (!isMap(node)) continue;
+    const names = new Set<string>();
+    for (const { key, value } of node.items) {
+      if (value !== null) open.push(value);
+      const line = lineOf((key as Node | null)?.range?.[0] ?? node.range?.[0] ?? 0);
+      const report = (message: string) => faults.push({ line, message });
+      if (isAlias(key) || !isScalar(key) || typeof key.value !== "string") {
+        report("a key is a text; write numbers, true, false and null in quotes");
+        continue;
+      }
+      const name = key.value;
+      if (names.has(name)) report(`"${name}" is there twice`);
+      names.add(name);
+      if (name === "__proto__") report(`"${name}" cannot be a key`);
+      if (name === "<<") report(`"${name}" would merge in YAML 1.1; write the fields out`);
+    }
+  }
+  return faults;
 }
 
 export const inOrder = (faults: readonly Fault[]): Fault[] => [...faults].sort((a, b) => a.line - b.line);

@@ -1,6 +1,16 @@
-/** Why the policy decides as it does, in words: for whoever writes rules and wonders. */
-import { type Caller, prepare, recognise } from "../caller.ts";
-import { type Action, type CompiledRule, isAbout, isPermitted, type Limits, roles } from "../policy.ts";
+/** Why the policy decides as it does, in words, for people who write rules: the decision itself is the broker's own. */
+import { asClaimcheckError } from "../../shared/errors.ts";
+import { printable, printableJson } from "../../shared/printable.ts";
+import { type Caller, prepare, recognise, subjectForm } from "../caller.ts";
+import {
+  type Action,
+  type CompiledRule,
+  isAbout,
+  isPermitted,
+  type Limits,
+  type Rule,
+  roles,
+} from "../policy.ts";
 import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "./claims.ts";
 import type { Pattern } from "./glob.ts";
 import type { LoadedPolicy } from "./policy-file.ts";
@@ -9,8 +19,8 @@ export interface Question {
   /** As they stand in the token. */
   readonly claims: Claims;
   readonly action: Action;
-  /** Canonical. */
-  readonly uri: string;
+  /** Canonical; missing for a request that names no secret. */
+  readonly uri?: string;
 }
 
 /** Rules that would have allowed it but for a little, at most. */
@@ -22,33 +32,61 @@ export function explain(loaded: LoadedPolicy, question: Question): { allowed: bo
     return { allowed: false, text: lines("denied: the token makes nobody a principal", [caller]) };
   const decision = loaded.policy.decide(caller, question.action, question.uri);
   const own = loaded.rules.filter(({ rule }) => rule.tenant === caller.tenant);
+  const decisive = own.find(({ rule }) => rule.name === decision.rule);
   const fitting = own.filter((each) => misfits(each, caller, question).length === 0);
-  const decisive = fitting.find(({ rule }) => rule.name === decision.rule);
   const asked = [
-    `as      ${caller.principal} of ${caller.tenant}, ${caller.roles.join(" and ")}`,
-    `to      ${question.action} ${question.uri}`,
+    `as      ${printable(caller.principal)} of ${caller.tenant}, ${caller.roles.join(" and ")}`,
+    `to      ${question.action} ${question.uri === undefined ? objectOf[question.action] : printable(question.uri)}`,
   ];
+  const always = ownRight(caller, question);
   if (!decisive)
     return {
       allowed: false,
-      text: lines("denied: no rule allows it", [...asked, ...close(own, caller, question)]),
+      text: lines("denied: no rule allows it", [...asked, ...close(own, caller, question), ...always]),
     };
 
   const others = fitting.filter((each) => each !== decisive && each.rule.effect === "allow");
-  const because = decisive.secrets.find((secret) => secret.matches(question.uri));
   const reasons = [
     ...asked,
-    `because ${[...decisive.who.map((condition) => says(condition, caller.claims)), `the secret fits ${show(because?.glob.pattern ?? "")}`].join(", ")}`,
+    `because ${[...decisive.who.map((condition) => says(condition, caller.claims)), why(decisive, question)].join(", ")}`,
   ];
   if (!decision.allowed) {
     const overruled = others.map(
-      ({ rule }) => `        "${rule.name}" would allow it, but what denies comes first`,
+      ({ rule }) => `        ${named(rule)} would allow it, but what denies comes first`,
     );
-    return { allowed: false, text: lines(`denied by "${decisive.rule.name}"`, [...reasons, ...overruled]) };
+    return {
+      allowed: false,
+      text: lines(`denied by ${named(decisive.rule)}`, [...reasons, ...overruled, ...always]),
+    };
   }
-  const later = others.map(({ rule }) => `        "${rule.name}" allows it too, but comes later`);
-  const limits = `limits  ${describe(decision.limits)}`;
-  return { allowed: true, text: lines(`allowed by "${decisive.rule.name}"`, [...reasons, limits, ...later]) };
+  const later = others.map(({ rule }) => `        ${named(rule)} allows it too, but comes later`);
+  const limited = question.action === "issue" || question.action === "wrap";
+  const limits = limited ? [`limits  ${describe(decision.limits)}`] : [];
+  return {
+    allowed: true,
+    text: lines(`allowed by ${named(decisive.rule)}`, [...reasons, ...limits, ...later]),
+  };
+}
+
+/** What a request without a URI is about. */
+const objectOf: Partial<Record<Action, string>> = {
+  revoke: "all handles of a run, of a principal or of the tenant",
+  "audit.read": "the audit log",
+};
+
+const named = ({ name }: Rule) => `"${printable(name)}"`;
+
+function why({ rule, secrets }: CompiledRule, { uri }: Question): string {
+  if (!rule.secrets) return "the rule names no secrets and so is about all";
+  if (uri === undefined) return "the rule is about some of the secrets";
+  return `the secret fits ${show(secrets.find((secret) => secret.matches(uri))?.glob.pattern ?? "")}`;
+}
+
+/** What takes no rule, and what the policy therefore cannot tell. */
+function ownRight(caller: Caller, { action, uri }: Question): string[] {
+  if (action !== "inspect" && action !== "revoke") return [];
+  const own = uri === undefined ? "its own handles, all of them" : "a handle that it asked for itself";
+  return [`but     ${printable(caller.principal)} may always ${action} ${own}`];
 }
 
 const lines = (verdict: string, details: readonly string[]) =>
@@ -57,12 +95,12 @@ const lines = (verdict: string, details: readonly string[]) =>
 /** The caller that such a token makes, or why it makes none. */
 function findCaller({ issuers }: LoadedPolicy, claims: Claims): Caller | string {
   const issuer = issuers.find((each) => each.issuer === claims.iss);
-  if (!issuer) return `no issuer here is ${JSON.stringify(claims.iss)}`;
-  if (typeof claims.sub !== "string") return "it has no sub";
+  if (!issuer) return `no issuer here is ${printableJson(claims.iss ?? null)}`;
   const ready = prepare(issuer);
   try {
-    return { ...recognise({ ...claims, sub: claims.sub }, ready), accessToken: "" };
-  } catch {
+    return { ...recognise(claims, ready), accessToken: "" };
+  } catch (thrown) {
+    if (asClaimcheckError(thrown).reason === "subject_invalid") return `its sub is no name: ${subjectForm}`;
     const wanted = ready.members.map(({ tenant, conditions }) => {
       const missed = conditions.filter((condition) => !holdsAlone(condition, claims));
       return `${tenant} wants ${missed.map((condition) => wants(condition, claims)).join(", ")}`;
@@ -82,9 +120,11 @@ function misfits(each: CompiledRule, caller: Caller, { action, uri }: Question):
       found.push(`wants ${wants(condition, caller.claims)}`);
     }
   }
-  if (!secrets.some((secret) => secret.matches(uri))) {
-    found.push(`is about ${secrets.map(({ glob }) => show(glob.pattern)).join(" and ")}`);
-  }
+  const covered =
+    uri === undefined
+      ? rule.effect === "deny" || !rule.secrets
+      : secrets.some((secret) => secret.matches(uri));
+  if (!covered) found.push(`is about ${secrets.map(({ glob }) => show(glob.pattern)).join(" and ")}`);
   return found;
 }
 
@@ -94,7 +134,7 @@ function close(rules: readonly CompiledRule[], caller: Caller, question: Questio
   const nearest = measured.sort((a, b) => a.why.length - b.why.length).slice(0, shownClose);
   return nearest.map(
     ({ each, why }, index) =>
-      `${index === 0 ? "close   " : "        "}"${each.rule.name}" ${why.join(", and ")}`,
+      `${index === 0 ? "close   " : "        "}${named(each.rule)} ${why.join(", and ")}`,
   );
 }
 
@@ -104,18 +144,21 @@ const rolesFor = (action: Action) =>
     .map(([role]) => `role ${role}`)
     .join(" or ");
 
-const show = (pattern: Pattern) => (typeof pattern === "string" ? pattern : `exactly ${pattern.exact}`);
+const show = (pattern: Pattern) =>
+  printable(typeof pattern === "string" ? pattern : `exactly ${pattern.exact}`);
 
 const patternsOf = ({ globs }: Condition) => globs.map(({ pattern }) => show(pattern)).join(" or ");
 
 function wants(condition: Condition, claims: Claims): string {
   const values = valuesOf(claims, condition.path);
-  const has = values.length === 0 ? "there is none" : `it is ${values.join(", ")}`;
-  return `${condition.path.join(".")} ${patternsOf(condition)} (${has})`;
+  const has = values.length === 0 ? "there is none" : `it is ${printable(values.join(", "))}`;
+  return `${claimOf(condition)} ${patternsOf(condition)} (${has})`;
 }
 
+const claimOf = ({ path }: Condition) => printable(path.join("."));
+
 const says = (condition: Condition, claims: Claims) =>
-  `${condition.path.join(".")} ${valuesOf(claims, condition.path).join(", ")} fits ${patternsOf(condition)}`;
+  `${claimOf(condition)} ${printable(valuesOf(claims, condition.path).join(", "))} fits ${patternsOf(condition)}`;
 
 function describe({ ttl, uses, audience, keyBinding, cacheKeys, totpSeeds }: Limits): string {
   return [

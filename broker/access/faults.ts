@@ -1,12 +1,17 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 import { isTrustworthy } from "../../shared/origin.ts";
-import { actions, type CompiledRule, isPermitted } from "../policy.ts";
+import { atOnce } from "../paced.ts";
+import { actions, type CompiledRule, caretaking, isPermitted } from "../policy.ts";
+import { findAlike, type Member } from "./alike.ts";
 import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import type { Fault, Path } from "./document.ts";
 import { covers } from "./glob.ts";
-import { createIndex } from "./rule-index.ts";
+import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
 import { faultOf } from "./secret-pattern.ts";
+
+/** As many as are said at once. */
+const shownFaults = 100;
 
 /** A fault's place in the document, for which the caller knows the line. */
 type Report = (path: Path, message: string) => void;
@@ -17,12 +22,13 @@ export function findFaults(
   compiled: ReadonlyMap<string, readonly CompiledRule[]>,
   lineOf: (path: Path) => number,
 ): Fault[] {
-  const faults: Fault[] = [];
+  const faults = new Map<string, Fault>();
   const report: Report = (path, message) => {
-    const fault = { line: lineOf(path), message };
+    // Each has to be looked for in the document, and nobody reads hundreds.
+    if (faults.size >= shownFaults) return;
+    const line = lineOf(path);
     // Two principals of a tenant can be in the way of the same third one.
-    if (!faults.some(({ line, message: said }) => line === fault.line && said === message))
-      faults.push(fault);
+    faults.set(`${line} ${message}`, { line, message });
   };
   checkIssuers(file, report);
   checkMembers(file, report);
@@ -35,7 +41,7 @@ export function findFaults(
       report([...within, order], `"${rules[order]?.name}" never decides: ${why}`);
     }
   }
-  return faults;
+  return [...faults.values()];
 }
 
 function checkIssuers({ issuers }: PolicyFile, report: Report): void {
@@ -61,12 +67,6 @@ function checkIssuers({ issuers }: PolicyFile, report: Report): void {
   }
 }
 
-interface Member {
-  readonly tenant: string;
-  readonly path: Path;
-  readonly who: readonly Condition[];
-}
-
 function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
   const byIssuer = new Map<string, Member[]>();
   for (const [tenant, { principals }] of Object.entries(tenants)) {
@@ -79,41 +79,19 @@ function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
     }
   }
   for (const members of byIssuer.values()) {
-    for (const [earlier, later] of pairs(members)) {
-      if (earlier.tenant === later.tenant || excludes(earlier.who, later.who)) continue;
+    for (const [later, earlier] of findAlike(members)) {
+      if (earlier === "too many") {
+        report(
+          later.path,
+          `too many principals look like this one: tell tenants apart by a claim that begins, or ends, differently for each`,
+        );
+        break;
+      }
       report(
         later.path,
         `a token can fit both ${earlier.tenant} and ${later.tenant}: their claims do not exclude each other`,
       );
     }
-  }
-}
-
-/**
- * Every pair that can have a token in common. Most tenants are told apart by the exact value of one claim, so that
- * only those with the same value, and those that name none, have to be compared.
- */
-function* pairs(members: readonly Member[]): Generator<[Member, Member]> {
-  const exactOf = ({ who }: Member, claim: string) => {
-    const globs = who.find((condition) => condition.claim === claim)?.globs;
-    return globs?.every((glob) => glob.exact) ? globs.map(({ prefix }) => prefix) : undefined;
-  };
-  const claims = new Set(members.flatMap(({ who }) => who.map(({ claim }) => claim)));
-  const named = [...claims].map((claim) => ({
-    claim,
-    count: members.filter((each) => exactOf(each, claim)).length,
-  }));
-  const best = named.reduce((a, b) => (b.count > a.count ? b : a), { claim: "", count: 0 });
-  const byValue = new Map<string, Member[]>();
-  const vague: Member[] = [];
-  for (const member of members) {
-    const values = exactOf(member, best.claim);
-    const others = values
-      ? [...new Set(values.flatMap((value) => byValue.get(value) ?? [])), ...vague]
-      : members.slice(0, members.indexOf(member));
-    for (const other of others) yield [other, member];
-    if (!values) vague.push(member);
-    for (const value of values ?? []) byValue.set(value, [...(byValue.get(value) ?? []), member]);
   }
 }
 
@@ -129,7 +107,19 @@ function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): 
         `"${name}" has limits, which only mean something where it allows to issue or wrap`,
       );
     }
-    for (const [index, secret] of secrets.entries()) {
+    const handsOut = own.filter((action) => !caretaking.includes(action));
+    if (!secrets && handsOut.length > 0) {
+      report(path, `"${name}" needs secrets, because it is about ${handsOut.join(" and ")}`);
+    }
+    if (secrets && own.includes("audit.read")) {
+      report(
+        [...path, "secrets"],
+        `"${name}" has secrets, but audit.read is about none: give it a rule of its own, without secrets`,
+      );
+    }
+    // Nobody gets a value by looking at a handle or by revoking it.
+    if (effect === "allow" && handsOut.length === 0) continue;
+    for (const [index, secret] of (secrets ?? []).entries()) {
       const fault = faultOf(secret, effect);
       if (fault) report([...path, "secrets", index], `"${name}" ${fault}`);
     }
@@ -145,7 +135,9 @@ function findUnreachable(
   }[],
 ): Map<number, string> {
   const found = new Map<number, string>();
-  const index = createIndex(rules);
+  const index = atOnce(buildIndex(rules));
+  // It is advice, and no decision hangs on it: where rules are alike by the thousand, the rest goes without.
+  const left = { looks: 10_000_000, comparisons: 20_000 };
   for (const rule of rules) {
     const meant = members.filter(({ who }) => !excludes(who, rule.who));
     const idle = actions.filter(
@@ -154,8 +146,8 @@ function findUnreachable(
     if (meant.length === 0) found.set(rule.order, "no principal of the tenant has such claims");
     else if (idle.length > 0)
       found.set(rule.order, `nobody whom it is about has a role that may ${idle.join(" or ")}`);
-    else {
-      const before = preceding(rule, index);
+    else if (left.looks > 0 && left.comparisons > 0) {
+      const before = preceding(rule, index, left);
       if (before) found.set(rule.order, `"${before.rule.name}" always comes first`);
     }
   }
@@ -165,20 +157,28 @@ function findUnreachable(
 /** A rule that decides instead of this one, whatever this one is about. */
 function preceding(
   { rule, order, who, secrets }: CompiledRule,
-  index: ReturnType<typeof createIndex<CompiledRule>>,
+  index: RuleIndex<CompiledRule>,
+  left: { looks: number; comparisons: number },
 ): CompiledRule | undefined {
-  const exactValues = (path: readonly string[]) =>
-    who
-      .find(({ claim }) => claim === path.join("\0"))
-      ?.globs.flatMap((glob) => (glob.exact ? [glob.prefix] : [])) ?? [];
+  // What covers a condition matches each of its samples, so one is enough to meet it in the index.
+  const samples = (path: readonly string[]) => {
+    const claim = path.join("\0");
+    const [glob] = who.find((condition) => condition.claim === claim)?.globs ?? [];
+    return glob ? [glob.sample] : [];
+  };
   let first: CompiledRule | undefined;
   for (const action of rule.actions) {
     for (const { glob } of secrets) {
       let before: CompiledRule | undefined;
-      index.visit(glob.prefix, exactValues, ({ rule: other, secret }) => {
+      index.visit(glob.sample, samples, ({ rule: other, secret }) => {
+        left.looks--;
         if (before || other.order === order || !other.rule.actions.includes(action)) return;
+        // What allows some secrets, even all that there are, does not allow a request that names none.
+        if (!rule.secrets && other.rule.secrets && other.rule.effect === "allow") return;
         const wins = other.rule.effect === rule.effect ? other.order < order : other.rule.effect === "deny";
-        if (wins && covers(secret.glob, glob) && coversWho(other.who, who)) before = other;
+        if (!wins || left.comparisons <= 0) return;
+        if (covers(secret.glob, glob) && coversWho(other.who, who)) before = other;
+        else left.comparisons--;
       });
       if (!before) return undefined;
       first ??= before;

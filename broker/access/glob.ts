@@ -15,20 +15,30 @@ export interface Glob {
   readonly prefix: string;
   /** Whether `prefix` is the one text that matches. */
   readonly exact: boolean;
+  /** The text after the last wildcard; all of it where there is none. */
+  readonly tail: string;
+  /** One of the texts that match, in which no wildcard stands for anything that a pattern is likely to name. */
+  readonly sample: string;
   /** What stands between the wildcards, with the kind of the wildcard before it. */
   readonly rest: readonly { readonly deep: boolean; readonly literal: string }[];
 }
 
 const separator = /[/#]/g;
+/** No character at all (Unicode, section 23.7). */
+const unlikely = "\uffff";
 
 export function compileGlob(pattern: Pattern): Glob {
-  if (typeof pattern !== "string") return { pattern, prefix: pattern.exact, exact: true, rest: [] };
+  if (typeof pattern !== "string") {
+    const text = pattern.exact;
+    return { pattern, prefix: text, exact: true, tail: text, sample: text, rest: [] };
+  }
   const [prefix = "", ...parts] = pattern.split(/(\*+)/);
   const rest = [];
   for (let at = 0; at < parts.length; at += 2) {
     rest.push({ deep: (parts[at] as string).length > 1, literal: parts[at + 1] as string });
   }
-  return { pattern, prefix, exact: rest.length === 0, rest };
+  const sample = prefix + rest.map(({ literal }) => `${unlikely}${literal}`).join("");
+  return { pattern, prefix, exact: rest.length === 0, tail: rest.at(-1)?.literal ?? prefix, sample, rest };
 }
 
 export function matches({ prefix, exact, rest }: Glob, text: string): boolean {
@@ -95,6 +105,9 @@ const isWild = (symbol: number | undefined) => symbol === deep || symbol === sha
 export function overlaps(a: Glob, b: Glob): boolean {
   if (a.exact) return matches(b, a.prefix);
   if (b.exact) return matches(a, b.prefix);
+  // Most pairs differ where they are literal, which costs less to see than to build anything for.
+  if (!a.prefix.startsWith(b.prefix) && !b.prefix.startsWith(a.prefix)) return false;
+  if (!a.tail.endsWith(b.tail) && !b.tail.endsWith(a.tail)) return false;
   const [left, right] = [symbols(a), symbols(b)];
   const seen = new Set<number>();
   const open: [number, number][] = [[0, 0]];
@@ -119,7 +132,7 @@ export function overlaps(a: Glob, b: Glob): boolean {
 /** Whether `wide` matches every text that `narrow` matches. */
 export function covers(wide: Glob, narrow: Glob): boolean {
   if (narrow.exact) return matches(wide, narrow.prefix);
-  if (wide.exact || !narrow.prefix.startsWith(wide.prefix)) return false;
+  if (wide.exact || !matches(wide, narrow.sample)) return false;
   const [outer, inner] = [symbols(wide), symbols(narrow)];
   const alphabet = [...new Set([...outer.filter((symbol) => symbol >= 0), 0x2f, 0x23, other])];
 

@@ -1,21 +1,50 @@
 /**
  * The policy that is in force. It is read again whenever somebody asks; a file that is wrong changes nothing but
  * what /readyz says, because a broker without its last good policy would serve nobody.
+ *
+ * A file is only taken when it is whole: half of one can lack the rule that denies. It is, where it ends in `...`, where
+ * it was put into the place of the one before and nobody has written to it for a while, or where an operator says so
+ * (SIGHUP). A file that was changed where it lies, without that end, may change again in a moment.
  */
+import { setTimeout } from "node:timers/promises";
 import type { Complaint } from "../broker.ts";
 import { type Authenticate, createAuthenticator } from "../caller.ts";
+import { paced } from "../paced.ts";
 import type { Policy } from "../policy.ts";
 import type { Fault } from "./document.ts";
 import { type KeyLocation, type KeySet, remoteKeys } from "./key-set.ts";
-import { type LoadedPolicy, loadPolicy } from "./policy-file.ts";
+import { buildLoaded, type LoadedPolicy } from "./policy-file.ts";
+import { readPolicyApart } from "./policy-thread.ts";
 
 export interface LivePolicy {
   readonly authenticate: Authenticate;
   readonly policy: Policy;
   readonly complaints: () => Complaint[];
-  /** Reads the file, and takes it over if it has changed and is in order; one reading at a time. */
-  reload(): Promise<void>;
+  /**
+   * Reads the file, and takes it over if it has changed, is whole and in order; one reading at a time.
+   *
+   * @param whole whether whoever asks says that it is.
+   */
+  reload(whole?: boolean): Promise<void>;
 }
+
+/** A policy file as it was read. */
+export interface PolicyText {
+  readonly text: string;
+  /** Names the file itself, whatever its path: another one in its place has another. */
+  readonly file: string;
+  /** When it was last written to, by `Date.now()`. */
+  readonly writtenAt: number;
+}
+
+/** For how long nobody writes to a file that is whole, in milliseconds. */
+const quiet = 500;
+
+/** How often it is looked at while somebody writes. */
+const patience = 20;
+
+/** YAML's own end of a document. */
+const endMark = /(^|\n)\.\.\.\s*$/;
 
 /** What happened at a reload. */
 export type PolicyEvent =
@@ -27,11 +56,11 @@ interface InForce extends LoadedPolicy {
 }
 
 /**
- * @param read gives the file's text.
+ * @param read gives the file's text, and says what file it is.
  * @param audience what tokens have to be for: this broker's URL.
  */
 export async function openPolicy(
-  read: () => Promise<string>,
+  read: () => Promise<PolicyText>,
   audience: string,
   report: (event: PolicyEvent) => void,
 ): Promise<LivePolicy | { readonly faults: readonly Fault[] }> {
@@ -39,10 +68,34 @@ export async function openPolicy(
   let faults: readonly Fault[] = [];
   let keySets: ReadonlyMap<string, KeySet> = new Map();
 
-  async function take(): Promise<InForce | undefined> {
+  let file: string | undefined;
+
+  /** What there is to read, once nobody writes to it. */
+  async function readWhole(whole: boolean): Promise<PolicyText | Fault> {
+    let before: PolicyText | undefined;
+    for (let look = 0; look < patience; look++) {
+      const found = await read();
+      if (whole || file === undefined || found.text === text || endMark.test(found.text)) return found;
+      if (found.file === file) return changedInPlace;
+      const still = found.file === before?.file && found.writtenAt === before.writtenAt;
+      if (still || found.writtenAt + quiet <= Date.now()) return found;
+      before = found;
+      await setTimeout(quiet, undefined, { ref: false });
+    }
+    return changedInPlace;
+  }
+
+  async function take(whole: boolean): Promise<InForce | undefined> {
     const before = text;
     try {
-      text = await read();
+      const found = await readWhole(whole);
+      if ("message" in found) {
+        // Read again as soon as it is whole, whatever it says then.
+        text = undefined;
+        faults = [found];
+        return undefined;
+      }
+      ({ text, file } = found);
     } catch (error) {
       text = undefined;
       const { code = "unknown" } = error as NodeJS.ErrnoException;
@@ -58,35 +111,38 @@ export async function openPolicy(
       kept.set(name, keys);
       return keys;
     };
-    const loaded = loadPolicy(text, keysOf);
-    if ("faults" in loaded) {
-      faults = loaded.faults;
+    const said = await readPolicyApart(text);
+    if ("faults" in said) {
+      faults = said.faults;
       return undefined;
     }
+    const loaded = await paced(buildLoaded(said.file, keysOf));
     faults = [];
     keySets = kept;
     return { ...loaded, authenticate: createAuthenticator(loaded.issuers, audience) };
   }
 
-  const first = await take();
+  const first = await take(true);
   if (!first) return { faults };
   let current: InForce = first;
   let reloading: Promise<void> = Promise.resolve();
 
-  async function reload(): Promise<void> {
-    const before = text;
-    const next = await take();
+  async function reload(whole: boolean): Promise<void> {
+    const before = JSON.stringify([text, faults]);
+    const next = await take(whole);
     if (next) {
       current = next;
       report({ outcome: "taken", rules: next.rules.length });
-    } else if (text !== before && faults.length > 0) report({ outcome: "refused", faults });
+    } else if (faults.length > 0 && JSON.stringify([text, faults]) !== before) {
+      report({ outcome: "refused", faults });
+    }
   }
 
   return {
     authenticate: (authorization) => current.authenticate(authorization),
     policy: { decide: (caller, action, uri) => current.policy.decide(caller, action, uri) },
-    reload() {
-      reloading = reloading.then(reload);
+    reload(whole = false) {
+      reloading = reloading.then(() => reload(whole));
       return reloading;
     },
     complaints() {
@@ -102,6 +158,12 @@ export async function openPolicy(
     },
   };
 }
+
+const changedInPlace: Fault = {
+  line: 1,
+  message:
+    "the file was changed where it lies, so it may be half written: end it with a line of three dots (...), rename a new file into its place, or send SIGHUP",
+};
 
 const staleComplaint = (count: number): Complaint => ({
   part: "policy",

@@ -1,9 +1,10 @@
 /** A policy file's text, made into what the broker asks: whom to believe, and what they may do. */
 import type { Issuer, Membership } from "../caller.ts";
+import { atOnce } from "../paced.ts";
 import {
+  buildPolicy,
   type CompiledRule,
   compileRule,
-  createPolicy,
   type Limits,
   type Policy,
   type Rule,
@@ -23,29 +24,33 @@ export interface LoadedPolicy {
   readonly rules: readonly CompiledRule[];
 }
 
-/** All faults of a file at once, or what it says. */
+/** What a policy file says, in plain objects, or all of its faults at once. */
+export type ReadPolicy = { readonly file: PolicyFile } | { readonly faults: readonly Fault[] };
+
+export function readPolicy(text: string): ReadPolicy {
+  const document = readDocument(text, PolicyFile);
+  if ("faults" in document) return document;
+  const { value: file, lineOf } = document;
+  const faults = findFaults(file, new Map(Object.entries(atOnce(compile(file)))), lineOf);
+  return faults.length > 0 ? { faults: inOrder(faults) } : { file };
+}
+
 export function loadPolicy(
   text: string,
   keysOf: (location: KeyLocation) => KeySet,
 ): LoadedPolicy | { readonly faults: readonly Fault[] } {
-  const document = readDocument(text, PolicyFile);
-  if ("faults" in document) return document;
-  const { value: file, lineOf } = document;
-  const compiled = new Map(
-    Object.entries(file.tenants).map(([tenant, { rules, limits }]) => [
-      tenant,
-      rules.map((entry, order) =>
-        compileRule(
-          { ...entry, tenant, limits: limitsOf({ ...limits, ...entry.limits }) } satisfies Rule as Rule,
-          order,
-        ),
-      ),
-    ]),
-  );
-  const faults = findFaults(file, compiled, lineOf);
-  if (faults.length > 0) return { faults: inOrder(faults) };
+  const read = readPolicy(text);
+  return "faults" in read ? read : atOnce(buildLoaded(read.file, keysOf));
+}
 
-  const rules = [...compiled.values()].flat();
+/** In steps of a rule each. */
+export function* buildLoaded(
+  file: PolicyFile,
+  keysOf: (location: KeyLocation) => KeySet,
+): Generator<void, LoadedPolicy> {
+  const rules = Object.values(yield* compile(file)).flat();
+  const policy = yield* buildPolicy(rules);
+  const members = membersOf(file);
   return {
     issuers: Object.entries(file.issuers).map(([name, entry]) => ({
       issuer: entry.issuer,
@@ -54,24 +59,44 @@ export function loadPolicy(
       ...(entry.audience !== undefined && { audience: entry.audience }),
       skew: seconds(entry.skew),
       prefix: entry.prefix ?? `${name}:`,
-      members: membersOf(file, name),
+      members: members.get(name) ?? [],
     })),
-    policy: createPolicy(rules.map(({ rule }) => rule)),
+    policy,
     rules,
   };
 }
 
-function membersOf(file: PolicyFile, issuer: string): Membership[] {
-  return Object.entries(file.tenants).flatMap(([tenant, { principals }]) =>
-    principals
-      .filter((entry) => entry.issuer === issuer)
-      .map(({ claims, roles, proofKeys }) => ({
+/** Each tenant's rules, in the order of the file. */
+function* compile({ tenants }: PolicyFile): Generator<void, Record<string, CompiledRule[]>> {
+  const compiled: Record<string, CompiledRule[]> = {};
+  for (const [tenant, { rules, limits }] of Object.entries(tenants)) {
+    const own: CompiledRule[] = [];
+    compiled[tenant] = own;
+    for (const [order, { secrets, ...entry }] of rules.entries()) {
+      const rule = {
+        ...entry,
         tenant,
-        who: claims as Who,
-        roles,
-        ...(proofKeys && { proofKeys }),
-      })),
-  );
+        ...(secrets && { secrets }),
+        limits: limitsOf({ ...limits, ...entry.limits }),
+      };
+      own.push(compileRule(rule satisfies Rule as Rule, order));
+      yield;
+    }
+  }
+  return compiled;
+}
+
+/** By the name of their issuer. */
+function membersOf({ tenants }: PolicyFile): ReadonlyMap<string, readonly Membership[]> {
+  const members = new Map<string, Membership[]>();
+  for (const [tenant, { principals }] of Object.entries(tenants)) {
+    for (const { issuer, claims, roles, proofKeys } of principals) {
+      const own = members.get(issuer) ?? [];
+      members.set(issuer, own);
+      own.push({ tenant, who: claims as Who, roles, ...(proofKeys && { proofKeys }) });
+    }
+  }
+  return members;
 }
 
 function limitsOf({ ttl, uses = 1, audience, keyBinding, cacheKeys, totpSeeds }: LimitFields): Limits {

@@ -19,11 +19,23 @@ const pattern = described(
 );
 const patterns = z.array(pattern).check(z.minLength(1));
 
+const claimForm = "a text (numbers, true and false in quotes), a list of them, or the claims within this one";
+
 /** One claim, and what it may be; or the claims within it. */
 const Claim: z.ZodMiniType<ClaimInput> = z.lazy(() =>
-  z.union([pattern, patterns, record(z.string(), Claim)], {
-    error: "a text (numbers, true and false in quotes), a list of them, or the claims within this one",
-  }),
+  z.union(
+    [
+      pattern,
+      patterns,
+      // A claim called `exact` cannot be told from an exact text, and an empty one would ask for nothing.
+      record(z.string(), Claim).check(
+        z.refine((inner) => Object.keys(inner).length > 0 && !Object.hasOwn(inner, "exact"), {
+          error: claimForm,
+        }),
+      ),
+    ],
+    { error: claimForm },
+  ),
 );
 type ClaimInput = z.infer<typeof pattern> | z.infer<typeof patterns> | { [claim: string]: ClaimInput };
 const claims = record(z.string(), Claim);
@@ -99,7 +111,10 @@ const RuleEntry = z.strictObject({
     z._default(claims, {}),
     "What has to be in the token, all of it; of a claim that is a list, one member. Without it, everybody of the tenant.",
   ),
-  secrets: described(patterns, "Canonical URIs. audit.read, and revoking more than one handle, need `**`."),
+  secrets: described(
+    z.optional(patterns),
+    "Canonical URIs. A rule about inspect, revoke and audit.read alone can do without, and is then about all of the tenant's: only such a rule allows audit.read, and revoking a run, a principal or the whole tenant.",
+  ),
   limits: z.optional(z.strictObject(limitFields)),
 });
 

@@ -19,6 +19,8 @@ export interface SecretPattern {
   readonly glob: Glob;
   /** What every URI that it matches begins with. */
   readonly prefix: string;
+  /** What every URI that it matches ends with. */
+  readonly suffix: string;
   matches(uri: string): boolean;
 }
 
@@ -34,13 +36,15 @@ export function compileSecret(pattern: Pattern, effect: "allow" | "deny"): Secre
       prefix:
         demanding.find(({ aliased, prefix }) => aliased && glob.prefix.startsWith(prefix))?.prefix ??
         glob.prefix,
+      // What a scheme denies beside the text of the pattern can end in any way.
+      suffix: denials.length > 0 ? "" : glob.tail,
       matches(uri) {
         const own = denials.find(({ prefix }) => uri.startsWith(prefix));
         return own ? own.denies(uri) : matches(glob, uri);
       },
     };
   }
-  return { glob, prefix: glob.prefix, matches: (uri) => matches(glob, uri) };
+  return { glob, prefix: glob.prefix, suffix: glob.tail, matches: (uri) => matches(glob, uri) };
 }
 
 /** What is wrong with a pattern in a rule of this effect. */

@@ -45,6 +45,12 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   parse(path: string, parameters: ReadonlyMap<string, string>): Reference;
 
   /**
+   * Finds out what a name stands for, where a name alone does not say it. Everything after it, the policy's decision and
+   * the record too, is about what was found; a read refuses what is no longer there.
+   */
+  locate?(reference: Reference): Promise<Reference>;
+
+  /**
    * Reads each once, without retry or cache; side by side or in one go where the source allows it.
    *
    * @param signal ends the read at its time limit; the answer has to come soon after.

@@ -36,7 +36,11 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
       for (const tenant of new Set(handles.map((handle) => handle.tenant))) {
         const added = handles.filter((handle) => handle.tenant === tenant);
         const keys = [revocationsOf(tenant), ...added.map(({ jti }) => handleOf(tenant, jti))];
-        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, mac, sealed }) => [
+        const values = new Map(added.map(({ value, sealed }) => [value, sealed]));
+        const lastOf = (id: string) =>
+          Math.max(...added.flatMap(({ value, expires }) => (value === id ? [expires] : [])));
+        const sent = [...values].flatMap(([id, sealed]) => [id, String(lastOf(id)), sealed]);
+        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, mac, value, size }) => [
           subject,
           run === undefined ? "" : `=${run}`,
           uri,
@@ -44,9 +48,10 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
           String(uses),
           String(expires),
           mac,
-          sealed,
+          value,
+          String(size),
         ]);
-        await run(scripts.put, keys, args);
+        await run(scripts.put, keys, [String(values.size), ...sent, ...args]);
       }
     },
 
@@ -57,7 +62,7 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
         const reply = found[index];
         if (!reply) return undefined;
         const [by] = listOf(reply).slice(-1);
-        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 7), taken: Number(by ?? 0) > 0 };
+        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 9), taken: Number(by ?? 0) > 0 };
       });
     },
 
@@ -78,9 +83,14 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
           return { outcome: "refused", unknown: unknown ?? [], spent: spent ?? [] };
         }
         default: {
+          const values = new Map<string, Uint8Array>();
+          const sent = listOf(rest[1]);
+          for (let at = 0; at < sent.length; at += 2) {
+            values.set(String(sent[at]), Uint8Array.from((sent[at + 1] as Buffer | null) ?? []));
+          }
           const handles = listOf(rest[0]).map((reply, index): OpenHandle => {
-            const sealed = Uint8Array.from(listOf(reply)[8] as Buffer);
-            return { ...readHandle(tenant, jtis[index] as string, reply), sealed };
+            const handle = readHandle(tenant, jtis[index] as string, reply);
+            return { ...handle, sealed: values.get(handle.value) ?? new Uint8Array() };
           });
           return { outcome: String(outcome) === "repeat" ? "repeat" : "taken", handles };
         }
@@ -149,5 +159,7 @@ function readHandle(tenant: string, jti: string, reply: Reply): Omit<OpenHandle,
     uses: numberAt(reply, 4),
     expires: numberAt(reply, 5),
     mac: String(listOf(reply)[6]),
+    value: String(listOf(reply)[7]),
+    size: numberAt(reply, 8),
   };
 }

@@ -2,11 +2,13 @@
  * What the Redis store has the server do: one script an operation, so that nothing can come between its steps.
  *
  *     claimcheck:{TENANT}:handle:JTI       hash    a handle; `by:TAKER` counts the uses that each taker took
+ *     claimcheck:{TENANT}:value:ID         string  a sealed value, as long as the last of its handles
  *     claimcheck:{TENANT}:redemption:ID    hash    request, attempt, repeated
  *     claimcheck:{TENANT}:revocations      hash    number, longest, and for each mark "NUMBER UNTIL"
  *     claimcheck:proof:JTI                 string  the attempt that brought it
  *
- * All keys of a script lie in one slot of a cluster and are named in KEYS. Everything expires by itself.
+ * All keys of a script lie in one slot of a cluster and are named in KEYS, but for those of values, which the handles
+ * name. Everything expires by itself.
  *
  * A handle counts only in the `life` of the server's memory in which it was put. Otherwise a server that lost its
  * last writes would bring spent handles back: the process that was killed and restarted has another run id, and a
@@ -32,23 +34,35 @@ local function is_open(key, revocations, life)
 end
 
 local function read(key)
-  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'left', 'sealed')
+  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'value', 'size')
+end
+
+local function value_of(revocations, id)
+  return string.gsub(revocations, 'revocations$', '') .. 'value:' .. id
 end
 `;
 
-/** KEYS: revocations, handles. ARGV for each handle: subject, run ("" for none, else "=" and it), uri, digest, uses, expires, mac, sealed. */
+/**
+ * KEYS: revocations, handles. ARGV: how many values; for each its id, expires, sealed; for each handle: subject, run
+ * ("" for none, else "=" and it), uri, digest, uses, expires, mac, value, size.
+ */
 export const put = `${shared}
 local life = life()
 local born = redis.call('HGET', KEYS[1], 'number') or '0'
 local longest = tonumber(redis.call('HGET', KEYS[1], 'longest') or '0')
+local values = tonumber(ARGV[1])
+for nth = 1, values do
+  local at = nth * 3 - 1
+  redis.call('SET', value_of(KEYS[1], ARGV[at]), ARGV[at + 2], 'EXAT', ARGV[at + 1])
+end
 for nth = 2, #KEYS do
-  local at = (nth - 2) * 8
+  local at = 1 + values * 3 + (nth - 2) * 9
   local key, expires = KEYS[nth], tonumber(ARGV[at + 6])
   -- One of another life is as good as none, but its uses would come back all the same.
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'life', life, 'born', born, 'subject', ARGV[at + 1], 'uri', ARGV[at + 3],
       'digest', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'mac', ARGV[at + 7],
-      'sealed', ARGV[at + 8])
+      'value', ARGV[at + 8], 'size', ARGV[at + 9])
     if ARGV[at + 2] ~= '' then redis.call('HSET', key, 'run', string.sub(ARGV[at + 2], 2)) end
     redis.call('EXPIREAT', key, expires)
     longest = math.max(longest, expires)
@@ -65,7 +79,8 @@ local life = life()
 local found = {}
 for nth = 2, #KEYS do
   found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and
-    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'left', 'by:' .. ARGV[1])
+    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'value', 'size', 'left',
+      'by:' .. ARGV[1])
 end
 return found
 `;
@@ -103,9 +118,18 @@ elseif before[2] ~= ARGV[2] then
   redis.call('HSET', KEYS[2], 'repeated', '1')
   outcome = 'repeat'
 end
-local handles = {}
-for nth = 3, #KEYS do handles[nth - 2] = read(KEYS[nth]) end
-return {outcome, handles}
+local handles, values, met = {}, {}, {}
+for nth = 3, #KEYS do
+  local handle = read(KEYS[nth])
+  local id = handle[8]
+  handles[nth - 2] = handle
+  if not met[id] then
+    met[id] = true
+    table.insert(values, id)
+    table.insert(values, redis.call('GET', value_of(KEYS[1], id)))
+  end
+end
+return {outcome, handles, values}
 `;
 
 /** KEYS: redemption, handles. ARGV: request, taker. */

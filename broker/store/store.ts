@@ -10,6 +10,10 @@ export interface OpenHandle {
   /** Canonical, for the policy of the day of redemption. */
   readonly uri: string;
   readonly digest: string;
+  /** Names the sealed value: handles of one request that are for the same value share it. */
+  readonly value: string;
+  /** Of the value, in bytes. */
+  readonly size: number;
   /** The plaintext under a key that the store never sees. */
   readonly sealed: Uint8Array;
   readonly uses: number;

@@ -151,6 +151,7 @@ test("nothing is in it but what is needed to run", () => {
     "dist/cgroups.pl",
     "dist/container-files.pl",
     "dist/op-worker.js",
+    "dist/openapi.yaml",
     "dist/scrubber.js",
     "dist/sdk.js",
     "dist/supervisor.pl",

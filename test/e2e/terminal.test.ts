@@ -234,6 +234,7 @@ test("neither a value nor the socket that the terminal came by is on this host w
 
 /** The process with this among its arguments that is the first of a pid namespace, or the command of a container. */
 function findFirst(argument: string): number {
-  const isFirst = (pid: number) => /^NSpid:\t\d+(\t1|\t\d+\t2)$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  const isFirst = (pid: number) =>
+    /^NSpid:\t\d+(\t1|\t\d+\t2)$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   return processesContaining("cmdline", argument).find(isFirst) as number;
 }

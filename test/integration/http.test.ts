@@ -1,11 +1,12 @@
 /** What every route has in common: tokens, bodies, methods, the log. */
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { bodyLimit, Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, startBroker } from "../broker.ts";
-import { operations } from "../openapi.ts";
+import { operations, text } from "../openapi.ts";
 
-const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, rules: [allow(["**"])] });
+const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, rules: [allow(undefined)] });
 const authorization = `Bearer ${await broker.token()}`;
 const stranger = await jose.generateKeyPair("EdDSA");
 const good = { secrets: [{ uri: "env://API_TOKEN" }] };
@@ -102,6 +103,23 @@ describe("a body", () => {
       { secrets: [{ uri: "env://A", ttl: 1.5 }] },
       "wrong or missing: secrets.0.ttl",
     ],
+    ...["\ud800", "a\udc00b", "\u0000", "a\nb", "\u009b"].flatMap((text): [string, object, string][] => [
+      [
+        `with a run called ${JSON.stringify(text)}`,
+        { secrets: [{ uri: "env://A" }], run: text },
+        "wrong or missing: run",
+      ],
+      [
+        `with ${JSON.stringify(text)} for an audience`,
+        { secrets: [{ uri: "env://A", audience: text }] },
+        "wrong or missing: secrets.0.audience",
+      ],
+    ]),
+    [
+      "with half a character in a URI",
+      { secrets: [{ uri: "env://A\ud800" }] },
+      "wrong or missing: secrets.0.uri",
+    ],
     ["with no thumbprint", { secrets: [{ uri: "env://A", jkt: "x" }] }, "wrong or missing: secrets.0.jkt"],
   ])("%s is refused with the place where it is wrong", async (_, body, detail) => {
     expect(await problemOf(await ask(body))).toMatchObject({ status: 400, code: "invalid_request", detail });
@@ -147,6 +165,11 @@ describe("a body", () => {
   test("of exactly a mebibyte is read", async () => {
     expect(await problemOf(await ask("x".repeat(bodyLimit)))).toMatchObject({ code: "invalid_request" });
   });
+});
+
+test("the contract is served as the document that the tests go by", async () => {
+  const answer = await broker.send("GET", "/openapi.json");
+  expect(await answer.json()).toEqual(parse(text));
 });
 
 describe("a route", () => {

@@ -6,7 +6,7 @@ import { allow, deny, type Executor, RecordingSink, startBroker } from "../broke
 const rules = [
   allow(["**"], { actions: ["issue", "redeem"] }),
   allow(["env://*"], { name: "operators", principals: ["operator"], actions: ["inspect", "revoke"] }),
-  allow(["**"], { name: "admins", principals: ["admin"], actions: ["revoke"] }),
+  allow(undefined, { name: "admins", principals: ["admin"], actions: ["revoke"] }),
   deny(["**"], { name: "suspended", principals: ["mallory"], actions: ["inspect", "revoke"] }),
 ];
 

@@ -1,6 +1,17 @@
 /** The served broker under clients that behave badly: what they get is bounded and has a code. */
+
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -8,7 +19,7 @@ import { Problem, type Readiness } from "../../shared/wire.ts";
 import { claimcheck, printed } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
 import { startRedisForTest } from "../redis.ts";
-import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
+import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };
 const quick = "limits: { headersTimeout: 1, requestTimeout: 1 }\n";
@@ -183,7 +194,7 @@ describe("a broker that runs", () => {
     const listed = `files: ["${files}"]\ncommands: ["printf listed"]\ncacheTtl: 3600\n`;
     const allowed = '["env://**", "file://**", "cmd://printf listed", "cmd://printf other"]';
     const { url, policy, ...broker } = await serve(ci, listed);
-    writeFileSync(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
+    putPolicy(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
     await printed(broker, '"outcome":"taken"');
     const token = await ci.sign({ sub: "job", aud: url });
     const digestOf = async (uri: string): Promise<string> => {
@@ -212,27 +223,47 @@ describe("a broker that runs", () => {
     }
   });
 
-  test.each<[string, (path: string, text: string) => void]>([
-    ["written anew", (path, text) => writeFileSync(path, text)],
+  test.each<[string, (path: string, text: string, broker: { child: ChildProcess }) => void]>([
+    ["written anew with an end", (path, text) => writeFileSync(path, `${text}...\n`)],
+    ["put in its place", putPolicy],
     [
-      "put in its place",
-      (path, text) => {
-        writeFileSync(`${path}.new`, text);
-        renameSync(`${path}.new`, path);
+      "said to be whole",
+      (path, text, { child }) => {
+        writeFileSync(path, text);
+        child.kill("SIGHUP");
       },
     ],
   ])("goes by its policy file as soon as that is %s", async (_, put) => {
     const { ci, ask, policy, ...broker } = await setUp();
     expect(await ask()).toBe(200);
-    put(policy, policyOf(ci.url, nothing));
+    put(policy, policyOf(ci.url, nothing), broker);
     await printed(broker, '"outcome":"taken"');
+    expect(await ask()).toBe(403);
+    expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
+  });
+
+  test("takes no half of a file, though it is a policy too, and all of it once its end is there", async () => {
+    const { ci, ask, policy, ...broker } = await setUp();
+    const denied = '      - { name: no, effect: deny, actions: [issue], secrets: ["env://API_TOKEN"] }\n';
+    const first = policyOf(ci.url, anyVariable.replace("env://**", "env://API_*"));
+    putPolicy(policy, `${policyOf(ci.url, anyVariable)}${denied}`);
+    await printed(broker, '"outcome":"taken","rules":2');
+    expect(await ask()).toBe(403);
+    writeFileSync(policy, first);
+    await printed(broker, '"outcome":"refused"');
+    expect(broker.output.stderr).toContain("the file was changed where it lies, so it may be half written");
+    expect(await ask()).toBe(403);
+    appendFileSync(policy, denied);
+    expect(await ask()).toBe(403);
+    appendFileSync(policy, '      - { name: other, actions: [issue], secrets: ["vault://x"] }\n...\n');
+    await printed(broker, '"outcome":"taken","rules":3');
     expect(await ask()).toBe(403);
     expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
   });
 
   test("changes nothing while it is wrong, says so, and takes effect once it is right", async () => {
     const { ci, ask, policy, ...broker } = await setUp();
-    writeFileSync(policy, policyOf(ci.url, nothing.replace("actions", "action")));
+    putPolicy(policy, policyOf(ci.url, nothing.replace("actions", "action")));
     await printed(broker, '"outcome":"refused"');
     expect(await ask()).toBe(200);
     expect(await readiness(broker.url)).toEqual({
@@ -240,7 +271,7 @@ describe("a broker that runs", () => {
       complaints: [{ part: "policy", message: "the file has 2 faults; the one before it is in force" }],
     });
     expect(broker.output.stderr).toContain("tenants.acme.rules[0].action: there is no such field");
-    writeFileSync(policy, policyOf(ci.url, nothing));
+    putPolicy(policy, policyOf(ci.url, nothing));
     await printed(broker, '"outcome":"taken"');
     expect(await ask()).toBe(403);
     expect(await readiness(broker.url)).toEqual({ status: "ready", complaints: [] });
@@ -357,6 +388,33 @@ describe("a configuration", () => {
     expect(stderr).toMatch(
       new RegExp(`broker.yaml:5: ${line.split(":")[0]}: .*${says.replace(/[{}]/g, "\\$&")}`),
     );
+  });
+
+  test.each<[files: string, fault: string | undefined]>([
+    ["FOLDER/values", undefined],
+    ["FOLDER/../beside", undefined],
+    ["FOLDER", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["/", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["FOLDER/link", "has rootKey of this broker in it (FOLDER): keep one of them elsewhere"],
+    ["FOLDER/hidden", "has redis of this broker in it (FOLDER/hidden): keep one of them elsewhere"],
+    ["/proc/self", "has no files of its own: it lies in /proc"],
+    ["/dev", "has no files of its own: it lies in /dev"],
+    ["FOLDER/proc", "has no files of its own: it lies in /proc"],
+  ])("that lets file:// read from %s is told %s", async (files, fault) => {
+    const folder = realpathSync(makeFolder(good));
+    for (const name of ["values", "hidden"]) mkdirSync(join(folder, name));
+    writeFileSync(join(folder, "hidden", "url"), "redis://localhost");
+    symlinkSync("hidden/url", join(folder, "url"));
+    symlinkSync(folder, join(folder, "link"));
+    symlinkSync("/proc", join(folder, "proc"));
+    const root = files.replace("FOLDER", folder);
+    const text = `${good["broker.yaml"]}redis: { file: url }
+files: [{ folder: ${root}, hardLinks: true }]
+`;
+    writeFileSync(join(folder, "broker.yaml"), text);
+    const { code, stderr } = await check(folder);
+    expect(code).toBe(fault ? 125 : 0);
+    if (fault) expect(stderr).toContain(`broker.yaml:6: files: ${root} ${fault.replace("FOLDER", folder)}\n`);
   });
 
   test("whose root key others can read is refused", async () => {

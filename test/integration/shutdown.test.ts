@@ -8,7 +8,7 @@ import { createIdentity } from "../../executor/identity.ts";
 import { printed } from "../command.ts";
 import { processesContaining, until } from "../host.ts";
 import { startIssuer } from "../issuer.ts";
-import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
+import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
 
 const rules = (command: string) =>
   `${anyVariable}      - { name: late, actions: [issue], secrets: [{ exact: ${JSON.stringify(`cmd://${command}`)} }] }\n`;
@@ -20,7 +20,7 @@ async function start(shutdown: string) {
   const command = `touch ${folder}/started; until [ -e ${folder}/go ]; do sleep 0.02; done; printf late`;
   const fields = `commands: [${JSON.stringify(command)}]\nshutdown: ${shutdown}\n`;
   const broker = await serve(ci, fields);
-  writeFileSync(broker.policy, policyOf(ci.url, rules(command)));
+  putPolicy(broker.policy, policyOf(ci.url, rules(command)));
   await printed(broker, '"outcome":"taken"');
   const token = await ci.sign({ sub: "job", aud: broker.url });
   const [, keys = ""] = /keys ([\w,-]+)/.exec(broker.output.stderr) ?? [];

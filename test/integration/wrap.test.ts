@@ -131,6 +131,24 @@ describe("a wrapped value that was caught on the way", () => {
   });
 });
 
+describe("a cache key", () => {
+  test("of a wrapped value is its requester's own: nobody can bring a value that counts as another's", async () => {
+    const { broker, executor } = await setUp();
+    const other = await broker.executor({ principal: "other" });
+    const [own, again] = await wrapped(
+      broker,
+      executor,
+      { cacheKey: "npm" },
+      { cacheKey: "npm", text: "new" },
+    );
+    const [theirs] = await wrapped(broker, other, { cacheKey: "npm" });
+    const [read] = await executor.client.issue([{ uri: "env://API_TOKEN", cacheKey: "npm" }]);
+    const ids = [own!, again!, theirs!, read!].map(({ claims }) => claims.cache_id);
+    expect(ids[1]).toBe(ids[0]);
+    expect(new Set(ids).size).toBe(3);
+  });
+});
+
 describe("guessing", () => {
   test("another's value by wrapping it and comparing tells nothing: digest and cache id differ for equal values", async () => {
     const { broker, executor } = await setUp();

@@ -22,6 +22,8 @@ export function fixtures() {
     subject: "ci",
     uri: "env://API_TOKEN",
     digest: "hmac-sha256:x",
+    value: randomUUID(),
+    size: 3,
     sealed: Uint8Array.of(0, 1, 0xff),
     uses: 1,
     expires: now() + 900,

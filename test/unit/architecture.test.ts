@@ -34,9 +34,9 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
     /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/lock|sdk\/typescript\/executor)\.ts$/,
   ],
   [
-    "threads, where 1Password's SDK is kept",
+    "threads, where 1Password's SDK is kept and policy files are read",
     /node:worker_threads/,
-    /^broker\/providers\/op-(client|worker)\.ts$/,
+    /^broker\/(providers\/op-(client|worker)|access\/policy-(thread|worker))\.ts$/,
   ],
   ["1Password's SDK, in its thread", /"@1password\/sdk"/, /^broker\/providers\/op-worker\.ts$/],
   [

@@ -56,6 +56,48 @@ describe("a caller", () => {
   });
 });
 
+/** Signed as the text stands: an object of JavaScript has no such numbers. */
+async function signText(text: string): Promise<string> {
+  const head = Buffer.from(JSON.stringify({ alg: "EdDSA" })).toString("base64url");
+  const signed = `${head}.${Buffer.from(text).toString("base64url")}`;
+  const signature = await crypto.subtle.sign("Ed25519", ci.privateKey, Buffer.from(signed));
+  return `${signed}.${Buffer.from(signature).toString("base64url")}`;
+}
+
+describe("a number in a token", () => {
+  const asks = async (pattern: string, number: string) => {
+    const issuer = {
+      issuer: "https://ci.example",
+      keys: async () => ci.publicKey,
+      algorithms: ["EdDSA"],
+      skew: 0,
+      prefix: "ci:",
+      members: [{ tenant: "acme", who: { repository: { id: pattern } }, roles }],
+    };
+    const text = `${JSON.stringify({ ...claims, repository: {} }).slice(0, -2)}"id":${number}}}`;
+    const authorization = `Bearer ${await signText(text)}`;
+    return createAuthenticator(
+      [issuer],
+      audience,
+    )(authorization).then(
+      () => true,
+      () => false,
+    );
+  };
+  test.each([
+    ["9007199254740993", "9007199254740993", true],
+    ["9007199254740993", "9007199254740992", false],
+    ["9007199254740992", "9007199254740993", false],
+    ["123456789012345678901234567890", "123456789012345678901234567891", false],
+    ["-9007199254740993", "-9007199254740993", true],
+    ["Infinity", "1e400", false],
+    ["7", "7", true],
+    ["7", "7.0", true],
+  ])("%s in a policy is %s there: %j", async (pattern, number, same) => {
+    expect(await asks(pattern, number)).toBe(same);
+  });
+});
+
 describe("a token makes nobody a caller", () => {
   test.each<[string, string, () => Promise<string>]>([
     ["that never expires", "token_invalid", () => without("exp")],
@@ -71,6 +113,24 @@ describe("a token makes nobody a caller", () => {
     ],
     ["of an unknown issuer", "issuer_unknown", () => sign({ ...claims, iss: "https://evil.example" })],
     ["of no issuer", "issuer_unknown", () => without("iss")],
+    ...[
+      7,
+      true,
+      null,
+      {},
+      [],
+      ["repo:acme/site"],
+      "",
+      "a\u0000b",
+      "a\nb",
+      "a\u009bb",
+      "a\ud800b",
+      "x".repeat(1025),
+    ].map((sub): [string, string, () => Promise<string>] => [
+      `whose sub is ${JSON.stringify(sub).slice(0, 40)}`,
+      "subject_invalid",
+      () => sign({ ...claims, sub: sub as string }),
+    ]),
   ])("%s", async (_, reason, make) => {
     const token = await make();
     const refusal = await refusalOf(() => authenticate(`Bearer ${token}`));

@@ -28,6 +28,7 @@ const statuses = {
   quota_exceeded: 429,
   headers_too_large: 431,
   secrets_unavailable: 422,
+  values_too_large: 422,
   secret_too_large: 422,
   internal: 500,
   provider_failed: 502,

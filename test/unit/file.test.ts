@@ -1,12 +1,23 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { fileProvider } from "../../broker/providers/file.ts";
+import { createResolver } from "../../broker/resolver.ts";
 import { reader } from "../provider.ts";
 import { refusalOf } from "../refusal.ts";
 
@@ -23,8 +34,10 @@ const outside = write("other/secret", "sesame");
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const settings = { home: root, workingDirectory: root };
+const provider = (given: Partial<Parameters<typeof fileProvider>[0]>) =>
+  fileProvider({ ...settings, roots: [], ...given });
 const everywhere = reader(fileProvider({ ...settings, roots: "everywhere" }));
-const confined = reader(fileProvider({ ...settings, roots: [root] }));
+const confined = reader(fileProvider({ ...settings, roots: [{ folder: root }] }));
 
 describe("file:// reads", () => {
   test.each([
@@ -110,12 +123,18 @@ describe("file:// refuses", () => {
 describe("within roots, file://", () => {
   const denied = { code: "provider_denied" };
 
-  test("reads what lies there, also through a link that stays there", async () => {
+  test("reads what lies there, also through a link that stays there, and names what it read", async () => {
     symlinkSync("token", join(root, "link"));
     symlinkSync(root, join(folder, "root-link"));
-    const linked = reader(fileProvider({ ...settings, roots: [join(folder, "root-link")] }));
+    const linked = reader(fileProvider({ ...settings, roots: [{ folder: join(folder, "root-link") }] }));
     expect(await confined.read(token, `file://${root}/link`)).toEqual(["guessme\n", "guessme\n"]);
     expect(await linked.read(`file://${folder}/root-link/token`)).toEqual(["guessme\n"]);
+    for (const path of [`${root}/link`, `${folder}/root-link/token`]) {
+      const located = await createResolver([
+        provider({ roots: [{ folder: join(folder, "root-link") }] }) as never,
+      ]).locate(linked.parse(`file://${path}?ttl=0`));
+      expect(located).toMatchObject({ canonical: token, maxAge: 0 });
+    }
   });
 
   test("denies what lies elsewhere, there or not, also beside a root of a similar name", async () => {
@@ -134,6 +153,59 @@ describe("within roots, file://", () => {
     expect(await confined.read(...paths.map((path) => `file://${root}/${path}`))).toMatchObject(
       Array(3).fill(denied),
     );
+  });
+
+  test("denies what a link leads to in another root, of the file and of a folder, also in a root within it", async () => {
+    const inner = join(root, "inner");
+    mkdirSync(inner);
+    write("root/inner/key", "sesame");
+    symlinkSync(join(other, "secret"), join(root, "to-other"));
+    symlinkSync(other, join(root, "other-folder"));
+    symlinkSync("inner/key", join(root, "to-inner"));
+    symlinkSync("../token", join(inner, "to-outer"));
+    const several = reader(provider({ roots: [root, other, inner].map((each) => ({ folder: each })) }));
+    const paths = ["to-other", "other-folder/secret", "to-inner", "inner/to-outer"];
+    expect(await several.read(...paths.map((path) => `file://${root}/${path}`))).toMatchObject(
+      Array(4).fill(denied),
+    );
+    expect(await several.read(outside, `file://${inner}/key`)).toEqual(["sesame", "sesame"]);
+  });
+
+  test("denies a file with another name, unless its root allows that", async () => {
+    linkSync(join(other, "secret"), join(root, "hard"));
+    onTestFinished(() => unlinkSync(join(root, "hard")));
+    const allowing = reader(provider({ roots: [{ folder: root, hardLinks: true }, { folder: other }] }));
+    const [hard, own] = [`file://${root}/hard`, outside];
+    expect(await allowing.read(hard, own)).toMatchObject(["sesame", denied]);
+    const [refused] = await confined.read(hard);
+    expect(refused).toMatchObject({
+      ...denied,
+      detail: expect.stringContaining("several names (hard links)"),
+    });
+  });
+
+  test("never reads from a closed folder, nor from /proc, /sys and /dev", async () => {
+    const all = reader(provider({ roots: [{ folder: "/" }], closed: [join(folder, "closed")] }));
+    mkdirSync(join(folder, "keys"));
+    symlinkSync(join(folder, "keys"), join(folder, "closed"));
+    const key = write("keys/root-key", "sesame");
+    const paths = ["/proc/self/environ", "/proc/self/cmdline", "/sys/kernel/uevent_seqnum", "/dev/shm/x"];
+    const uris = [key, ...paths.map((path) => `file://${path}`)];
+    writeFileSync("/dev/shm/x", "sesame");
+    onTestFinished(() => unlinkSync("/dev/shm/x"));
+    expect(await all.read(...uris)).toMatchObject(Array(5).fill(denied));
+    expect(await all.read(outside)).toEqual(["sesame"]);
+  });
+
+  test("does not read what a located path has become a link to", async () => {
+    const made = provider({ roots: [{ folder: root }] });
+    const located = await made.locate!(made.parse(join(root, "token"), new Map()));
+    renameSync(join(root, "token"), join(root, "away"));
+    symlinkSync("away", join(root, "token"));
+    const [read] = await made.read([located], AbortSignal.timeout(1000));
+    unlinkSync(join(root, "token"));
+    renameSync(join(root, "away"), join(root, "token"));
+    expect(read).toMatchObject(denied);
   });
 
   test("denies everything where there is no root", async () => {

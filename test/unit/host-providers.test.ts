@@ -28,7 +28,11 @@ test("nothing is on by itself", async () => {
 });
 
 test("what is listed is there, and a command inherits no secret", async () => {
-  const allowed = { variables: ["API_TOKEN"], roots: [folder], commands: ["printf x$API_TOKEN$VAULT_TOKEN"] };
+  const allowed = {
+    variables: ["API_TOKEN"],
+    roots: [{ folder }],
+    commands: ["printf x$API_TOKEN$VAULT_TOKEN"],
+  };
   const resolver = createResolver(allowedProviders(environment, allowed));
   expect(await resolveEach(resolver, [...uris, "env://VAULT_TOKEN", "file:///etc/passwd"])).toMatchObject([
     "from-env",

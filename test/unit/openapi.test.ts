@@ -227,6 +227,8 @@ describe("the examples", () => {
       digest,
       uses,
       expires,
+      value: jti,
+      size: environment.API_TOKEN.length,
     };
     await broker.store.put([{ ...fields, sealed, mac: broker.keys.recordMac(fields) }]);
 

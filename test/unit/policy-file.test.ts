@@ -77,7 +77,7 @@ describe("its form", () => {
       "version: [1",
       ["1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
     ],
-    ["a key twice", `${head}${rule("name: other")}`, ["12: Map keys must be unique"]],
+    ["a key twice", `${head}${rule("name: other")}`, ['12: "name" is there twice']],
     ["nothing", "", ["1: the file: Invalid input: expected object, received null"]],
     [
       "an unknown field",
@@ -90,6 +90,46 @@ describe("its form", () => {
       [
         "12: tenants.acme.rules[0].who.run: a text (numbers, true and false in quotes), a list of them, or the claims within this one",
       ],
+    ],
+    ...(
+      [
+        ["__proto__: { ref: main }", '"__proto__" cannot be a key'],
+        ["who: { __proto__: { ref: main } }", '"__proto__" cannot be a key'],
+        ["who: { ref: { __proto__: main } }", '"__proto__" cannot be a key'],
+        ["who: { <<: { ref: main } }", '"<<" would merge in YAML 1.1; write the fields out'],
+        ["who: { 7: main }", "a key is a text; write numbers, true, false and null in quotes"],
+        ["who: { null: main }", "a key is a text; write numbers, true, false and null in quotes"],
+        ["who: { [ref]: main }", "a key is a text; write numbers, true, false and null in quotes"],
+        ["who: { ref: main, ref: dev }", '"ref" is there twice'],
+      ] as const
+    ).map(([body, fault]): [string, string, string[]] => [
+      `the key in ${body}`,
+      head + rule(body).replace("who: {", "who: {"),
+      [`12: ${fault}`],
+    ]),
+    ...[
+      "who: { ref: {} }",
+      "who: { ref: { exact: main, other: dev } }",
+      "who: { k: { ns: {} } }",
+      "who: { ref: [] }",
+    ].map((body): [string, string, string[]] => [
+      `a claim that would ask for nothing, ${body}`,
+      head + rule(body),
+      [
+        expect.stringMatching(
+          /^12: tenants\.acme\.rules\[0\]\.who\.(ref|k\.ns): (a text|Too small)/,
+        ) as unknown as string,
+      ],
+    ]),
+    [
+      "a member by a claim that asks for nothing",
+      head.replace("{ repository: acme/ops }", "{ repository: {} }") + rule("effect: deny"),
+      [expect.stringMatching(/^10: .*claims\.repository: a text/) as unknown as string],
+    ],
+    [
+      "YAML 1.1",
+      `%YAML 1.1\n---\n${head}`,
+      ["1: it has to be YAML 1.2: in 1.1 the same text can say something else"],
     ],
     [
       "no unit",
@@ -290,6 +330,35 @@ describe("schemes whose names say little", () => {
   });
 });
 
+describe("secrets, and where a rule is about none", () => {
+  const body = (text: string) => faultsOf(head + named("x", text));
+  const needs = (what: string) => [`12: "x" needs secrets, because it is about ${what}`];
+  const none =
+    '12: "x" has secrets, but audit.read is about none: give it a rule of its own, without secrets';
+  test.each<[string, string[]]>([
+    ["actions: [audit.read], who: { repository: acme/ops }", []],
+    ["effect: deny, actions: [audit.read], who: { repository: acme/ops }", []],
+    ["actions: [inspect, revoke, audit.read], who: { repository: acme/ops }", []],
+    ["actions: [issue]", needs("issue")],
+    ["actions: [issue, revoke]", needs("issue")],
+    ["effect: deny, actions: [wrap, redeem]", needs("wrap and redeem")],
+    ['actions: [audit.read], who: { repository: acme/ops }, secrets: ["**"]', [none]],
+    ['actions: [audit.read], who: { repository: acme/ops }, secrets: [{ exact: "**" }]', [none]],
+    // Nobody gets a value by it, so that no command has to be spelled out.
+    ['actions: [inspect, revoke], who: { repository: acme/ops }, secrets: ["**"]', []],
+  ])("%s", (text, faults) => {
+    expect(body(text)).toEqual(faults);
+  });
+
+  test("one about all that there are does not come before one about none", () => {
+    const all = named("all", `actions: [revoke], secrets: ["**"]`);
+    expect(faultsOf(head + all + named("none", "actions: [revoke]"))).toEqual([]);
+    expect(faultsOf(head + named("none", "actions: [revoke]") + all)).toEqual([
+      '13: "all" never decides: "none" always comes first',
+    ]);
+  });
+});
+
 test.each([
   [
     rule("effect: deny, limits: { ttl: 1m }"),
@@ -309,6 +378,37 @@ test.each([
 
 test("the published schema says of every field what it is", () => {
   expect(undescribed(policySchema())).toEqual([]);
+});
+
+describe("a long file is read in time that grows with its length", () => {
+  const range = (count: number, line: (nth: number) => string) =>
+    Array.from({ length: count }, (_, nth) => line(nth)).join("");
+  const tenants = (claim: (nth: number) => string) =>
+    `version: 1\nissuers:\n  ci: { issuer: https://ci.example }\ntenants:\n${range(
+      3000,
+      (nth) =>
+        `  t${nth}:\n    principals: [{ issuer: ci, claims: { sub: "${claim(nth)}" }, roles: [requester] }]\n    rules: []\n`,
+    )}`;
+  const rules = (body: (nth: number) => string) =>
+    head + range(3000, (nth) => named(`r${nth}`, `actions: [issue], ${body(nth)}`));
+  test.each<[string, string]>([
+    ["tenants by how a claim begins", tenants((nth) => `repo:org${nth}/*`)],
+    ["tenants by how a claim ends", tenants((nth) => `*@${nth}.example`)],
+    [
+      "rules whose claims begin with a wildcard",
+      rules((nth) => `who: { ref: "*/x-${nth}" }, secrets: ["vault://**"]`),
+    ],
+    ["rules whose secrets begin with a wildcard", rules((nth) => `secrets: ["vault://**/app-${nth}#key"]`)],
+    ["rules that end with one too", rules((nth) => `secrets: ["vault://**/app-${nth}-*#*"]`)],
+  ])("%s", (_, text) => {
+    expect(faultsOf(text)).toEqual([]);
+  });
+
+  test("where nothing tells thousands of tenants apart, that is a fault, and does not take for ever", () => {
+    const faults = faultsOf(tenants((nth) => `*x${nth}y*`));
+    expect(faults).toHaveLength(100);
+    expect(faults[0]).toContain("do not exclude each other");
+  });
 });
 
 test("many tenants are compared in reasonable time: only those that could collide", () => {

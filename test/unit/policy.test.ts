@@ -132,18 +132,19 @@ describe("a role", () => {
   });
 });
 
-describe("what is about all secrets at once", () => {
+describe("a request that names no secret", () => {
   test.each<[string, Rule[], boolean]>([
-    ["is allowed by a rule about all", [allow(["**"])], true],
+    ["is allowed by a rule that names none", [allow(undefined)], true],
     ["is not allowed by a rule about some", [allow(["env://**"])], false],
-    ["is not allowed by rules that together are about all", [allow(["env://**", "vault://**"])], false],
-    ["is denied by a rule about some", [allow(["**"]), deny(["env://A"])], false],
+    ["is not allowed by a rule about all that there are", [allow(["**"])], false],
+    ["is denied by a rule about some", [allow(undefined), deny(["env://A"])], false],
+    ["is denied by a rule that names none", [allow(undefined), deny(undefined)], false],
     [
       "is not denied to those whom a rule is not about",
-      [allow(["**"]), deny(["**"], { principals: ["x"] })],
+      [allow(undefined), deny(["**"], { principals: ["x"] })],
       true,
     ],
-    ["is not allowed in another tenant", [allow(["**"], { tenant: "rival" })], false],
+    ["is not allowed in another tenant", [allow(undefined, { tenant: "rival" })], false],
   ])("%s", (_, rules, allowed) => {
     expect(createPolicy(rules).decide(caller(), "revoke").allowed).toBe(allowed);
   });
