@@ -44,6 +44,9 @@ interface Particulars {
   cause?: unknown;
 }
 
+/** Of a detail, in characters: some quote what they were given. */
+const detailLimit = 4000;
+
 export class Failure extends Error {
   override readonly name = "Failure";
   readonly code: string;
@@ -55,7 +58,7 @@ export class Failure extends Error {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
     this.exitCode = exitCode ?? table[code][0];
-    this.detail = detail;
+    this.detail = detail?.slice(0, detailLimit);
     this.retryAfter = retryAfter;
   }
 

@@ -112,6 +112,8 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
   );
   const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
 
+  const reason = lastWords(reasons);
+
   // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
   orders.on("error", () => {});
 
@@ -138,7 +140,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
   function take(line: string): void {
     const [word = "", ...rest] = line.split(" ");
     if (word === "failed") {
-      explained = explain(rest.join(" "), reasons).then(fail);
+      explained = explain(rest.join(" "), reason).then(fail);
       return;
     }
     waiting.get(word)?.resolve(rest.join(" "));
@@ -161,7 +163,7 @@ export function startSupervisor({ runtime, runs, layers, environment }: Supervis
     child.on("exit", (code, signal) => {
       // What it said last may still be on its way; only then is silence a failure.
       const end = async () => {
-        explained ??= lastWords(reasons).then((words) => {
+        explained ??= reason.then((words) => {
           const detail = `its supervisor ended early (${words || (signal ?? code)})`;
           fail(new Failure("runtime_failed", { detail }));
         });
@@ -340,8 +342,8 @@ const causes: Record<string, FailureCode> = {
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
-async function explain(step: string, reasons: Readable): Promise<Failure> {
-  const reason = await lastWords(reasons);
+async function explain(step: string, words: Promise<string>): Promise<Failure> {
+  const reason = await words;
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }
@@ -352,11 +354,18 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
   return new Failure(causes[step] ?? "state_unusable", { detail });
 }
 
-/** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */
+/** Of what is written there, in bytes; a line of a runtime's log may quote all arguments of a command. */
+const reasonLimit = 1024 * 1024;
+
+/**
+ * Reads from the start, because whoever writes into a full pipe waits, and the end of it is kept.
+ *
+ * @returns the `msg` of the last line of a runtime's JSON log; a line that is none, as it is.
+ */
 async function lastWords(reasons: Readable): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of reasons) chunks.push(chunk);
-  const line = Buffer.concat(chunks).toString().trim().split("\n").at(-1) ?? "";
+  let kept: Buffer = Buffer.alloc(0);
+  for await (const chunk of reasons) kept = Buffer.concat([kept, chunk]).subarray(-reasonLimit);
+  const line = kept.toString().trim().split("\n").at(-1) ?? "";
   try {
     const { msg } = JSON.parse(line);
     if (typeof msg === "string") return msg.slice(0, 1000);
