@@ -23,6 +23,7 @@ const table = {
   invalid_layer: [125, "What the command left cannot be a layer."],
   secret_leaked: [125, "A secret is in what the command left."],
   image_not_made: [125, "The result cannot be an image."],
+  output_failed: [125, "The output could not be written, and is not whole."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed."],
   timed_out: [124, "The command took longer than it may."],

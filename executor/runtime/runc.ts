@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants, existsSync, mkdirSync, openSync } from "node:fs";
+import { constants, existsSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
 import { pipeSource, type Source } from "../source.ts";
@@ -92,7 +93,7 @@ const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <
 export function startSupervisor({ runtime, runs, layers, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
   try {
-    mkdirSync(runs, { recursive: true, mode: 0o700 });
+    makeFolder(runs);
   } catch (cause) {
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
