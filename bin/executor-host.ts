@@ -1,6 +1,6 @@
 /** The service of `claimcheck executor`, put together from its configuration. */
 import { randomBytes } from "node:crypto";
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { headsIn } from "../executor/audit-heads.ts";
 import { createBrokerCall } from "../executor/broker-call.ts";
@@ -89,13 +89,20 @@ function missingToken(): never {
   throw new Failure("token_unavailable", { detail: "the request carries no token of the job's" });
 }
 
-/** Known to this process and to whoever may read the file. */
+/** Known to this process and to whoever may read the file. One of an earlier start is replaced, and nothing else. */
 function makeToken(path: string): string {
   const token = randomBytes(32).toString("base64url");
   try {
+    const before = existsSync(path) ? readFileSync(path, "latin1") : undefined;
+    if (before !== undefined && !/^[\w-]{43}\n$/.test(before)) {
+      throw new Failure("state_unusable", {
+        detail: `listen.tokenFile: ${path} is there, and holds no token of an executor; name another path`,
+      });
+    }
     rmSync(path, { force: true });
     writeFileSync(path, `${token}\n`, { mode: 0o600, flag: "wx" });
   } catch (cause) {
+    if (cause instanceof Failure) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     throw new Failure("state_unusable", { detail: `${path} cannot be written (${code})`, cause });
   }

@@ -1,5 +1,5 @@
 /** Where an executor listens: a unix socket whose permissions say who may ask, or a port of loopback. */
-import { chmodSync, chownSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { Failure } from "../executor/failure.ts";
@@ -36,8 +36,15 @@ function bind(server: Server, where: { path: string } | { host: string; port: nu
   });
 }
 
-/** What a process that was killed left: nobody answers there. */
+/** What a process that was killed left: a socket at which nobody answers. Nothing else is ever removed. */
 async function removeAbandoned(socket: string): Promise<void> {
+  const there = lstatSync(socket, { throwIfNoEntry: false });
+  if (!there) return;
+  if (!there.isSocket()) {
+    throw new Failure("state_unusable", {
+      detail: `listen.socket: ${socket} is there, and is no socket; remove it, or name another path`,
+    });
+  }
   const code = await new Promise<string | undefined>((resolve) => {
     const probe = connect(socket, () => {
       probe.destroy();

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
 import { checkArguments } from "./bytes.ts";
+import { guardStandardStreams } from "./standard-streams.ts";
 
 function report(thrown: unknown): void {
   // Help and version were printed already; asked for, they are an answer, and otherwise help is a hint.
@@ -28,6 +29,8 @@ function asFailure(thrown: unknown): Failure {
     cause: thrown,
   });
 }
+
+guardStandardStreams(report);
 
 process.on("uncaughtException", (thrown) => {
   report(thrown);

@@ -10,6 +10,7 @@ import { splitAddress } from "./address.ts";
 import { brokerUrl } from "./broker-connection.ts";
 import type { Given } from "./given.ts";
 import type { Output } from "./output.ts";
+import { leaveUnread } from "./standard-streams.ts";
 import { checkToken, tokenSource } from "./token.ts";
 
 interface Where {
@@ -74,8 +75,9 @@ export async function runRemotely(
     );
   } catch (thrown) {
     if (cancelled?.aborted) interrupted ??= constants.signals.SIGKILL;
-    if (interrupted !== undefined) return 128 + interrupted;
-    throw thrown;
+    if (interrupted === undefined) throw thrown;
+    leaveUnread();
+    return 128 + interrupted;
   }
 }
 

@@ -3,10 +3,11 @@
  * would ever be found in a cache twice, and with another proof key no broker would know the executor again.
  */
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { link, open, readFile, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { rootKeyLength } from "../broker/derivation.ts";
 import { Failure } from "../executor/failure.ts";
+import { makeFolder } from "../shared/make-folder.ts";
 import { Secret } from "../shared/secret.ts";
 
 /** @throws {Failure} `state_unusable`, also for a key that others can read. */
@@ -21,7 +22,7 @@ export const loadCacheKey = (folder: string): Promise<Secret> => load(join(folde
 async function load(path: string): Promise<Secret> {
   try {
     if (!(await isThere(path))) {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      makeFolder(dirname(path));
       await make(path);
     }
     return await readRootKey(path);

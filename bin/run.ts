@@ -28,6 +28,7 @@ import { createKeyboard } from "./keyboard.ts";
 import { type Output, plainOutput, wantedOutput } from "./output.ts";
 import { addStepFlags } from "./run-flags.ts";
 import { shortSecretsOption } from "./scrub.ts";
+import { leaveUnread } from "./standard-streams.ts";
 
 const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -310,5 +311,6 @@ export async function run(
     process.exitCode = output.end(await started.finished);
   } finally {
     keyboard.close();
+    if (started.isCut()) leaveUnread();
   }
 }

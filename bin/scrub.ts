@@ -48,7 +48,9 @@ async function scrub(options: Options): Promise<void> {
   const secrets = [...(await Promise.all(files)), ...(await redeem(uris, options))];
   const scrubber = buildScrubber(secrets, [], options.shortSecrets);
   for (const { value } of secrets) value.wipe();
-  await forward(streamSource(process.stdin), scrubber.stream(), process.stdout);
+  await forward(streamSource(process.stdin), scrubber.stream(), process.stdout, {
+    name: "standard output",
+  });
   scrubber.wipe();
 }
 

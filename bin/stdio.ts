@@ -12,6 +12,7 @@
  */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
+import { isReaderGone } from "../executor/delivery.ts";
 import { Failure } from "../executor/failure.ts";
 import { decodeText } from "./bytes.ts";
 import type { Output } from "./output.ts";
@@ -47,7 +48,9 @@ export async function readRequest(): Promise<StdioRequest> {
 /** @returns what writes a run's events, and what writes its failure. */
 export function eventOutput(): Output & { fail(failure: Failure): void } {
   // A reader that goes away closes standard input too, and that ends the run.
-  process.stdout.on("error", () => {});
+  process.stdout.on("error", (error) => {
+    if (!isReaderGone(error)) process.exitCode = 125;
+  });
   const emit = (event: object, done?: (error?: Error | null) => void) =>
     void process.stdout.write(`${JSON.stringify(event)}\n`, done);
   let step = -1;

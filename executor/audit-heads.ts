@@ -4,9 +4,10 @@
  * at once each writes its own and removes older ones, so that the newest is the one that stays.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AuditHead, peekAuditHead } from "../shared/audit-head.ts";
+import { makeFolder } from "../shared/make-folder.ts";
 import { Failure } from "./failure.ts";
 
 export type KeepHeads = (heads: readonly string[]) => Promise<void>;
@@ -26,7 +27,7 @@ export function headsIn(folder: string): KeepHeads {
 async function keep(folder: string, head: string, { chain, seq }: AuditHead): Promise<void> {
   const nameOf = (nth: string) => `${chain}.${nth}`;
   const own = String(seq).padStart(12, "0");
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const others = (await readdir(folder))
     .filter((name) => name.startsWith(nameOf("")))
     .map((name) => name.slice(nameOf("").length));

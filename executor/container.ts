@@ -2,7 +2,6 @@
 import type { Readable, Writable } from "node:stream";
 import { Secret } from "../shared/secret.ts";
 import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
-import { Failure } from "./failure.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import { forward } from "./output.ts";
@@ -96,10 +95,8 @@ interface Streams {
 
 interface Attendance {
   readonly input: Readable | Secret | undefined;
-  /** In seconds. */
-  readonly timeout: number | undefined;
-  /** Called when the time is over. */
-  readonly kill: () => void;
+  /** When nobody who reads the output is waited for any more. */
+  readonly cut: AbortSignal;
   readonly scrub: (stream: keyof Sinks) => ScrubStream;
   readonly sinks: Sinks;
   /** The command has ended; what it printed may still be on its way. */
@@ -110,30 +107,25 @@ interface Attendance {
  * Gives a running command its input and forwards what it prints, until both have ended.
  *
  * @returns `isRead`, whether all of its output was taken.
- * @throws {Failure} `timed_out`.
+ * @throws {Failure} `output_failed`, once the command has ended.
  */
 export async function attend(
   { stdin, stdout, stderr, exited }: Streams,
-  { input, timeout, kill, scrub, sinks, onEnd }: Attendance,
+  { input, cut, scrub, sinks, onEnd }: Attendance,
 ): Promise<{ readonly exitCode: number; readonly isRead: boolean }> {
-  let late = false;
-  const expire = () => {
-    late = true;
-    kill();
-  };
-  const timer = timeout === undefined ? undefined : setTimeout(expire, timeout * 1000);
   if (stdin) feed(stdin, input);
   const ended = exited.finally(() => {
-    clearTimeout(timer);
+    stdout.finish();
+    stderr.finish();
     if (!(input instanceof Secret)) input?.destroy();
     onEnd();
   });
-  const [exitCode, ...taken] = await Promise.all([
-    ended,
-    forward(stdout, scrub("stdout"), sinks.stdout),
-    forward(stderr, scrub("stderr"), sinks.stderr),
-  ]);
-  if (late) throw new Failure("timed_out", { detail: `${timeout} s` });
+  const passing = [
+    forward(stdout, scrub("stdout"), sinks.stdout, { name: "standard output", cut }),
+    forward(stderr, scrub("stderr"), sinks.stderr, { name: "standard error", cut }),
+  ];
+  await Promise.allSettled([ended, ...passing]);
+  const [exitCode, ...taken] = await Promise.all([ended, ...passing]);
   return { exitCode, isRead: taken.every(Boolean) };
 }
 

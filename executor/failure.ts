@@ -23,6 +23,7 @@ const table = {
   invalid_layer: [125, "What the command left cannot be a layer."],
   secret_leaked: [125, "A secret is in what the command left."],
   image_not_made: [125, "The result cannot be an image."],
+  output_failed: [125, "The output could not be written, and is not whole."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed."],
   timed_out: [124, "The command took longer than it may."],
@@ -44,6 +45,9 @@ interface Particulars {
   cause?: unknown;
 }
 
+/** Of a detail, in characters: some quote what they were given. */
+const detailLimit = 4000;
+
 export class Failure extends Error {
   override readonly name = "Failure";
   readonly code: string;
@@ -55,7 +59,7 @@ export class Failure extends Error {
     super(problem?.title ?? table[code][1], { cause });
     this.code = problem?.code ?? code;
     this.exitCode = exitCode ?? table[code][0];
-    this.detail = detail;
+    this.detail = detail?.slice(0, detailLimit);
     this.retryAfter = retryAfter;
   }
 

@@ -7,10 +7,14 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { ClaimcheckError } from "../shared/errors.ts";
+import { makeFolder } from "../shared/make-folder.ts";
 import { Failure } from "./failure.ts";
+import { parseImageName } from "./image-name.ts";
+import { openPrivateImages } from "./private-images.ts";
 import { type Login, pull } from "./pull.ts";
 import { isRootless } from "./rootless.ts";
 
@@ -28,6 +32,8 @@ export interface ImageConfig {
 export interface Image {
   readonly id: string;
   readonly config: ImageConfig;
+  /** All that the storage has for it, in full; asked for only where somebody wants to `admit` it. */
+  readonly names?: readonly string[];
   /** Folders with its files, the upper ones first. Only to be read. */
   readonly layers: readonly string[];
 }
@@ -41,6 +47,11 @@ interface Surroundings {
   readonly onProgress: (line: string) => void;
   /** Called when the image has to be pulled. */
   readonly logins: () => Promise<readonly Login[]>;
+  /**
+   * For whoever runs other people's plans: throws where the image that a name stands for is none that they may run. They
+   * get no image either that was pulled with somebody's password, unless the registry gives it to them too.
+   */
+  readonly admit?: (names: readonly string[]) => void;
 }
 
 /** @throws {Failure} `image_unavailable`. */
@@ -48,12 +59,18 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
   if (name === "" || name.startsWith("-")) {
     throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
   }
-  const memory = `${surroundings.state}/images/${createHash("sha256").update(name).digest("hex")}.json`;
+  const memory = `${surroundings.state}/images/${createHash("sha256").update(meaningOf(name)).digest("hex")}.json`;
   const remembered = recall(memory, surroundings);
   if (remembered) return remembered;
   const image = await askBuildah(name, surroundings);
   remember(memory, image, surroundings);
   return image;
+}
+
+/** A tag says nothing where there is a digest, and somebody could write one after the other. */
+function meaningOf(name: string): string {
+  const { repository, digest } = parseImageName(name);
+  return digest === undefined ? name : `${repository}@${digest}`;
 }
 
 interface BuildahSurroundings extends Pick<Surroundings, "environment" | "signal"> {
@@ -76,24 +93,8 @@ export async function runBuildah(
 }
 
 async function askBuildah(name: string, surroundings: Surroundings): Promise<Image> {
-  const { environment, signal, onProgress, state } = surroundings;
   const buildah = (...args: string[]) => runBuildah(args, surroundings);
-
-  const inspect = () => buildah("inspect", "--type", "image", name);
-  const inspected = await inspect().catch(async (error) => {
-    if (isMissing(error))
-      throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
-    signal.throwIfAborted();
-    const logins = await surroundings.logins();
-    onProgress(`pulling ${name}`);
-    try {
-      await pull(name, logins, { folder: `${state}/registries`, environment, signal });
-      return await inspect();
-    } catch (cause) {
-      throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });
-    }
-  });
-  const { id, config } = readInspection(inspected);
+  const { id, config, names } = await obtain(name, surroundings);
 
   // Two first runs at once race for the name; whoever loses finds the container made.
   const container = `claimcheck-${id}`;
@@ -108,22 +109,97 @@ async function askBuildah(name: string, surroundings: Surroundings): Promise<Ima
       });
     });
   });
-  return { id, config, layers };
+  return { id, config, layers, ...(names && { names }) };
+}
+
+type Found = Pick<Image, "id" | "config" | "names">;
+
+/** The image that a name stands for, pulled if that has to be. */
+async function obtain(name: string, surroundings: Surroundings): Promise<Found> {
+  const { environment, signal, onProgress, state, admit } = surroundings;
+  const privates = openPrivateImages(privatesIn(state));
+
+  async function find(): Promise<Found> {
+    const found = readInspection(await runBuildah(["inspect", "--type", "image", name], surroundings));
+    if (!admit) return found;
+    const names = namesOf(found.id, await runBuildah(["images", "--json", "--no-trunc"], surroundings));
+    admit(names);
+    return { ...found, names };
+  }
+
+  async function get(logins: readonly Login[], isThere: boolean): Promise<Found> {
+    try {
+      await pull(name, logins, { folder: `${state}/registries`, environment, signal, isThere });
+      return await find();
+    } catch (cause) {
+      if (isRefusal(cause)) throw cause;
+      throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });
+    }
+  }
+
+  const getWith = (logins: readonly Login[], isThere: boolean) =>
+    privates.during(name, async () => ({ names: [], ...(await get(logins, isThere)) }));
+
+  /** What everybody may have is no secret, whoever pulls it with a password. */
+  async function getShared(isThere: boolean): Promise<Found> {
+    try {
+      const found = await get([], isThere);
+      privates.forget({ names: [], ...found });
+      return found;
+    } catch (thrown) {
+      const logins = isRefusal(thrown) ? [] : await surroundings.logins();
+      if (logins.length === 0) throw thrown;
+      return getWith(logins, isThere);
+    }
+  }
+
+  let found: Found;
+  try {
+    found = await find();
+  } catch (error) {
+    if (isRefusal(error)) throw error;
+    if (isMissing(error))
+      throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
+    signal.throwIfAborted();
+    onProgress(`pulling ${name}`);
+    if (admit) return getShared(false);
+    const logins = await surroundings.logins();
+    return logins.length > 0 ? getWith(logins, false) : get([], false);
+  }
+  if (!admit || !privates.has({ names: [], ...found })) return found;
+  onProgress(`asking the registry for ${name}, which was pulled with a password`);
+  return getShared(true);
+}
+
+const privatesIn = (state: string) => `${state}/images/private`;
+
+/** What `admit` throws, and no program. */
+const isRefusal = (thrown: unknown) => thrown instanceof ClaimcheckError;
+
+/** @param json of all images. */
+function namesOf(id: string, json: string): string[] {
+  const images = JSON.parse(json) as { id: string; names?: string[] | null }[];
+  return images.find((image) => image.id.replace("sha256:", "") === id)?.names ?? [];
 }
 
 /**
  * Buildah's answer of another time, while it must still be true: nothing has been changed in the list of images
  * since or in what names stand for, and the mount is there. Asking costs more than half of a `runc run`.
  */
-function recall(memory: string, { environment }: Surroundings): Image | undefined {
+function recall(memory: string, { environment, admit, state }: Surroundings): Image | undefined {
+  let remembered: Image;
   try {
     const { witness, image } = JSON.parse(readFileSync(memory, "utf8")) as { witness: string; image: Image };
-    return image.layers.every(existsSync) && witness === witnessOf(image.layers, environment)
-      ? image
-      : undefined;
+    if (!image.layers.every(existsSync) || witness !== witnessOf(image.layers, environment)) return undefined;
+    if (!admit) return image;
+    const { id, names } = image;
+    if (!names || openPrivateImages(privatesIn(state)).has({ id, names })) return undefined;
+    remembered = { ...image, names };
   } catch {
     return undefined;
   }
+  admit(remembered.names ?? []);
+  return remembered;
 }
 
 /** Where it cannot be kept, buildah is asked again the next time. */
@@ -132,7 +208,7 @@ function remember(memory: string, image: Image, { environment }: Surroundings): 
   if (!witness) return;
   const draft = `${memory}.${process.pid}`;
   try {
-    mkdirSync(dirname(memory), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(memory));
     writeFileSync(draft, JSON.stringify({ witness, image }), { mode: 0o600 });
     renameSync(draft, memory);
   } catch {

@@ -1,6 +1,7 @@
 /** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
 import type { Writable } from "node:stream";
 import type { Secret } from "../shared/secret.ts";
+import { openDelivery } from "./delivery.ts";
 import { Failure } from "./failure.ts";
 import { createScrubber, type Scrubber, ScrubberError, type ScrubStream } from "./scrub/scrubber.ts";
 import type { Source } from "./source.ts";
@@ -43,36 +44,48 @@ export const unmasked: ScrubStream = {
   end: () => new Uint8Array(0),
 };
 
+interface Way {
+  /** What people call the sink. */
+  readonly name: string;
+  /** When nobody is waited for any more: what has not been taken by then is lost. */
+  readonly cut?: AbortSignal | undefined;
+}
+
 /**
  * Forwards until the source ends, no faster than the sink takes it. When the sink's reader goes away the source is
  * stopped, so that the writer learns of it as it would without us.
  *
  * @returns whether the sink took it all.
+ * @throws {Failure} `output_failed`, where the sink could not.
  */
-export async function forward(source: Source, scrub: ScrubStream, sink: Writable): Promise<boolean> {
+export async function forward(
+  source: Source,
+  scrub: ScrubStream,
+  sink: Writable,
+  { name, cut }: Way,
+): Promise<boolean> {
   const isTerminal = (sink as { isTTY?: boolean }).isTTY === true;
   let idle: NodeJS.Timeout | undefined;
-  let broken = false;
-  const onError = () => {
-    broken = true;
-    source.stop();
-  };
-  sink.on("error", onError);
-  const write = (bytes: Uint8Array, done: () => void) => {
-    if (bytes.length === 0 || broken) done();
-    else sink.write(bytes, done);
-  };
-  try {
-    await source.read((chunk, release) => {
-      clearTimeout(idle);
-      write(scrub.push(chunk), release);
-      if (isTerminal) idle = setTimeout(() => write(scrub.flush(), () => {}), idleAfter);
-    });
+  const delivery = openDelivery(sink, name, source.stop);
+  const late = new Promise<void>((resolve) => {
+    if (cut?.aborted) resolve();
+    cut?.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const passing = source.read((chunk, release) => {
     clearTimeout(idle);
-    await new Promise<void>((done) => write(scrub.end(), done));
-    return !broken;
+    delivery.write(scrub.push(chunk), release);
+    if (isTerminal) idle = setTimeout(() => delivery.write(scrub.flush(), () => {}), idleAfter);
+  });
+  const passed = passing.then(() => {
+    clearTimeout(idle);
+    return new Promise<void>((done) => delivery.write(scrub.end(), done));
+  });
+  try {
+    await Promise.race([passed, late]);
+    if (cut?.aborted) source.stop();
   } finally {
     clearTimeout(idle);
-    sink.off("error", onError);
+    passed.catch(() => {});
   }
+  return delivery.close() && !cut?.aborted;
 }

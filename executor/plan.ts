@@ -2,6 +2,7 @@
 import { Failure } from "./failure.ts";
 import type { ShortSecrets } from "./output.ts";
 import type { PlacedFile } from "./placed-files.ts";
+import { checkSizes } from "./plan-limits.ts";
 import type { Volume } from "./runtime/runc.ts";
 
 /**
@@ -131,7 +132,9 @@ const imageName = new RegExp(`^(?:[\\w.-]+(?::\\d+)?/)?${part}(?:/${part})*(?::\
  *
  * @throws {Failure} `invalid_plan`.
  */
-export function checkPlan({ steps, registries, tag, publish }: PlanFields): void {
+export function checkPlan(plan: PlanFields): void {
+  const { steps, registries, tag, publish } = plan;
+  checkSizes(plan);
   for (const step of steps) checkStep(step);
   checkLogins(registries);
   for (const name of [tag, publish]) {
@@ -195,12 +198,13 @@ function checkStep(step: Step): void {
   const refuse = (detail: string): never => {
     throw new Failure("invalid_plan", { detail: step.name ? `step "${step.name}": ${detail}` : detail });
   };
+  const targets = new Set(step.binds.map(({ target }) => target));
   for (const { path } of step.secretFiles) {
     if (!isPlainPath(path)) refuse(`a secret file needs an absolute path without "." and "..", not ${path}`);
     if (/^\/(proc|sys)\//.test(path)) refuse(`${path} is the kernel's; a secret file goes elsewhere`);
     // What had to be made to mount it on would stay in the host's folder.
-    const around = step.binds.find(({ target }) => `${path}/`.startsWith(`${target}/`));
-    if (around) refuse(`the secret file ${path} would lie in ${around.target}, which is this host's`);
+    const around = foldersOf(path).find((folder) => targets.has(folder));
+    if (around) refuse(`the secret file ${path} would lie in ${around}, which is this host's`);
   }
   for (const { target } of step.binds) {
     if (!isPlainPath(target))
@@ -209,14 +213,23 @@ function checkStep(step: Step): void {
   for (const { path } of step.files) {
     if (!isPlainPath(path)) refuse(`a file needs an absolute path without "." and "..", not ${path}`);
   }
-  const targets = [...step.secretFiles.map(({ path }) => path), ...step.binds.map(({ target }) => target)];
-  const twice = targets.find((target, index) => targets.indexOf(target) !== index);
-  if (twice) refuse(`${twice} is there twice`);
+  const mounted = new Set<string>();
+  for (const target of [
+    ...step.secretFiles.map(({ path }) => path),
+    ...step.binds.map((bind) => bind.target),
+  ]) {
+    if (mounted.has(target)) refuse(`${target} is there twice`);
+    mounted.add(target);
+  }
   if (step.workdir !== undefined && !step.workdir.startsWith("/"))
     refuse(`the folder ${step.workdir} is not absolute`);
   if (step.interactive && step.secretInput) refuse("standard input cannot be a secret and interactive");
   // It would echo it, and take some bytes of it for keys such as Ctrl-C.
   if (step.terminal && step.secretInput) refuse("a terminal does not pass on a secret as it is");
 }
+
+/** A path, and all folders around it but the root. */
+const foldersOf = (path: string): string[] =>
+  [...path.matchAll(/\/|$/g)].map(({ index }) => path.slice(0, index)).filter((folder) => folder !== "");
 
 const isPlainPath = (path: string) => /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(path);

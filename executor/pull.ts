@@ -3,8 +3,8 @@
  * has, and goes with that process, which ends when this one does.
  */
 import { execFile } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { promisify } from "node:util";
+import { makeFolder } from "../shared/make-folder.ts";
 import type { Secret } from "../shared/secret.ts";
 import { isRootless } from "./rootless.ts";
 
@@ -22,12 +22,14 @@ interface Surroundings {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+  /** Whether the image may be there, and the registry is to be asked all the same. */
+  readonly isThere: boolean;
 }
 
-/** FOLDER NAME; the authfile is read from standard input. */
+/** FOLDER POLICY NAME; the authfile is read from standard input. */
 const script = `
 { mount -t tmpfs -o mode=0700,noswap tmpfs "$1" 2>/dev/null || mount -t ramfs -o mode=0700 ramfs "$1"; } &&
-  cat > "$1/auth.json" && exec buildah pull --quiet --authfile "$1/auth.json" -- "$2" < /dev/null`;
+  cat > "$1/auth.json" && exec buildah pull --quiet --policy "$2" --authfile "$1/auth.json" -- "$3" < /dev/null`;
 
 const namespaces = isRootless ? ["buildah", "unshare"] : ["unshare", "--mount"];
 /** Said twice, because `buildah unshare` would leave its child behind. */
@@ -41,13 +43,14 @@ export async function pull(
   surroundings: Surroundings,
 ): Promise<void> {
   const { folder, environment, signal } = surroundings;
+  const policy = surroundings.isThere ? "always" : "missing";
   const options = { env: environment, signal };
   if (logins.length === 0) {
-    await exec("buildah", ["pull", "--quiet", "--", name], options);
+    await exec("buildah", ["pull", "--quiet", "--policy", policy, "--", name], options);
     return;
   }
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const pulling = exec("setpriv", [...alone, folder, name], options);
+  makeFolder(folder);
+  const pulling = exec("setpriv", [...alone, folder, policy, name], options);
   const authfile = authfileOf(logins);
   const { stdin } = pulling.child;
   stdin?.on("error", () => {}); // Whoever ends without having read it all has something to say.

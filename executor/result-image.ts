@@ -5,8 +5,9 @@
  * It gets into the storage as an OCI layout (image-spec, image-layout.md). The layers of the first image are not in the
  * layout: they are named by their diff ids, by which the storage finds that it has them.
  */
-import { link, mkdir, writeFile } from "node:fs/promises";
+import { link, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { makeFolder } from "../shared/make-folder.ts";
 import { digestOf } from "./digest.ts";
 import { Failure } from "./failure.ts";
 import { reasonOf, runBuildah } from "./image.ts";
@@ -121,7 +122,7 @@ async function writeLayout(
     await writeFile(pathOf(digest), content);
     return { mediaType, digest, size: content.length };
   };
-  await mkdir(blobs, { recursive: true, mode: 0o700 });
+  makeFolder(blobs);
   const added = new Map(layers.map(({ layer, archive }) => [layer.digest, { layer, archive }]));
   for (const { layer, archive } of added.values()) await link(archive, pathOf(layer.digest));
 

@@ -5,6 +5,7 @@ import { createLeakGuard, type LeakGuard } from "./leak-guard.ts";
 import type { Known } from "./masking.ts";
 import { makesImage, type Plan } from "./plan.ts";
 import { type ImageLayer, makeImage } from "./result-image.ts";
+import { taking } from "./turns.ts";
 
 interface Surroundings {
   /** Root's folder. */
@@ -15,6 +16,16 @@ interface Surroundings {
   readonly signal: AbortSignal;
   /** Takes warnings. */
   readonly tell: (line: string) => void;
+}
+
+interface Looking {
+  /** Of the step, counted from 0. */
+  readonly index: number;
+  readonly title: string;
+  /** Whether the layer is wanted for anything but the image. */
+  readonly isKept: boolean;
+  /** Throws when it takes too long. */
+  readonly check: () => void;
 }
 
 export type RunResult = ReturnType<typeof openResult>;
@@ -50,17 +61,16 @@ export function openResult(
      * Searches what a step left, and makes it a layer.
      *
      * @param upper the folder with the changes, which nothing changes any more.
-     * @param isKept whether the layer is wanted for anything but the image.
      * @returns the digest of the layer, if it is kept. What leaked is not, whatever else is done about it.
      * @throws {Failure} `secret_leaked`, where a leak ends the run.
      */
     async take(
       upper: string,
       known: Known,
-      { index, title, isKept }: { index: number; title: string; isKept: boolean },
+      { index, title, isKept, check }: Looking,
     ): Promise<string | undefined> {
       const guard = guardOf(known);
-      const changes = guard.watch(store.changes(upper));
+      const changes = taking(guard.watch(store.changes(upper)), check);
       const draft = isImage || isKept ? await store.draft(changes, scratch) : undefined;
       if (!draft) for await (const { content } of changes) for await (const _ of content);
       const goesToStore = judge(guard, title) === "" && isKept;

@@ -28,6 +28,7 @@ import { sizeOf } from "./screen.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 import { requestSecrets, type Secrets } from "./secrets.ts";
 import { bytesSource } from "./source.ts";
+import { startTimeLimit, type TimeLimit } from "./time-limit.ts";
 
 interface Surroundings {
   /** Called at once; the image is made ready meanwhile. */
@@ -40,6 +41,8 @@ interface Surroundings {
   /** This user's folder for what runs and images need. */
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Where plans are other people's: throws where the image is none that they may run (image.ts). */
+  readonly admit?: (names: readonly string[]) => void;
   /** What an interactive step reads. */
   readonly openInput: () => Readable;
   readonly stdout: Writable;
@@ -61,15 +64,27 @@ interface Surroundings {
 
 const SIGKILL = 9;
 
+/** For a command that was killed to be gone, and for its output to be read, in milliseconds. */
+const lastWords = 5_000;
+
+const cutShort = () => new Failure("output_failed", { detail: "nobody waits for it any more" });
+
 /** Starts the run of a plan. */
 export function startRun(plan: Plan, surroundings: Surroundings) {
   const abort = new AbortController();
+  /** Whoever reads the output is not waited for any more. */
+  const cut = new AbortController();
   const { steps } = plan;
   let supervisor: Supervisor | undefined;
   let secrets: Secrets | undefined;
   let cache: StepCache | undefined;
+  /** Whether a container is being made. */
+  let isOrdered = false;
   /** Whether a command is running. */
   let started = false;
+  /** The present step's. */
+  let clock: TimeLimit | undefined;
+  let last: NodeJS.Timeout | undefined;
   let signals: number[] = [];
   let interrupted: number | undefined;
   const masking = createMasking(plan);
@@ -179,9 +194,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     if (steps.length > 1) tell(`${titleOf(step, index)}, cached`);
     const sinks = surroundings.sinksOf?.(index + 1) ?? surroundings;
     await Promise.all([
-      forward(bytesSource(stdout), unmasked, sinks.stdout),
-      forward(bytesSource(stderr), unmasked, sinks.stderr),
+      forward(bytesSource(stdout), unmasked, sinks.stdout, { name: "standard output", cut: cut.signal }),
+      forward(bytesSource(stderr), unmasked, sinks.stderr, { name: "standard error", cut: cut.signal }),
     ]);
+    if (cut.signal.aborted) throw cutShort();
     surroundings.onExit?.(index, 0);
   }
 
@@ -196,10 +212,14 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   async function lookAt(upper: string, left: RunResult, how: { index: number; isKept: boolean }) {
     const title = titleOf(steps[how.index] as Step, how.index);
     try {
-      return await left.take(upper, masking.known(secrets as Secrets), { ...how, title });
+      const check = () => clock?.check();
+      return await left.take(upper, masking.known(secrets as Secrets), { ...how, title, check });
     } catch (thrown) {
-      if (thrown instanceof Failure || isLookedAt) throw thrown;
-      tell(`${title}: not kept (${(thrown as NodeJS.ErrnoException).code ?? "internal"})`);
+      const { code = "internal" } = thrown as NodeJS.ErrnoException;
+      // Where only the cache wants it, a run goes on without it.
+      if (isLookedAt || code === "secret_leaked" || code === "timed_out") throw thrown;
+      abort.signal.throwIfAborted();
+      tell(`${title}: not kept (${code})`);
       return undefined;
     }
   }
@@ -220,36 +240,71 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     // What is redeemed is wiped in the end: that is not to come first.
     await Promise.allSettled([redeeming, drafting]);
     const [draft] = await Promise.all([drafting, redeeming]);
+    const limit = startTimeLimit(step.timeout, expire);
+    clock = limit;
+    try {
+      return await performContainer(step, draft, place);
+    } catch (thrown) {
+      // What went wrong because the time was over is no other failure.
+      if (!(thrown instanceof Failure && thrown.code === "output_failed")) limit.check();
+      throw thrown;
+    } finally {
+      limit.stop();
+      clearTimeout(last);
+    }
+  }
+
+  async function performContainer(
+    step: Step,
+    draft: Awaited<ReturnType<typeof draftContainer>>,
+    place: Parameters<typeof draftContainer>[1] & { readonly secrets: Secrets; readonly isLast: boolean },
+  ) {
     const resize = () => place.supervisor.resize(screen());
     if (step.terminal) surroundings.stdout.on("resize", resize);
+    isOrdered = true;
     const container = await createContainer(step, draft, place, place.secrets);
     masking.learn(place.secrets);
     surroundings.onStep?.(place.order - 1, nameOf(step));
     if (steps.length > 1) tell(titleOf(step, place.order - 1));
     const sinks = surroundings.sinksOf?.(place.order) ?? surroundings;
     const streams = await container.start();
+    isOrdered = false;
     started = true;
     if (place.isLast && !step.secretInput) place.secrets.wipe();
 
     const recording = cache?.record();
     const given = step.secretInput && place.secrets.valueOf(step.secretInput);
+    let wasLate = false;
     const { exitCode, isRead } = await attend(streams, {
       input: step.interactive ? surroundings.openInput() : given,
-      timeout: step.timeout,
-      kill: () => place.supervisor.signal(SIGKILL),
+      cut: cut.signal,
       scrub: (stream) => recording?.of(masking.stream(), stream) ?? masking.stream(),
       sinks,
       onEnd() {
         started = false;
+        wasLate = clock?.isOver() ?? false;
         surroundings.stdout.off("resize", resize);
         // Cleaning up takes as long as reading the rest of the output.
         if (place.isLast && !isLookedAt && !recording) place.supervisor.abandon();
       },
     });
+    if (wasLate || cut.signal.aborted) clock?.check();
+    // Its exit code is no answer to whoever has not got its output.
+    if (cut.signal.aborted) throw cutShort();
     surroundings.onExit?.(place.order - 1, exitCode);
     // What somebody cut short is no result, whatever the command made of it.
     const isWhole = exitCode === 0 && signals.length === 0 && isRead;
     return { exitCode, output: isWhole ? recording?.output() : undefined };
+  }
+
+  /** The time of a step is over. */
+  function expire(): void {
+    if (started) supervisor?.signal(SIGKILL);
+    else if (isOrdered) supervisor?.destroy();
+    last = setTimeout(() => {
+      if (started) supervisor?.destroy();
+      cut.abort();
+    }, lastWords);
   }
 
   function wipeValues(): void {
@@ -288,11 +343,15 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     /** The same, once nothing of the run is left. */
     finished,
 
+    /** Whether the run ended without waiting for whoever reads its output: they may never read. */
+    isCut: (): boolean => cut.signal.aborted,
+
     /** Ends the run, whatever it is doing. */
     cancel(): void {
       interrupted = SIGKILL;
       abort.abort();
       supervisor?.abandon();
+      cut.abort();
     },
 
     /**
@@ -303,13 +362,16 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       signals = [...signals, number];
       const kills = started ? 3 : 2;
       if (signals.length >= kills) {
+        interrupted ??= number;
         supervisor?.destroy();
+        cut.abort();
       } else if (started) {
         supervisor?.signal(signals.length === 1 ? number : SIGKILL);
       } else {
         interrupted = number;
         abort.abort();
         supervisor?.abandon();
+        cut.abort();
       }
     },
   };

@@ -16,6 +16,10 @@ interface Host {
   readonly environment?: Record<string, string>;
   /** The claims of jobs' tokens. */
   readonly job?: Record<string, string>;
+  /** Patterns. */
+  readonly images?: readonly string[];
+  /** Of the executor's process. */
+  readonly variables?: Record<string, string>;
 }
 
 export type ExecutorHost = Awaited<ReturnType<typeof startHost>>;
@@ -42,6 +46,8 @@ export async function startHost({
   listen,
   environment = { API_TOKEN: "guessme" },
   job = { sub: "job-*" },
+  images = ["localhost/claimcheck-busybox:*"],
+  variables = {},
 }: Host = {}) {
   const [issuer, port] = await Promise.all([startIssuer("ES256"), freePort()]);
   const url = `http://127.0.0.1:${port}`;
@@ -66,7 +72,7 @@ env: [${Object.keys(environment).join(", ")}]
       `listen: ${listen ?? `{ socket: ${socket} }`}
 broker: { url: "${url}", keys: [${keys}], principal: "ci:executor-1", tokenFile: executor-token }
 state: ${state}
-images: ["localhost/claimcheck-busybox:*"]
+images: ${JSON.stringify(images)}
 ${more}
 `,
     );
@@ -81,7 +87,7 @@ ${more}
   configure(keys);
 
   async function startExecutor() {
-    const executor = start(["executor", "--config", config]);
+    const executor = start(["executor", "--config", config], { env: variables });
     await printed(executor, "claimcheck: executor at");
     return executor;
   }

@@ -12,7 +12,6 @@ import type { KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import {
   type FileHandle,
-  mkdir,
   open,
   readdir,
   readFile,
@@ -23,6 +22,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { lock } from "../../shared/lock.ts";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { absent } from "./absent.ts";
 import { decodeResult, encodeResult, layersIn, type Result } from "./entry.ts";
 
@@ -55,14 +55,14 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
   const draftOf = (key: string) => `${folder}/drafts/${key}`;
   const lockOf = (key: string) => `${folder}/locks/${key}`;
 
-  const make = (part: string) => mkdir(`${folder}/${part}`, { recursive: true, mode: 0o700 });
+  const make = (part: string) => makeFolder(`${folder}/${part}`);
 
   /** As if it had never been there, if it still is. */
   const remove = (path: string) => rm(path, { force: true });
 
   /** The lock file of a key, locked; undefined when it is another's and that is not waited for. */
   async function hold(key: string, until?: AbortSignal): Promise<FileHandle | undefined> {
-    await make("locks");
+    make("locks");
     for (;;) {
       const file = await open(lockOf(key), constants.O_RDWR | constants.O_CREAT, 0o600);
       try {
@@ -85,7 +85,8 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
 
   async function put(key: string, result: Result): Promise<void> {
     try {
-      await Promise.all([make("drafts"), make("results")]);
+      make("drafts");
+      make("results");
       await writeFile(draftOf(key), encodeResult(key, result, macKey), { mode: 0o600 });
       await rename(draftOf(key), resultOf(key));
     } catch (thrown) {

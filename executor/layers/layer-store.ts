@@ -9,7 +9,8 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, link, mkdir, mkdtemp, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, mkdtemp, open, rename, rm, stat } from "node:fs/promises";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { Failure } from "../failure.ts";
 import { pack, unpack } from "./gnu-tar.ts";
 import { contentSize, encodeEntry, end, padding } from "./tar.ts";
@@ -74,7 +75,7 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
      * @param scratch a folder of the run; a draft that is not kept goes with it.
      */
     async draft(changes: AsyncIterable<Member>, scratch: string): Promise<Draft> {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       const path = `${await mkdtemp(`${scratch}/layer-`)}/tar`;
       const layer = await write(path, (sink) => writeLayer(changes, sink));
       return {
@@ -94,7 +95,7 @@ export function openLayerStore(folder: string, { environment }: Surroundings) {
      * @throws {Failure} `invalid_layer` if it is not what its name says.
      */
     async receive(archive: AsyncIterable<Uint8Array>, digest: string, scratch: string): Promise<void> {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
       const draft = await mkdtemp(`${scratch}/layer-`);
       try {
         const received = await write(`${draft}/tar`, async ({ write }) => {

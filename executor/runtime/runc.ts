@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { constants, existsSync, mkdirSync, openSync } from "node:fs";
+import { constants, existsSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
 import { pipeSource, type Source } from "../source.ts";
@@ -134,7 +135,7 @@ const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <
 export function startSupervisor({ runtime, runs, layers, userns, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
   try {
-    mkdirSync(runs, { recursive: true, mode: 0o700 });
+    makeFolder(runs);
   } catch (cause) {
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
@@ -153,6 +154,8 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     },
   );
   const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
+
+  const reason = lastWords(reasons);
 
   // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
   orders.on("error", () => {});
@@ -179,7 +182,7 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
   function take(line: string): void {
     const [word = "", ...rest] = line.split(" ");
     if (word === "failed") {
-      explained = explain(rest.join(" "), reasons).then(fail);
+      explained = explain(rest.join(" "), reason).then(fail);
       return;
     }
     waiting.get(word)?.resolve(rest.join(" "));
@@ -202,7 +205,7 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     child.on("exit", (code, signal) => {
       // What it said last may still be on its way; only then is silence a failure.
       const end = async () => {
-        explained ??= lastWords(reasons).then((words) => {
+        explained ??= reason.then((words) => {
           const detail = `its supervisor ended early (${words || (signal ?? code)})`;
           fail(new Failure("runtime_failed", { detail }));
         });
@@ -392,8 +395,8 @@ const causes: Record<string, FailureCode> = {
 };
 
 /** What the supervisor or the runtime wrote, as a failure of ours. */
-async function explain(step: string, reasons: Readable): Promise<Failure> {
-  const reason = await lastWords(reasons);
+async function explain(step: string, words: Promise<string>): Promise<Failure> {
+  const reason = await words;
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }
@@ -405,11 +408,18 @@ async function explain(step: string, reasons: Readable): Promise<Failure> {
   return new Failure(causes[step] ?? "state_unusable", { detail: `${detail}${hint}` });
 }
 
-/** The `msg` of the last line of a runtime's JSON log; a line that is none, as it is. */
+/** Of what is written there, in bytes; a line of a runtime's log may quote all arguments of a command. */
+const reasonLimit = 1024 * 1024;
+
+/**
+ * Reads from the start, because whoever writes into a full pipe waits, and the end of it is kept.
+ *
+ * @returns the `msg` of the last line of a runtime's JSON log; a line that is none, as it is.
+ */
 async function lastWords(reasons: Readable): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of reasons) chunks.push(chunk);
-  const line = Buffer.concat(chunks).toString().trim().split("\n").at(-1) ?? "";
+  let kept: Buffer = Buffer.alloc(0);
+  for await (const chunk of reasons) kept = Buffer.concat([kept, chunk]).subarray(-reasonLimit);
+  const line = kept.toString().trim().split("\n").at(-1) ?? "";
   try {
     const { msg } = JSON.parse(line);
     if (typeof msg === "string") return msg.slice(0, 1000);

@@ -1,8 +1,8 @@
 /** The other end of the executor's HTTP interface: sends a plan, and hands on what it prints as it comes. */
 import { type IncomingMessage, request } from "node:http";
-import type { Writable } from "node:stream";
 import { Problem } from "../../shared/wire.ts";
 import type { Sinks } from "../container.ts";
+import { type Delivery, openDelivery } from "../delivery.ts";
 import { Failure } from "../failure.ts";
 import { RunEvent, type RunRequest } from "./wire.ts";
 
@@ -62,20 +62,39 @@ function post(address: ExecutorAddress, body: string, signal: AbortSignal): Prom
 }
 
 /** @returns what hands on an event, and tells the exit code once the run has ended. */
-function createHand({ sinksOf, onProgress }: Surroundings) {
-  let sinks: Sinks | undefined;
+function createHand({ sinksOf, onProgress, signal }: Surroundings) {
+  let deliveries: Record<keyof Sinks, Delivery> | undefined;
+  let giveUp = (): void => {};
+  signal.addEventListener("abort", () => giveUp(), { once: true });
+
+  function closeAll(): void {
+    for (const each of Object.values(deliveries ?? {})) each.close();
+    deliveries = undefined;
+  }
+
+  /** No more is read from the executor before this is written. What a reader that left does not get is dropped. */
+  function write(stream: keyof Sinks, data: string): Promise<undefined> {
+    return new Promise((resolve, reject) => {
+      giveUp = () => reject(signal.reason);
+      if (signal.aborted) giveUp();
+      deliveries?.[stream].write(Buffer.from(data, "base64"), () => resolve(undefined));
+    });
+  }
+
   return async (event: RunEvent): Promise<number | undefined> => {
     switch (event.type) {
       case "progress":
         onProgress(event.text);
         return undefined;
       case "step":
-        sinks = sinksOf(event.step + 1);
+        closeAll();
+        deliveries = deliveriesTo(sinksOf(event.step + 1));
         return undefined;
       case "stdout":
       case "stderr":
-        return sinks && write(sinks[event.type], event.data);
+        return deliveries && write(event.type, event.data);
       case "end":
+        closeAll();
         return event.code;
       case "error": {
         const { code, title, detail, exitCode } = event;
@@ -91,12 +110,10 @@ function createHand({ sinksOf, onProgress }: Surroundings) {
   };
 }
 
-/** No more is read from the executor before this is written. */
-function write(stream: Writable, data: string): Promise<undefined> {
-  return new Promise((resolve, reject) => {
-    stream.write(Buffer.from(data, "base64"), (error) => (error ? reject(error) : resolve(undefined)));
-  });
-}
+const deliveriesTo = ({ stdout, stderr }: Sinks) => ({
+  stdout: openDelivery(stdout, "standard output"),
+  stderr: openDelivery(stderr, "standard error"),
+});
 
 async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
   let rest = "";

@@ -1,7 +1,8 @@
 /** What an executor lets plans do. Nothing is allowed that its configuration does not name. */
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { BindMount, Network, Plan, Step } from "../plan.ts";
+import { type ImageName, parseImageName, spellingsOf } from "../image-name.ts";
+import type { BindMount, Network, PlanFields, Step } from "../plan.ts";
 
 export interface SharedFolder {
   /** Absolute, without links in it. Plans can name what is below it. */
@@ -22,7 +23,7 @@ export interface Ceilings {
 }
 
 export interface Permissions {
-  /** Names as plans spell them; `*` is any text without /, `**` any text. */
+  /** Names as plans spell them; `*` is any text without /, `**` any text, and neither is a digest. */
   readonly images: readonly string[];
   readonly volumes: readonly SharedFolder[];
   readonly networks: readonly Network[];
@@ -33,47 +34,146 @@ export interface Permissions {
 const transport =
   /^(containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball):/;
 
+/** A step as it was asked for, and what is decided about all of it together. */
+interface Case {
+  readonly step: Step;
+  readonly permissions: Permissions;
+  readonly binds: readonly BindMount[];
+  readonly user: string | undefined;
+  readonly refuse: (what: string) => never;
+}
+
+/**
+ * Every field of a step is here, or this does not compile: what nobody has decided about no plan may have. A field may be
+ * as it was asked for, or is what its row makes of it.
+ */
+const rules: { readonly [Field in keyof Required<Step>]: true | ((one: Case) => Step[Field]) } = {
+  name: true,
+  args: true,
+  entrypoint: true,
+  env: true,
+  workdir: true,
+  files: true,
+  readOnly: true,
+  init: true,
+  secretVariables: true,
+  secretFiles: true,
+  secretInput: true,
+  user: ({ user }) => user,
+  binds: ({ binds }) => binds,
+  network: ({ step: { network }, permissions: { networks }, refuse }) =>
+    networks.includes(network) ? network : refuse(`network ${network}`),
+  memory: bounded("memory"),
+  cpus: bounded("cpus"),
+  pidsLimit: bounded("pidsLimit"),
+  timeout: bounded("timeout"),
+  // No form says them; both belong to who sits before this host.
+  interactive: ({ step, refuse }) => step.interactive && refuse("interactive"),
+  terminal: ({ step, refuse }) => step.terminal && refuse("terminal"),
+};
+
+/** The same for what a plan says of all its steps, beside them and its image. */
+const planRules: {
+  readonly [Field in Exclude<keyof Required<PlanFields>, "steps" | "image">]: true | string;
+} = {
+  registries: true,
+  hash: true,
+  onLeak: true,
+  // An image of the host's could be put in another one's place, or pushed with the host's credentials.
+  tag: "to make an image",
+  publish: "to make an image",
+};
+
 /**
  * @returns the steps as they may run.
  * @throws {ClaimcheckError} `not_permitted`.
  */
-export function permit(
-  { image, steps, tag, publish }: Pick<Plan, "image" | "steps" | "tag" | "publish">,
-  permissions: Permissions,
-): Step[] {
-  // An image of the host's could be put in another one's place, or pushed with the host's credentials.
-  if (tag !== undefined || publish !== undefined) throw refusal("to make an image");
-  if (transport.test(image) || !permissions.images.some((pattern) => isLike(image, pattern))) {
-    throw refusal(`the image ${image}`);
+export function permit(plan: PlanFields, permissions: Permissions): Step[] {
+  for (const [field, rule] of Object.entries(planRules)) {
+    if (rule !== true && plan[field as keyof typeof planRules] !== undefined) throw refusal(rule);
   }
-  return steps.map((step, index) => {
-    const refuse = (what: string): never => {
-      throw refusal(`steps[${index}]: ${what}`);
-    };
-    if (!permissions.networks.includes(step.network)) refuse(`network ${step.network}`);
-    const binds = step.binds.map((bind) => place(bind, permissions.volumes, refuse));
-    const users = new Set(binds.flatMap(({ user }) => (user === undefined ? [] : [user])));
-    if (step.user !== undefined) users.add(step.user);
-    if (users.size > 1 && binds.some(({ user }) => user !== undefined)) {
-      refuse(`to write to a folder as another user than ${[...users].join(" and ")}`);
-    }
-    const [user] = users;
-    return {
-      ...step,
-      ...bounded(step, permissions.ceilings, refuse),
-      ...(user !== undefined && { user }),
-      binds: binds.map(({ bind }) => bind),
-    };
-  });
+  permitImage(plan.image, permissions.images);
+  return plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
 }
 
+function permitStep(step: Step, permissions: Permissions, whose: string): Step {
+  const refuse = (what: string): never => {
+    throw refusal(`${whose}: ${what}`);
+  };
+  const binds = step.binds.map((bind) => place(bind, permissions.volumes, refuse));
+  const users = new Set(binds.flatMap(({ user }) => (user === undefined ? [] : [user])));
+  if (step.user !== undefined) users.add(step.user);
+  if (users.size > 1 && binds.some(({ user }) => user !== undefined)) {
+    refuse(`to write to a folder as another user than ${[...users].join(" and ")}`);
+  }
+  const [user] = users;
+  const one: Case = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
+  const fields = Object.entries(rules).map(([field, rule]) => [
+    field,
+    rule === true ? step[field as keyof Step] : rule(one),
+  ]);
+  return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Step;
+}
+
+/**
+ * What can be said of a name before anybody has looked what it stands for.
+ *
+ * @throws {ClaimcheckError} `not_permitted`.
+ */
+function permitImage(asked: string, patterns: readonly string[]): void {
+  const { repository, tag, digest } = parseImageName(asked);
+  const meant = digest === undefined ? [asked] : [asked, ...namesOf(repository, { tag, digest })];
+  if (transport.test(asked) || !areLike(meant, patterns)) throw refusal(`the image ${asked}`);
+}
+
+/**
+ * A name of an image need not be what an image is: by a digest or an id the host's storage finds whatever it has.
+ *
+ * @param asked is what a plan calls it.
+ * @param names all that the storage has for what it found, in full.
+ * @throws {ClaimcheckError} `not_permitted`.
+ */
+export function permitFound(asked: string, names: readonly string[], patterns: readonly string[]): void {
+  const wanted = parseImageName(asked);
+  const meant = names.flatMap((name) => {
+    const { repository: full, tag, digest } = parseImageName(name);
+    // Which registry a short name means is for the host to say.
+    const isAsked = digest === undefined && wanted.digest === undefined && isShortFor(wanted, { full, tag });
+    return [
+      ...(isAsked ? [asked] : []),
+      ...spellingsOf(full).flatMap((repository) => [
+        ...namesOf(repository, { tag, digest }),
+        // It is in the repository that was asked for, whatever its tag there.
+        ...(wanted.repository === repository && wanted.digest
+          ? [asked, `${repository}@${wanted.digest}`]
+          : []),
+      ]),
+    ];
+  });
+  if (areLike(meant, patterns)) return;
+  throw refusal(`the image ${asked}: what this host has for it is another one`);
+}
+
+function isShortFor(wanted: ImageName, { full, tag }: { full: string; tag: string | undefined }): boolean {
+  return `/${full}`.endsWith(`/${wanted.repository}`) && (wanted.tag ?? "latest") === tag;
+}
+
+/** For patterns: an image that is known by its digest alone has any tag, but none that a pattern could spell out. */
+const namesOf = (repository: string, { tag, digest }: Omit<ImageName, "repository">): string[] => [
+  ...(tag === undefined ? [] : [`${repository}:${tag}`]),
+  ...(digest === undefined ? [] : [`${repository}@${digest}`, `${repository}:${digest.replace(":", "-")}`]),
+];
+
 const refusal = (what: string) => new ClaimcheckError("not_permitted", { detail: what.slice(0, 500) });
+
+const areLike = (names: readonly string[], patterns: readonly string[]) =>
+  names.some((name) => patterns.some((pattern) => isLike(name, pattern)));
 
 function isLike(image: string, pattern: string): boolean {
   const expression = pattern
     .split(/(\*+)/)
     .map((part) =>
-      part === "*" ? "[^/]*" : /^\*+$/.test(part) ? ".*" : part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"),
+      part === "*" ? "[^/@]*" : /^\*+$/.test(part) ? "[^@]*" : part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"),
     )
     .join("");
   return new RegExp(`^${expression}$`, "s").test(image);
@@ -93,15 +193,10 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
   return { bind: { ...bind, within: folder.path, owner }, user: readOnly ? undefined : folder.user };
 }
 
-function bounded(step: Step, ceilings: Ceilings, refuse: (what: string) => never): Ceilings {
-  const limit = (name: keyof Ceilings): number => {
+/** What the step asks for, or as much as there is. */
+function bounded(name: keyof Ceilings) {
+  return ({ step, permissions: { ceilings }, refuse }: Case): number => {
     const asked = step[name] ?? ceilings[name];
     return asked > ceilings[name] ? refuse(`${name} ${asked}; at most ${ceilings[name]}`) : asked;
-  };
-  return {
-    memory: limit("memory"),
-    cpus: limit("cpus"),
-    pidsLimit: limit("pidsLimit"),
-    timeout: limit("timeout"),
   };
 }

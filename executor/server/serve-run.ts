@@ -13,7 +13,7 @@ import { startRun } from "../run.ts";
 import type { ContainerUsers, Supervisor, SupervisorSettings } from "../runtime/runc.ts";
 import type { SeccompProfile } from "../seccomp.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
-import { type Permissions, permit } from "./permissions.ts";
+import { type Permissions, permit, permitFound } from "./permissions.ts";
 import type { Places } from "./places.ts";
 import type { RunRequest } from "./wire.ts";
 
@@ -69,6 +69,8 @@ export async function serveRun(
     const gone = Promise.race([events.closed, stopped]);
     const run = perform(plan, asked, events, workplace, gone);
     ({ finished } = run);
+    // A client that does not read what its run came to keeps nobody else's from beginning.
+    void finished.then(place.leave, place.leave);
     // Whoever waits for a result does not wait for the clean-up after it.
     const code = await run.result.catch(() => run.finished);
     if (stop.aborted) throw new ClaimcheckError("executor_stopping");
@@ -98,6 +100,7 @@ function perform(
     ...workplace,
     ...(cache && openCache && { openCache }),
     connect: (signal) => workplace.connect(token, signal),
+    admit: (names) => permitFound(plan.image, names, workplace.permissions.images),
     openInput: () => new PassThrough().end(),
     stdout: events.output("stdout", () => current),
     stderr: events.output("stderr", () => current),
@@ -144,6 +147,6 @@ function errorOf(thrown: unknown) {
     const { code, message: title, detail, exitCode } = thrown;
     return { code, title, ...(detail !== undefined && { detail }), exitCode };
   }
-  const { code, message: title } = asClaimcheckError(thrown);
-  return { code, title, exitCode: 125 };
+  const { code, message: title, detail } = asClaimcheckError(thrown);
+  return { code, title, ...(detail !== undefined && { detail }), exitCode: 125 };
 }

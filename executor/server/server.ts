@@ -7,6 +7,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { rawRefusal } from "../../shared/raw-refusal.ts";
+import { createBodyRoom } from "./body-room.ts";
+import { hasMoreValues } from "./json-size.ts";
 import { serveRun, type Workplace } from "./serve-run.ts";
 import { RunRequest } from "./wire.ts";
 
@@ -56,6 +58,14 @@ export const routes = [
 
 /** The largest headers that are read, in bytes. */
 const headerLimit = 16 * 1024;
+/** So many bodies of the largest size are held at once. */
+const bodiesAtOnce = 8;
+/** Of a request's body: names, texts and numbers. A plan of a thousand files has a few thousand. */
+const valueLimit = 25_000;
+/** What a connection is good for: Node.js begins all that is sent on it, whether or not the answers are read. */
+const requestsPerConnection = 100;
+/** For a client to take an answer that is no run's, in milliseconds. */
+const lastWords = 2_000;
 /** How long a connection is kept open between two requests, in milliseconds. */
 const keepAlive = 5_000;
 
@@ -64,6 +74,7 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
   const { token, limits, log } = settings;
   const stop = new AbortController();
   const active = new Set<Promise<void>>();
+  const room = createBodyRoom(bodiesAtOnce * limits.body);
   let draining = false;
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -92,8 +103,13 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
     if (!/^application\/json *(;|$)/i.test(request.headers["content-type"] ?? "")) {
       throw new ClaimcheckError("unsupported_media_type");
     }
-    const asked = parse(await readBody(request, limits.body));
-    return serveRun(asked, response, settings, stop.signal);
+    const share = room.enter();
+    try {
+      const asked = parse(await readBody(request, limits.body, share.take));
+      return await serveRun(asked, response, settings, stop.signal);
+    } finally {
+      share.leave();
+    }
   }
 
   const server = createServer(
@@ -110,8 +126,11 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
     },
   );
   server.maxConnections = limits.connections;
+  server.maxRequestsPerSocket = requestsPerConnection;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (socket.writable) socket.end(rawRefusal(error.code));
+    // Its client need not close its side, nor read.
+    setTimeout(() => socket.destroy(), lastWords).unref();
   });
 
   return {
@@ -146,8 +165,12 @@ function authenticate(authorization: string | undefined, token: string | undefin
   if (!timingSafeEqual(hash(given), hash(token))) throw new ClaimcheckError("unauthenticated");
 }
 
-/** @throws {ClaimcheckError} `body_too_large`. */
-async function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+/** @throws {ClaimcheckError} `body_too_large`, or what `take` throws. */
+async function readBody(
+  request: IncomingMessage,
+  limit: number,
+  take: (bytes: number) => void,
+): Promise<Buffer> {
   if (Number(request.headers["content-length"] ?? 0) > limit) throw new ClaimcheckError("body_too_large");
   const chunks: Buffer[] = [];
   let size = 0;
@@ -155,6 +178,7 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Buffer
     chunks.push(chunk);
     size += chunk.length;
     if (size > limit) throw new ClaimcheckError("body_too_large");
+    take(chunk.length);
   }
   const body = Buffer.concat(chunks, size);
   for (const chunk of chunks) chunk.fill(0);
@@ -165,8 +189,12 @@ async function readBody(request: IncomingMessage, limit: number): Promise<Buffer
 function parse(body: Buffer): RunRequest {
   let json: unknown;
   try {
+    if (hasMoreValues(body, valueLimit)) {
+      throw new ClaimcheckError("body_too_large", { detail: `it has more than ${valueLimit} values` });
+    }
     json = JSON.parse(body.toString());
-  } catch {
+  } catch (thrown) {
+    if (thrown instanceof ClaimcheckError) throw thrown;
     throw new ClaimcheckError("invalid_request", { detail: "the body is not JSON" });
   } finally {
     body.fill(0);
@@ -202,6 +230,7 @@ function sendJson(
   headOnly: boolean,
 ): void {
   const text = JSON.stringify(body);
+  response.setTimeout(lastWords, () => response.destroy());
   response.writeHead(status, {
     "content-type": type,
     "cache-control": "no-store",

@@ -1,6 +1,6 @@
 /** `claimcheck executor`: a job sends a plan with its own token, and is told what happens. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
@@ -273,6 +273,27 @@ describe("where it listens", () => {
     const { socket } = await setUp();
     expect(statSync(socket).mode & 0o777).toBe(0o660);
     expect((await ask(socket, undefined, {}, "/healthz")).text).toBe('{"status":"ok"}');
+  });
+
+  test.each([
+    ["socket", "{ socket: FILE }"],
+    ["token file", '{ tcp: "127.0.0.1:1", tokenFile: FILE }'],
+  ])("a file that is no %s of an executor is left as it is", async (_, listen) => {
+    const folder = makeFolder({ precious: "not ours", token: "x" });
+    const file = join(folder, "precious");
+    writeFileSync(
+      join(folder, "executor.yaml"),
+      `listen: ${listen.replace("FILE", file)}
+broker: { url: "https://broker.example", keys: [${"A".repeat(43)}], principal: "ci:executor", tokenFile: token }
+state: ${join(folder, "state")}
+`,
+    );
+    const { code, stderr } = await claimcheck(["executor", "--config", join(folder, "executor.yaml")]);
+    expect({ code, stderr }).toEqual({
+      code: 125,
+      stderr: expect.stringMatching(/precious is there, and .*\[state_unusable\]/),
+    });
+    expect(readFileSync(file, "utf8")).toBe("not ours");
   });
 
   test("a port of loopback wants a token that is made at each start", async () => {

@@ -283,6 +283,43 @@ describe("a flood", () => {
     expect(outputOf(events, "stdout")).toBe("still here\n");
   });
 
+  test.each([
+    ["say nothing", "", { headersTimeout: 1, requestTimeout: 1 }],
+    ["speak no HTTP", "?\r\n\r\n", {}],
+    ["send too large headers", `GET / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`, {}],
+  ])("of connections that %s and are never closed is closed for good", async (_, said, limits) => {
+    const host = await startHost({ fields: `limits: ${JSON.stringify({ connections: 8, ...limits })}` });
+    const sockets = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        // Nothing of the answer is read, and its end is not answered with an end.
+        const socket = connect({ path: host.socket, allowHalfOpen: true });
+        socket.on("error", () => {});
+        await once(socket, "connect");
+        socket.write(said);
+        return socket;
+      }),
+    );
+    for (let open = sockets.length; open > 0; ) {
+      const answer = await ask(host.socket, undefined, {}, "/healthz").catch(() => undefined);
+      if (answer?.status === 200) open = 0;
+    }
+    expect(sockets.every(({ destroyed }) => !destroyed)).toBe(true);
+  });
+
+  test("of bodies takes bounded memory: more than eight of the largest are not held at once", async () => {
+    const host = await startHost({ fields: "limits: { body: 64k, waiting: 40 }" });
+    const body = JSON.stringify({ plan: planOf({ script: `: ${"x".repeat(60_000)}; exec sleep 1000` }) });
+    const sent = Array.from({ length: 12 }, () => open(host.socket, body));
+    for (const { request } of sent) request.on("error", () => {});
+    const answers = await Promise.all(sent.map(({ answered }) => answered));
+    const codes = answers.map(({ statusCode }) => statusCode).sort();
+    expect(codes).toEqual([...Array(8).fill(200), ...Array(4).fill(503)]);
+    for (const { request } of sent) request.destroy();
+    let again = await ask(host.socket, { plan: planOf({ script: `: ${"x".repeat(60_000)}` }) });
+    while (again.status === 503) again = await ask(host.socket, { plan: planOf({ script: "true" }) });
+    expect(again.events.at(-1)).toEqual({ type: "end", code: 0 });
+  });
+
   test("of a request that trickles in is cut off", async () => {
     const host = await startHost({ fields: "limits: { headersTimeout: 1, requestTimeout: 1 }" });
     const socket = connect(host.socket);

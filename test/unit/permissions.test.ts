@@ -1,7 +1,7 @@
 /** What an executor's configuration lets plans do. */
 import { describe, expect, test } from "vitest";
-import { type BindMount, plainStep, type Step } from "../../executor/plan.ts";
-import { type Permissions, permit } from "../../executor/server/permissions.ts";
+import { type BindMount, type PlanFields, plainStep, type Step } from "../../executor/plan.ts";
+import { type Permissions, permit, permitFound } from "../../executor/server/permissions.ts";
 
 const permissions: Permissions = {
   images: ["alpine:*", "registry.example/payments/**", "exact:1"],
@@ -16,7 +16,10 @@ const permissions: Permissions = {
 
 /** The one step as it may run. */
 const permitted = (step: Partial<Step>, image = "exact:1", changed: Partial<Permissions> = {}) =>
-  permit({ image, steps: [{ ...plainStep, ...step }] }, { ...permissions, ...changed })[0] as Step;
+  permit(
+    { image, registries: [], steps: [{ ...plainStep, ...step }] },
+    { ...permissions, ...changed },
+  )[0] as Step;
 
 const refused = (...asked: Parameters<typeof permitted>) =>
   expect(() => permitted(...asked)).toThrow(expect.objectContaining({ code: "not_permitted" }));
@@ -44,6 +47,67 @@ describe("an image", () => {
     "%s is none, whatever is allowed",
     (image) => refused({}, image, { images: ["**"] }),
   );
+});
+
+const digest = `sha256:${"a".repeat(64)}`;
+
+describe("an image by its digest", () => {
+  test.each([
+    ["alpine", ["docker.io/library/alpine:3"]],
+    ["alpine", [`docker.io/library/alpine@${digest}`]],
+    ["alpine:latest", ["localhost/other:1", "docker.io/library/alpine:3"]],
+    ["registry.example/payments/a", [`registry.example/payments/a@${digest}`]],
+    ["exact:1", ["docker.io/library/exact:1"]],
+  ])("%s is allowed where the host has it as %j", (name, names) => {
+    permitted({}, `${name}@${digest}`);
+    permitFound(`${name}@${digest}`, names, permissions.images);
+  });
+
+  test.each([
+    ["alpine", ["registry.example/alpine:3"]],
+    ["alpine:latest", ["localhost/claimcheck-busybox:latest"]],
+    ["alpine:latest", []],
+    ["registry.example/payments/a", ["registry.example/other:1"]],
+    // Which of them has the tag 1 nobody knows.
+    ["exact:1", [`docker.io/library/exact@${digest}`]],
+    ["exact:1", ["docker.io/library/exact:2"]],
+  ])("%s is not where the host has it as %j", (name, names) => {
+    const found = () => permitFound(`${name}@${digest}`, names, permissions.images);
+    expect(found).toThrow(expect.objectContaining({ code: "not_permitted" }));
+  });
+
+  test.each(["alpin", "registry.example/other/a", "exact:2"])("%s is refused by its name alone", (name) =>
+    refused({}, `${name}@${digest}`),
+  );
+
+  test("is allowed by name and digest where a pattern says both", () => {
+    const images = [`alpine:3@${digest}`];
+    permitted({}, `alpine:3@${digest}`, { images });
+    permitFound(`alpine:3@${digest}`, [`docker.io/library/alpine@${digest}`], images);
+    refused({}, "alpine:3", { images });
+  });
+});
+
+describe("an image by a name", () => {
+  test.each([
+    ["alpine:3", ["docker.io/library/alpine:3"]],
+    ["alpine:3", ["quay.example/mirror/alpine:3"]],
+    ["exact:1", ["localhost/exact:1"]],
+  ])("%s is allowed where the host has it as %j", (name, names) =>
+    permitFound(name, names, permissions.images),
+  );
+
+  test.each([
+    ["0123456789ab", ["registry.example/private:1"]],
+    ["alpine:3", ["quay.example/mirror/alpine:4"]],
+  ])("%s is not where the host has it as %j", (name, names) => {
+    expect(() => permitFound(name, names, [...permissions.images, "0*"])).toThrow();
+  });
+});
+
+test("a field that nobody has decided about is in no step", () => {
+  const step = { ...plainStep, privileged: true } as Step;
+  expect(permitted(step)).not.toHaveProperty("privileged");
 });
 
 describe("a volume", () => {
@@ -109,7 +173,7 @@ test("a network is one of those that are listed", () => {
 test.each([{ tag: "alpine:latest" }, { publish: "registry.example/payments/a:1" }])(
   "an image is made for nobody: %j",
   (image) => {
-    const asked = { image: "exact:1", steps: [plainStep], ...image };
+    const asked = { image: "exact:1", registries: [], steps: [plainStep], ...image } as PlanFields;
     expect(() => permit(asked, permissions)).toThrow(expect.objectContaining({ code: "not_permitted" }));
   },
 );
