@@ -129,19 +129,28 @@ const remainsIn = (runs: string) => [
   ...processesContaining("cmdline", runs).map((pid) => `process ${pid}`),
 ];
 
-/** Whether this is what a supervisor has before any container: no process beside unshare's and its own, and no files. */
+/** Whether this is what a supervisor has before any container: no process beside unshare's, its own and an init, no files. */
 function isIdle(folder: string): boolean {
   const supervisors = processesContaining("cmdline", basename(folder));
   return (
-    supervisors.length === 2 && foldersIn(join(folder, "1", "upper")).length === 0 && !childrenOf(supervisors)
+    supervisors.length === 2 &&
+    foldersIn(join(folder, "1", "upper")).length === 0 &&
+    childrenOf(supervisors).every(isInit)
   );
 }
 
 /** Of the younger one, which is the supervisor. */
-function childrenOf(supervisors: readonly number[]): string {
+function childrenOf(supervisors: readonly number[]): readonly string[] {
   const pid = Math.max(...supervisors);
+  return readProcess(`${pid}/task/${pid}/children`).split(" ").filter(Boolean);
+}
+
+const isInit = (pid: string) => readProcess(`${pid}/cmdline`).startsWith("init");
+
+/** Empty where the process has ended. */
+function readProcess(file: string): string {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return readFileSync(`/proc/${file}`, "utf8");
   } catch {
     return "";
   }

@@ -94,6 +94,9 @@ export interface Placed {
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
+/** A supervisor that has not ended a run by then waits for something that hangs, and is killed; in milliseconds. */
+const endLimit = 30_000;
+
 /** As the runtime sees them (view.pl). */
 export const places = {
   bundle: "/bundle",
@@ -371,6 +374,8 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     /** Ends the run, whatever it is doing. `gone` tells when nothing is left of it. */
     abandon(): void {
       orders.end();
+      const timer = setTimeout(() => child.kill("SIGKILL"), endLimit);
+      void gone.then(() => clearTimeout(timer));
     },
 
     /** The same for a supervisor that does not listen, because the runtime it waits for hangs. The next run sweeps up. */

@@ -1,11 +1,13 @@
 /** What users of docker and podman say of a container, and how secrets get into it. */
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, image, start } from "../command.ts";
 import { processesContaining, remains } from "../host.ts";
+import { makeImage } from "../made-image.ts";
 
 const env = { API_TOKEN: "guessme-and-more" };
 const run = (flags: string[], script: string, settings = { env }) =>
@@ -111,6 +113,67 @@ test("user, folder, entrypoint and names are as asked", async () => {
   expect(stdout).toMatch(/^\/tmp\nuid=1000 gid=1001\nhere\n[0-9a-f]{12}\n$/);
   const echoed = await claimcheck(["run", "--entrypoint", "/bin/echo", image, "--", "hello"]);
   expect(echoed.stdout).toBe("hello\n");
+});
+
+test("a user that is not root reaches their secret file, their working folder and their volume", async () => {
+  const host = folder();
+  execFileSync("chown", ["2000:2000", host]);
+  const flags = ["-u", "nobody", "-w", "/app/src", "-v", `${host}:/v`];
+  const file = ["--secret-file", "/run/secrets/token=env://API_TOKEN", "--secret-owner", "nobody"];
+  const { stdout, stderr } = await run(
+    [...flags, ...file],
+    "wc -c < /run/secrets/token; pwd; cd /app && pwd; cd /run/secrets && echo x > /v/made; umask; stat -c '%a %U' /app /run/secrets",
+  );
+  expect(stderr).toBe("");
+  expect(stdout).toBe("16\n/app/src\n/app\n0022\n755 root\n755 root\n");
+  expect(statSync(join(host, "made")).uid).toBe(2000);
+});
+
+test("an image of one program has a /etc that everybody can look into", async () => {
+  const scratch = makeImage("rm -r etc root tmp dev proc sys");
+  const { stdout } = await claimcheck([
+    "run",
+    "-u",
+    "1000:1000",
+    scratch,
+    "sh",
+    "-c",
+    "stat -c %a /etc /dev /proc; cat /etc/hosts | wc -l",
+  ]);
+  expect(stdout).toBe("755\n755\n555\n3\n");
+});
+
+test("a device in the image or in a volume is none", async () => {
+  const withDevice = makeImage("mknod device c 1 3 && chmod 666 device");
+  const host = folder();
+  execFileSync("mknod", [join(host, "device"), "c", "1", "3"]);
+  for (const flags of [[], ["--userns", "host"]]) {
+    const args = [
+      "run",
+      ...flags,
+      "-v",
+      `${host}:/v`,
+      withDevice,
+      "sh",
+      "-c",
+      "echo x > /device; echo x > /v/device",
+    ];
+    const { stderr } = await claimcheck(args);
+    expect(stderr.match(/Permission denied/g)).toHaveLength(2);
+  }
+});
+
+test("the command is process 2 of a container, below an init that it cannot look into; with --no-init it is process 1", async () => {
+  const script =
+    "echo $$; cat /proc/1/cmdline; echo; cat /proc/1/environ /proc/1/maps 2>&1 | grep -c denied; kill -9 1; (sleep 0 &); echo alive";
+  expect((await run([], script)).stdout).toMatch(/^2\ninit\0*\n2\nalive\n$/);
+  expect((await run(["--no-init"], "echo $$")).stdout).toBe("1\n");
+});
+
+test("a command whose output nobody reads any more ends as in a pipeline", async () => {
+  const running = start(["run", image, "sh", "-c", "while :; do echo y; done"]);
+  running.child.stdout?.once("data", () => running.child.stdout?.destroy());
+  expect((await running.finished).code).toBe(141);
 });
 
 test("limits are the kernel's", async () => {
