@@ -15,7 +15,7 @@ export interface Line {
 /** @throws {Failure} `usage`, with the line. */
 export function readDockerEnvFile(path: string): Line[] {
   // A break after the last line begins no other one.
-  const lines = read(path).toString("latin1").replace(/\n$/, "").split("\n");
+  const lines = Buffer.from(read(path)).toString("latin1").replace(/\n$/, "").split("\n");
   return lines.flatMap((text, index) => {
     const wrong = (why: string) =>
       new Failure("usage", { detail: `--env-file ${path}:${index + 1}: ${why}` });
@@ -32,7 +32,7 @@ export function readDockerEnvFile(path: string): Line[] {
   });
 }
 
-function read(path: string): Buffer {
+function read(path: string): Uint8Array {
   try {
     return readEnvFile(path);
   } catch (cause) {

@@ -9,12 +9,13 @@ export const envFileLimit = 1024 * 1024;
 /** One secret for each variable in the file, with its name. They go to the executor as those of `setSecret` do. */
 export function envFile(path: string): Secret[] {
   const found = new Map<string, Secret>();
-  for (const [name, value] of parse(readEnvFile(path), path)) found.set(name, setSecret(name, value));
+  for (const [name, value] of parse(Buffer.from(readEnvFile(path)), path))
+    found.set(name, setSecret(name, value));
   return [...found.values()];
 }
 
 /** @throws when there is more in it than a file of variables has. */
-export function readEnvFile(path: string): Buffer {
+export function readEnvFile(path: string): Uint8Array {
   const bytes = Buffer.alloc(envFileLimit + 1);
   const file = openSync(path, "r");
   try {
