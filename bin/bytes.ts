@@ -1,6 +1,7 @@
 /**
  * What Node.js has decoded before we see it: variables and arguments. It puts U+FFFD in the place of bytes that are not
- * UTF-8, so a secret with such bytes would arrive changed, and nobody would mask it. Linux still has the bytes.
+ * UTF-8, so a secret with such bytes would arrive changed, and nobody would mask it. Linux still has the bytes: those of
+ * this process, or where the TypeScript front end started it, those of the program, named by CLAIMCHECK_ENVIRON.
  */
 import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -9,10 +10,10 @@ import { Failure } from "../executor/failure.ts";
 
 const replacement = "\ufffd";
 
-/** @returns the entries of a file in /proc, one character a byte; undefined on a system that has no such file. */
-function entriesOf(file: "environ" | "cmdline"): string[] | undefined {
+/** @returns the entries of a file in /proc, one character a byte; undefined where it cannot be read. */
+function entriesOf(file: string): string[] | undefined {
   try {
-    return readFileSync(`/proc/self/${file}`, "latin1").split("\0").slice(0, -1);
+    return readFileSync(file, "latin1").split("\0").slice(0, -1);
   } catch {
     return undefined;
   }
@@ -25,7 +26,7 @@ function entriesOf(file: "environ" | "cmdline"): string[] | undefined {
 export function withBytes(variables: Readonly<Record<string, string | undefined>>): Environment {
   const all = Object.entries(variables);
   if (!all.some((variable) => variable.join().includes(replacement))) return variables;
-  const entries = entriesOf("environ");
+  const entries = entriesOf(variables.CLAIMCHECK_ENVIRON ?? "/proc/self/environ");
   const bytesOf = (name: string, text: string) => {
     if (!entries) return null;
     const prefix = `${Buffer.from(name).toString("latin1")}=`;
@@ -44,7 +45,7 @@ export function withBytes(variables: Readonly<Record<string, string | undefined>
 /** @throws {Failure} `usage` for an argument that is not UTF-8, because it would arrive changed. */
 export function checkArguments(args: readonly string[]): void {
   if (!args.some((arg) => arg.includes(replacement))) return;
-  const given = entriesOf("cmdline")?.slice(-args.length);
+  const given = entriesOf("/proc/self/cmdline")?.slice(-args.length);
   const index = args.findIndex(
     (arg, at) => arg.includes(replacement) && !isUtf8(Buffer.from(given?.[at] ?? "\xff", "latin1")),
   );

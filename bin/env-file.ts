@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { Failure } from "../executor/failure.ts";
-import { readEnvFile } from "../sdk/typescript/env-file.ts";
+import { limits, readNamed } from "./read.ts";
 
 export interface Line {
   readonly name: string;
@@ -15,7 +15,10 @@ export interface Line {
 /** @throws {Failure} `usage`, with the line. */
 export function readDockerEnvFile(path: string): Line[] {
   // A break after the last line begins no other one.
-  const lines = read(path).toString("latin1").replace(/\n$/, "").split("\n");
+  const lines = Buffer.from(readNamed(`--env-file ${path}`, path, limits.variables))
+    .toString("latin1")
+    .replace(/\n$/, "")
+    .split("\n");
   return lines.flatMap((text, index) => {
     const wrong = (why: string) =>
       new Failure("usage", { detail: `--env-file ${path}:${index + 1}: ${why}` });
@@ -30,15 +33,4 @@ export function readDockerEnvFile(path: string): Line[] {
     if (/[ \t]/.test(name)) throw wrong("a name has no blanks, and no export before it; write NAME=VALUE");
     return [{ name, ...(value !== undefined && { value }) }];
   });
-}
-
-function read(path: string): Buffer {
-  try {
-    return readEnvFile(path);
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const detail =
-      code === undefined ? `--env-file ${message}` : `--env-file ${path} cannot be read (${code})`;
-    throw new Failure("usage", { detail, cause });
-  }
 }

@@ -2,11 +2,11 @@
  * What `claimcheck run` is given beside a plan: handles that somebody else was issued, and values. Both come from files,
  * handles from CLAIMCHECK_HANDLE_NAME too, and neither ever from an argument, which others on the host can read.
  */
-import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { Failure } from "../executor/failure.ts";
 import type { SecretVariable } from "../executor/plan.ts";
 import { Secret } from "../shared/secret.ts";
+import { limits, readNamed } from "./read.ts";
 
 export interface Given {
   /** By the names that a plan has for them. */
@@ -24,23 +24,30 @@ export function addGivenFlags(command: Command, environment: NodeJS.ProcessEnv):
     const name = variable.exec(key)?.[1];
     if (name !== undefined) handles.set(name, text.trim());
   }
-  const repeated = (flag: string, description: string, take: (name: string, content: Buffer) => void) =>
+  const repeated = (
+    flag: string,
+    limit: number,
+    description: string,
+    take: (name: string, content: Uint8Array) => void,
+  ) =>
     command.addOption(
       new Option(`${flag} <NAME=@FILE>`, `${description} (repeatable)`).argParser((text) => {
         const [, name, path] = /^([^=\0]+)=@(.+)$/s.exec(text) ?? [];
         if (name === undefined || path === undefined) {
           throw new Failure("usage", { detail: `${flag} takes NAME=@FILE` });
         }
-        take(name, read(flag, path));
+        take(name, readNamed(`${flag} ${path}`, path, limit));
       }),
     );
   repeated(
     "--handle",
+    limits.handle,
     "use the handle in this file for the variable NAME, or for what a plan calls so (CLAIMCHECK_HANDLE_NAME)",
-    (name, content) => handles.set(name, content.toString("latin1").trim()),
+    (name, content) => handles.set(name, Buffer.from(content).toString("latin1").trim()),
   );
   repeated(
     "--value",
+    limits.value,
     "use what this file holds as a secret: for the variable NAME, or for what a plan calls so",
     (name, content) => values.set(name, new Secret(content)),
   );
@@ -52,12 +59,3 @@ export const asVariables = ({ handles, values }: Given): SecretVariable[] => [
   ...[...handles].map(([name, handle]) => ({ name, source: { handle } })),
   ...[...values.keys()].map((name) => ({ name, source: { value: name } })),
 ];
-
-function read(flag: string, path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new Failure("usage", { detail: `${flag} ${path} cannot be read (${code})`, cause });
-  }
-}

@@ -1,5 +1,4 @@
 /** The file of `claimcheck run --plan FILE`: a plan as YAML or JSON, paths of this host relative to it. */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Fault, readDocument } from "../broker/access/document.ts";
 import { Failure } from "../executor/failure.ts";
@@ -8,6 +7,7 @@ import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-do
 import { hashPlan } from "../executor/plan-hash.ts";
 import { decodeText } from "./bytes.ts";
 import { printFaults } from "./faults.ts";
+import { limits, readNamed } from "./read.ts";
 
 export interface PlanFile extends PlanFields {
   readonly hash: string;
@@ -23,9 +23,7 @@ export async function readPlanFile(
   path: string,
   handles: ReadonlyMap<string, string> = new Map(),
 ): Promise<PlanFile | { readonly faults: readonly Fault[] }> {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new Failure("usage", { detail: `--plan ${path} cannot be read (${cause.code})`, cause });
-  });
+  const bytes = readNamed(`the plan ${path}`, path, limits.plan);
   const written = readDocument(decodeText(bytes, path), PlanDocument);
   if ("faults" in written) return written;
   const document = mapHandles(written.value, (handle) => handles.get(handle) ?? handle);

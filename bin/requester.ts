@@ -1,5 +1,4 @@
 /** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { Option } from "commander";
 import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
@@ -12,6 +11,7 @@ import {
   Revoked,
 } from "../shared/wire.ts";
 import { brokerUrl, directFetch, sayThatWeWait } from "./broker-connection.ts";
+import { limits, readNamed } from "./read.ts";
 import { tokenSource } from "./token.ts";
 
 export interface RequesterOptions {
@@ -62,20 +62,18 @@ const idForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * The ids that arguments name: each is one, or `@FILE`, in which every line is a handle, as `claimcheck issue` prints
  * it. A handle is never an argument itself: others on the host can read those.
  */
-export async function readIds(args: readonly string[]): Promise<string[]> {
+export function readIds(args: readonly string[]): string[] {
   const ids: string[] = [];
   for (const arg of args) {
-    if (arg.startsWith("@")) ids.push(...(await readHandles(arg.slice(1))));
+    if (arg.startsWith("@")) ids.push(...readHandles(arg.slice(1)));
     else if (idForm.test(arg)) ids.push(arg);
     else throw new Failure("usage", { detail: "name handles by their id, or by @FILE with handles in it" });
   }
   return ids;
 }
 
-async function readHandles(path: string): Promise<string[]> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    throw new Failure("usage", { detail: `${path} cannot be read (${cause.code})`, cause });
-  });
+function readHandles(path: string): string[] {
+  const text = Buffer.from(readNamed(path, path, limits.script)).toString("latin1");
   const ids = text
     .split("\n")
     .filter((line) => line.trim() !== "")

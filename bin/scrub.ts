@@ -1,5 +1,4 @@
 /** claimcheck scrub: masks secrets in what comes through, for commands that `claimcheck run` does not start. */
-import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { envUri } from "../broker/providers/env.ts";
 import { Failure } from "../executor/failure.ts";
@@ -7,6 +6,7 @@ import { buildScrubber, forward, type ShortSecrets } from "../executor/output.ts
 import { streamSource } from "../executor/source.ts";
 import { Secret } from "../shared/secret.ts";
 import { type BrokerOptions, connect } from "./broker-connection.ts";
+import { limits, readNamed } from "./read.ts";
 
 interface Options extends BrokerOptions {
   readonly env?: readonly string[];
@@ -45,7 +45,7 @@ async function scrub(options: Options): Promise<void> {
   }
   const files = secretFile.map(readSecret);
   const uris = [...env.map(envUri), ...uri];
-  const secrets = [...(await Promise.all(files)), ...(await redeem(uris, options))];
+  const secrets = [...files, ...(await redeem(uris, options))];
   const scrubber = buildScrubber(secrets, [], options.shortSecrets);
   for (const { value } of secrets) value.wipe();
   await forward(streamSource(process.stdin), scrubber.stream(), process.stdout, {
@@ -54,12 +54,10 @@ async function scrub(options: Options): Promise<void> {
   scrubber.wipe();
 }
 
-async function readSecret(path: string) {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new Failure("usage", { detail: `--secret-file ${path} cannot be read (${cause.code})`, cause });
-  });
-  return { name: path, value: new Secret(bytes) };
-}
+const readSecret = (path: string) => ({
+  name: path,
+  value: new Secret(readNamed(`--secret-file ${path}`, path, limits.value)),
+});
 
 async function redeem(uris: readonly string[], options: BrokerOptions) {
   if (uris.length === 0) return [];

@@ -1,12 +1,11 @@
 /** claimcheck shell: chains of containers as pipelines of verbs. */
-import { readFile } from "node:fs/promises";
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
 import { Secret } from "../sdk/typescript/secret.ts";
 import { type ChainOptions, give, withChainOptions } from "./answer.ts";
 import { decodeText } from "./bytes.ts";
 import { attempt, type Call, findVerb, parametersOf, type Spoken, takeArguments } from "./chain.ts";
 import { type Pipeline, parseScript, type Stage, type Word, wrongAt } from "./pipeline.ts";
+import { limits, readNamed } from "./read.ts";
 import { verbs } from "./verbs.ts";
 
 interface Options extends ChainOptions {
@@ -20,7 +19,7 @@ export function shellCommand(): Command {
     .option("-c, --command <PIPELINE>", "instead of a file")
     .addHelpText("after", help)
     .action(async (file: string | undefined, options: Options) => {
-      const pipelines = parseScript(options.command ?? (await read(file)));
+      const pipelines = parseScript(options.command ?? read(file));
       const place = { isPublic: options.command !== undefined };
       // All of them are understood before the first one runs.
       const all = pipelines.map((pipeline) => callsOf(pipeline, place));
@@ -40,12 +39,9 @@ Example:
     with-secret-variable MY_SECRET env://API_TOKEN |
     with-exec -- sh -c "echo this is the secret: \\$MY_SECRET" | stdout'`;
 
-async function read(file: string | undefined): Promise<string> {
+function read(file: string | undefined): string {
   const name = file ?? "standard input";
-  const bytes = await readFile(file ?? "/dev/stdin").catch((cause: NodeJS.ErrnoException) => {
-    throw new Failure("usage", { detail: `${name} cannot be read (${cause.code})`, cause });
-  });
-  return decodeText(bytes, name);
+  return decodeText(readNamed(name, file ?? "/dev/stdin", limits.script), name);
 }
 
 type Publicity = Parameters<typeof findVerb>[1];

@@ -106,7 +106,7 @@ func readEnvFile(path string) (string, error) {
 		return "", err
 	}
 	if len(content) > envFileLimit {
-		return "", fmt.Errorf("%s: a file of variables has at most %d bytes", path, envFileLimit)
+		return "", fmt.Errorf("%s has more than %d bytes", path, envFileLimit)
 	}
 	for index, line := range bytes.Split(content, []byte("\n")) {
 		why := ""

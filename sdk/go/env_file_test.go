@@ -63,7 +63,7 @@ func TestEnvFileReadsTheVectors(t *testing.T) {
 
 func TestEnvFileReadsNoMoreThanAFileOfVariablesHas(t *testing.T) {
 	_, err := claimcheck.EnvFile("/dev/zero")
-	if err == nil || !strings.HasSuffix(err.Error(), "at most 1048576 bytes") {
+	if err == nil || !strings.HasSuffix(err.Error(), "has more than 1048576 bytes") {
 		t.Errorf("a file without an end: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 /** The secrets of a `.env` file. docs/env-files.md has the grammar, and test/vectors/env/ is what every reader agrees on. */
 import { isUtf8 } from "node:buffer";
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { type Secret, setSecret } from "./secret.ts";
 
 /** Of a file, in bytes. */
@@ -9,22 +9,34 @@ export const envFileLimit = 1024 * 1024;
 /** One secret for each variable in the file, with its name. They go to the executor as those of `setSecret` do. */
 export function envFile(path: string): Secret[] {
   const found = new Map<string, Secret>();
-  for (const [name, value] of parse(readEnvFile(path), path)) found.set(name, setSecret(name, value));
+  for (const [name, value] of parse(Buffer.from(readUpTo(path, envFileLimit)), path))
+    found.set(name, setSecret(name, value));
   return [...found.values()];
 }
 
-/** @throws when there is more in it than a file of variables has. */
-export function readEnvFile(path: string): Buffer {
-  const bytes = Buffer.alloc(envFileLimit + 1);
+/**
+ * A file that may be a pipe, or a device that never ends.
+ *
+ * @throws when there is more in it than the limit, in bytes.
+ */
+export function readUpTo(path: string, limit: number): Uint8Array {
   const file = openSync(path, "r");
   try {
+    let bytes = Buffer.alloc(Math.min(fstatSync(file).size, limit) + 1);
     let length = 0;
-    for (let read = 1; read > 0 && length < bytes.length; length += read) {
-      read = readSync(file, bytes, length, bytes.length - length, null);
+    for (;;) {
+      const read = readSync(file, bytes, length, bytes.length - length, null);
+      length += read;
+      if (read === 0) return bytes.subarray(0, length);
+      if (length > limit) throw new Error(`${path} has more than ${limit} bytes`);
+      if (length === bytes.length) {
+        const larger = Buffer.alloc(Math.min(2 * length + 64 * 1024, limit + 1));
+        bytes.copy(larger);
+        // It may have been a secret's.
+        bytes.fill(0);
+        bytes = larger;
+      }
     }
-    if (length > envFileLimit)
-      throw new Error(`${path}: a file of variables has at most ${envFileLimit} bytes`);
-    return bytes.subarray(0, length);
   } finally {
     closeSync(file);
   }

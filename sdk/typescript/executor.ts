@@ -60,10 +60,19 @@ function commandLine(): [command: string, ...args: string[]] {
   return [process.execPath, fileURLToPath(new URL(beside, import.meta.url))];
 }
 
+/** Node.js starts programs with text alone, so the command is told where the bytes are of what is none. */
+function environment(): NodeJS.ProcessEnv {
+  const isText = !Object.values(process.env).some((value) => value?.includes("\ufffd"));
+  return isText ? process.env : { ...process.env, CLAIMCHECK_ENVIRON: `/proc/${process.pid}/environ` };
+}
+
 /** @throws {RunError} when a command fails, the last one too unless its exit code is what is wanted. */
 export async function run(request: Request, want: Want): Promise<Result> {
   const [command, ...args] = commandLine();
-  const child = spawn(command, [...args, "run", "--stdio"], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(command, [...args, "run", "--stdio"], {
+    env: environment(),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const ended = new Promise<number | null>((resolve, reject) =>
     child.on("error", reject).on("close", resolve),
   );

@@ -6,9 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { entry, image, start } from "../command.ts";
+import { commandFile, pythonSources } from "../front-ends.ts";
 import { remains } from "../host.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-bytes-"));
+const sdk = new URL("../../sdk/typescript/claimcheck.ts", import.meta.url).href;
 /** In octal, because Node.js starts nothing with bytes in its environment or arguments. Its end is a line break. */
 const octal = String.raw`p\377ss\300\200w\355\240\200rd\n`;
 const bytes = Buffer.from("70ff7373c08077eda08072640a", "hex");
@@ -55,6 +57,32 @@ describe("a variable that is not UTF-8", () => {
   ])("%s, and is masked", async (_, uri) => {
     const script = `claimcheck run --secret-file '/s=${uri}' "$IMAGE" -- ${look}`;
     expect(await inShell(script)).toEqual({ code: 0, stdout: `${digest}  -\n***\n`, stderr: "" });
+  });
+
+  test.each([
+    [
+      "TypeScript",
+      `import { container, secret } from "${sdk}";
+process.stdout.write(await container().from(process.env.IMAGE).withMountedSecret("/s", secret("env://V"))
+  .withExec(["sh", "-c", "sha256sum < /s; cat /s"]).stdout());`,
+      `"$NODE" --input-type=module -e "$PROGRAM"`,
+    ],
+    [
+      "Python",
+      `import asyncio, os
+from claimcheck import container, secret, set_secret
+async def main():
+    for made in secret("env://V"), set_secret("V", os.environ["V"]):
+        print(await container().from_(os.environ["IMAGE"]).with_mounted_secret("/s", made)
+            .with_exec(["sh", "-c", "sha256sum < /s; cat /s"]).stdout(), end="")
+asyncio.run(main())`,
+      `PYTHONPATH="$PYTHON" python3 -c "$PROGRAM"`,
+    ],
+  ])("is a secret byte for byte in %s, and is masked", async (language, program, script) => {
+    const env = { PROGRAM: program, PYTHON: pythonSources, CLAIMCHECK_COMMAND: commandFile() };
+    const once = `${digest}  -\n***\n`;
+    const stdout = language === "Python" ? `${once}${once}` : once;
+    expect(await inShell(script, env)).toEqual({ code: 0, stdout, stderr: "" });
   });
 
   test("is masked by scrub, raw and in base64", async () => {

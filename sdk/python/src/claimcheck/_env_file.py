@@ -24,7 +24,7 @@ def env_file(path: str) -> list[Secret]:
     with open(path, "rb") as file:
         content = file.read(_LIMIT + 1)
     if len(content) > _LIMIT:
-        raise ValueError(f"{path}: a file of variables has at most {_LIMIT} bytes")
+        raise ValueError(f"{path} has more than {_LIMIT} bytes")
     found = {name: set_secret(name, value) for name, value in _parse(content, path)}
     return list(found.values())
 
