@@ -46,20 +46,20 @@ const paddingOf = (size: number) => (blockSize - (size % blockSize)) % blockSize
 
 /** Numbers in lines: how many extents, then the offset and the length of each. */
 async function takeMap({ take }: Reader): Promise<{ extents: Extent[]; length: number }> {
-  let text = "";
-  let lines: string[] = [];
-  const isWhole = () => lines.length > 1 && lines.length > 2 * Number(lines[0]) + 1;
+  const numbers: number[] = [];
+  let [rest, length] = ["", 0];
   do {
-    text += (await take(blockSize)).toString("latin1");
-    lines = text.split("\n");
-    if (text.length > extendedLimit) throw new Error("a map that is too large");
-  } while (!isWhole());
-  const numbers = lines.slice(1, 2 * Number(lines[0]) + 1).map(Number);
-  const extents = Array.from({ length: numbers.length / 2 }, (_, index) => ({
-    offset: numbers[2 * index] as number,
-    length: numbers[2 * index + 1] as number,
+    const lines = (rest + (await take(blockSize)).toString("latin1")).split("\n");
+    length += blockSize;
+    rest = lines.pop() ?? "";
+    for (const line of lines) numbers.push(Number(line));
+    if (length > extendedLimit) throw new Error("a map that is too large");
+  } while (numbers.length === 0 || numbers.length <= 2 * (numbers[0] as number));
+  const extents = Array.from({ length: numbers[0] as number }, (_, index) => ({
+    offset: numbers[2 * index + 1] as number,
+    length: numbers[2 * index + 2] as number,
   }));
-  return { extents, length: text.length };
+  return { extents, length };
 }
 
 type Reader = ReturnType<typeof createReader>;
@@ -105,14 +105,18 @@ function createReader(source: AsyncIterable<Uint8Array>) {
     /** Whoever stops reading half-way leaves the rest to the next one who reads. */
     pieces(extents: readonly Extent[]): AsyncIterable<Piece> {
       const left = extents.filter(({ length }) => length > 0);
+      let current = 0;
+      /** Of the current extent, how much was read. */
+      let done = 0;
       const iterator = {
         async next(): Promise<IteratorResult<Piece>> {
-          const [first, ...rest] = left;
-          if (!first) return { value: undefined, done: true };
-          const bytes = await some(first.length);
-          const behind = { offset: first.offset + bytes.length, length: first.length - bytes.length };
-          left.splice(0, left.length, ...(behind.length > 0 ? [behind] : []), ...rest);
-          return { value: { offset: first.offset, bytes }, done: false };
+          const extent = left[current];
+          if (!extent) return { value: undefined, done: true };
+          const bytes = await some(extent.length - done);
+          const offset = extent.offset + done;
+          done += bytes.length;
+          if (done === extent.length) [current, done] = [current + 1, 0];
+          return { value: { offset, bytes }, done: false };
         },
       };
       return { [Symbol.asyncIterator]: () => iterator };

@@ -134,6 +134,16 @@ function limitCores(environment: Readonly<Record<string, string>>): Promise<void
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
 
+/**
+ * To start a program that inherits standard output makes writing to it wait, for this process too (libuv,
+ * `uv__process_child_init`), and while it waits for a reader that does not read no signal is heard and no timer ends
+ * anything. Node.js has no public way to say so.
+ */
+function unblockOutput(): void {
+  const { _handle: handle } = process.stdout as { _handle?: { setBlocking?: (blocks: boolean) => void } };
+  handle?.setBlocking?.(false);
+}
+
 /** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, layers, userns, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
@@ -156,6 +166,7 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
       detached: true,
     },
   );
+  unblockOutput();
   const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
 
   const reason = lastWords(reasons);
