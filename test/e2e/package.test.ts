@@ -149,6 +149,8 @@ test("nothing is in it but what is needed to run", () => {
     "dist/bridge.pl",
     "dist/container-files.pl",
     "dist/op-worker.js",
+    "dist/openapi.yaml",
+    "dist/policy-worker.js",
     "dist/scrubber.js",
     "dist/sdk.js",
     "dist/supervisor.pl",

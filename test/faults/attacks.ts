@@ -145,8 +145,11 @@ export const attacks: readonly Scenario[] = [
     async attack(running) {
       const before = statSync(running.broker.auditFile).size;
       const codes = [];
-      for (const length of [8_000, 900]) {
-        for (let nth = 0; nth < 60; nth++) {
+      for (const [length, times] of [
+        [8_000, 5],
+        [900, 55],
+      ] as const) {
+        for (let nth = 0; nth < times; nth++) {
           const secrets = Array.from({ length: 100 }, (_, item) => ({
             uri: `vault://secret/${nth}-${item}${"x".repeat(length)}#k`,
           }));
