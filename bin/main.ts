@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
 import { guardStandardStreams } from "./standard-streams.ts";
 
@@ -12,7 +13,8 @@ function report(thrown: unknown): void {
     return;
   }
   const failure = asFailure(thrown);
-  process.stderr.write(`claimcheck: ${failure}\n`);
+  // A broker, a registry or a file may have chosen the words.
+  process.stderr.write(`claimcheck: ${String(failure).split("\n").map(printable).join("\n")}\n`);
   process.exitCode = failure.exitCode;
 }
 

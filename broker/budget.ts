@@ -17,7 +17,7 @@ export interface BudgetLimits {
   readonly open: number;
 }
 
-export const defaultBudgets: BudgetLimits = { underWay: 32 * mib, open: 256 * mib };
+export const defaultBudgets: BudgetLimits = { underWay: 64 * mib, open: 256 * mib };
 
 /** What one request holds. */
 export interface Account {

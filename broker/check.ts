@@ -10,7 +10,7 @@
  * The last is for a run that meets its own results again: whoever got a spent handle from a log has neither the
  * key nor, under an executor that serves several jobs, the run.
  *
- * Without any handle it tells an executor its tenant, whose cached results are the only ones that it may have.
+ * Without any handle it tells an executor that some rule lets check its tenant, whose cached results are the only ones that it may have.
  */
 import { signConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
@@ -18,7 +18,7 @@ import type { HandleClaims } from "../shared/handle.ts";
 import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { isPermitted } from "./policy.ts";
+import { denial } from "./policy.ts";
 import {
   authorise,
   batchError,
@@ -48,10 +48,12 @@ export async function check(
       left > 0 || taken ? [] : [new ClaimcheckError("handle_spent").at(index)],
     );
     if (spent.length > 0) throw batchError(spent);
-    if (!isPermitted(caller, "check")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
+    // Without handles there is no rule yet that has let the caller do this.
+    const decision = broker.policy.decideForAny(caller, "check");
+    if (!decision.allowed) throw new ClaimcheckError("forbidden", denial(decision));
     const confirmed = { ...about, outcome: "confirmed" } as const;
     const records = grants(confirmed, allowed);
-    await broker.audit.record(records.length > 0 ? records : [confirmed]);
+    await broker.audit.record(records.length > 0 ? records : [{ ...confirmed, rule: decision.rule }]);
     const said = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
     return { confirmation: await signConfirmation(said, broker.keys.signingKey) };
   } catch (thrown) {

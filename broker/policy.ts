@@ -76,6 +76,8 @@ export function compileRule(rule: Rule, order: number): CompiledRule {
 export interface Policy {
   /** @param uri canonical; missing where the request names no secret: the audit log, or revoking many handles at once. */
   decide(caller: Caller, action: Action, uri?: string): Decision;
+  /** Whether there is any secret for which a rule allows it: for requests that use up none of them. */
+  decideForAny(caller: Caller, action: Action): Decision;
 }
 
 export const createPolicy = (rules: readonly Rule[]): Policy => atOnce(buildPolicy(rules.map(compileRule)));
@@ -114,8 +116,22 @@ export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void,
       indexes.get(undefined)?.visit(uri, valuesIn, consider);
       return decision(denying, allowing);
     },
+
+    decideForAny(caller, action) {
+      if (!isPermitted(caller, action)) return { allowed: false };
+      const fitting = fittingRules([...rulesOf(caller.tenant), ...rulesOf(undefined)], caller, action);
+      return decision(
+        fitting.find(({ rule }) => rule.effect === "deny" && (rule.secrets ?? ["**"]).includes("**")),
+        fitting.find(({ rule }) => rule.effect === "allow"),
+      );
+    },
   };
 }
+
+const fittingRules = (rules: readonly CompiledRule[], caller: Caller, action: Action): CompiledRule[] =>
+  rules
+    .filter((each) => each.rule.actions.includes(action) && isAbout(each, caller))
+    .sort((a, b) => a.order - b.order);
 
 export function isPermitted({ roles: own }: Pick<Caller, "roles">, action: Action): boolean {
   return own.some((role) => (roles[role] as readonly Action[]).includes(action));
@@ -131,9 +147,7 @@ export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
  * may not revoke one of the handles may not revoke all of them.
  */
 function decideWithoutSecret(rules: readonly CompiledRule[], caller: Caller, action: Action): Decision {
-  const fitting = rules
-    .filter((each) => each.rule.actions.includes(action) && isAbout(each, caller))
-    .sort((a, b) => a.order - b.order);
+  const fitting = fittingRules(rules, caller, action);
   return decision(
     fitting.find(({ rule }) => rule.effect === "deny"),
     fitting.find(({ rule }) => rule.effect === "allow" && rule.secrets === undefined),

@@ -1,7 +1,8 @@
 /**
  * Receipts for results that are put where others can write. An executor gets one for handles that this very run of its
  * own has redeemed (as in check.ts), and whose values it may redeem today: so only somebody who had the values can say
- * what is made with them. Without handles it is for a result that no secret was used for.
+ * what is made with them. Without handles it is for a result that no secret was used for, and
+ * takes a rule that lets the caller redeem at all: the role alone makes nobody's word worth a result.
  */
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
@@ -9,7 +10,7 @@ import { signReceipt, sortIds } from "../shared/receipt.ts";
 import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { isPermitted } from "./policy.ts";
+import { denial } from "./policy.ts";
 import {
   authorise,
   batchError,
@@ -40,10 +41,12 @@ export async function attest(
       state.taken ? [] : [new ClaimcheckError("not_redeemed").at(index)],
     );
     if (unredeemed.length > 0) throw batchError(unredeemed);
-    if (!isPermitted(caller, "redeem")) throw new ClaimcheckError("forbidden", { reason: "no_rule" });
+    // Without handles there is no rule yet that has let the caller do this.
+    const decision = broker.policy.decideForAny(caller, "redeem");
+    if (!decision.allowed) throw new ClaimcheckError("forbidden", denial(decision));
     const attested = { ...about, outcome: "attested" } as const;
     const records = grants(attested, allowed);
-    await broker.audit.record(records.length > 0 ? records : [attested]);
+    await broker.audit.record(records.length > 0 ? records : [{ ...attested, rule: decision.rule }]);
     const secrets = sortIds(handles.map((handle) => handle.cache_id));
     const receipt = { iss: broker.url, tenant, key, manifest, secrets, iat: Math.floor(Date.now() / 1000) };
     return { receipt: await signReceipt(receipt, broker.keys.signingKey) };

@@ -140,7 +140,10 @@ export async function openPolicy(
 
   return {
     authenticate: (authorization) => current.authenticate(authorization),
-    policy: { decide: (caller, action, uri) => current.policy.decide(caller, action, uri) },
+    policy: {
+      decide: (caller, action, uri) => current.policy.decide(caller, action, uri),
+      decideForAny: (caller, action) => current.policy.decideForAny(caller, action),
+    },
     reload(whole = false) {
       reloading = reloading.then(() => reload(whole));
       return reloading;

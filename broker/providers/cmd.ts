@@ -4,9 +4,13 @@
  *     command = 1*( any character but NUL )
  *
  * Everything after "://" is the command, byte for byte, also what looks like a parameter. `sh -c` runs it in a
- * process group of its own, and when the command is over, so is everything that it started.
+ * process group of its own, and when the command is over, so is everything that it started. What has left the group
+ * (`setsid`) is known by a variable that all descendants inherit; on Linux, where /proc shows it. Only a program that
+ * empties its environment too gets away.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
@@ -80,6 +84,7 @@ async function run(
   { environment, workingDirectory }: Settings,
   signal: AbortSignal,
 ): Promise<ReadResult> {
+  const mark = `${markName}=${randomUUID()}`;
   const shell = callShell(command, environment);
   if ("unclear" in shell) {
     return new ClaimcheckError("provider_failed", {
@@ -88,7 +93,7 @@ async function run(
   }
   const child = spawn("/bin/sh", shell.args, {
     cwd: workingDirectory,
-    env: shell.environment,
+    env: { ...shell.environment, [markName]: mark.slice(markName.length + 1) },
     // Of a group of its own, so that all of it can be killed.
     detached: true,
     // What it says on its standard error may hold anything, and goes nowhere.
@@ -97,7 +102,10 @@ async function run(
   running.add(child);
   const chunks: Buffer[] = [];
   let length = 0;
-  const end = () => killGroup(child);
+  const end = () => {
+    killGroup(child);
+    void killMarked(mark);
+  };
   child.stdout.on("data", (chunk: Buffer) => {
     chunks.push(chunk);
     length += chunk.length;
@@ -106,7 +114,8 @@ async function run(
   signal.addEventListener("abort", end);
   try {
     if (signal.aborted) end();
-    const ended = await ending(child);
+    const ended = await ending(child, end);
+    await killMarked(mark);
     if (length > sizeLimit) {
       return new ClaimcheckError("secret_too_large", { detail: `the limit is ${sizeLimit} bytes` });
     }
@@ -135,10 +144,10 @@ function join(chunks: readonly Buffer[], length: number): Uint8Array {
 }
 
 /** @returns "well", or how else it ended; once all that it printed has been read. */
-function ending(child: ChildProcess): Promise<string> {
+function ending(child: ChildProcess, end: () => void): Promise<string> {
   return new Promise((resolve) => {
     // What it left running would hold its output open, and go on unseen.
-    child.once("exit", () => killGroup(child));
+    child.once("exit", end);
     child.once("error", (error: NodeJS.ErrnoException) => resolve(`did not start (${error.code})`));
     child.once("close", (code, signal) => {
       if (signal) resolve(`was ended by ${signal}`);
@@ -148,10 +157,35 @@ function ending(child: ChildProcess): Promise<string> {
 }
 
 function killGroup({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
+  if (pid !== undefined) kill(-pid);
+}
+
+function kill(pid: number): void {
   try {
-    process.kill(-pid, "SIGKILL");
+    process.kill(pid, "SIGKILL");
   } catch {
     // Nothing of it is left.
+  }
+}
+
+const markName = "CLAIMCHECK_COMMAND";
+
+/** A process that starts others while it is looked for is found at the next look. */
+const looks = 10;
+
+async function killMarked(mark: string): Promise<void> {
+  if (process.platform !== "linux") return;
+  for (let look = 0; look < looks; look++) {
+    const processes = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
+    const found = await Promise.all(
+      processes.map(async (pid) => {
+        // Of others we may read nothing, and what has just ended has nothing to read.
+        const environment = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
+        return environment.split("\0").includes(mark) ? [Number(pid)] : [];
+      }),
+    );
+    const marked = found.flat();
+    if (marked.length === 0) return;
+    marked.forEach(kill);
   }
 }

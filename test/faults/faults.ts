@@ -12,6 +12,7 @@ import { startBrokerProcess } from "../broker-process.ts";
 import { entry } from "../command.ts";
 import { openIssuer } from "../issuer.ts";
 import { policyOf } from "../served.ts";
+import { attacks } from "./attacks.ts";
 import { startLoad } from "./load.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
 
@@ -22,12 +23,18 @@ const day = 24 * 60 * 60;
 const rules =
   '      - { name: all, actions: [issue, redeem], secrets: ["env://**", "file://**", "vault://**"] }\n';
 
+const attackers = `  attackers:
+    principals:
+      - { issuer: ci, claims: { sub: attacker }, roles: [requester, executor] }
+    rules:
+${rules}`;
+
 async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[]; good: boolean }> {
   const issuer = await openIssuer("ES256");
   const parts = await prepare();
   const { fields, env, audit, log } = parts;
   const broker = await startBrokerProcess({
-    policy: policyOf(issuer.url, rules),
+    policy: policyOf(issuer.url, rules).replace("**", "ci") + attackers,
     ...(fields !== undefined && { fields }),
     ...(env && { env }),
     ...(audit !== undefined && { audit }),
@@ -37,6 +44,7 @@ async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[
     const keyList = keys.split(",");
     const exp = Math.floor(Date.now() / 1000) + day;
     const token = await issuer.sign({ sub: "ci", aud: broker.url, exp });
+    const attacker = await issuer.sign({ sub: "attacker", aud: broker.url, exp });
     const jwks = await (await fetch(`${broker.url}/.well-known/jwks.json`)).text();
     const load = await startLoad({
       url: broker.url,
@@ -47,7 +55,8 @@ async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[
     });
     await load.recovered();
     await setTimeout(calm);
-    const note = await run(parts, { broker, load, token, keys: keyList });
+    const came = await run(parts, { broker, load, token, attacker, keys: keyList });
+    const { note, good } = typeof came === "object" ? came : { note: came, good: true };
     const recovery = await load.recovered();
     await setTimeout(calm);
     await load.stop();
@@ -72,7 +81,7 @@ async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[
     const codes = [...load.seen].sort(([a], [b]) => (a === "ok" ? -1 : b === "ok" ? 1 : a.localeCompare(b)));
     const twice = load.spentTwice.length;
     return {
-      good: lost === 0 && twice === 0 && verified.status === 0,
+      good: good && lost === 0 && twice === 0 && verified.status === 0,
       row: [
         name,
         codes.map(([code, count]) => `${count} ${code}`).join(", "),
@@ -92,7 +101,7 @@ async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[
 }
 
 const words = process.argv.slice(2);
-const chosen = scenarios.filter(
+const chosen = [...scenarios, ...attacks].filter(
   ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
 );
 const rows: string[][] = [];

@@ -23,8 +23,8 @@ export type Load = Awaited<ReturnType<typeof startLoad>>;
 
 export async function startLoad({ url, keys, token, uri, value }: Target) {
   const ending = new AbortController();
-  /** @param idle how long it leaves an answer unread, in milliseconds. */
-  const connect = async (idle = 0) =>
+  /** @param idle how long it leaves an answer unread, in milliseconds. @param as whose token it sends. */
+  const connect = async (idle = 0, as = token) =>
     createBrokerClient({
       url,
       async fetch(address, init) {
@@ -32,7 +32,7 @@ export async function startLoad({ url, keys, token, uri, value }: Target) {
         if (idle > 0) await setTimeout(idle);
         return answer;
       },
-      findToken: () => token,
+      findToken: () => as,
       pinnedKeys: keys,
       identity: await createIdentity(),
       keepHeads: async (heads) => {
@@ -50,15 +50,20 @@ export async function startLoad({ url, keys, token, uri, value }: Target) {
   let lastSuccess = 0;
   let waiting: (() => void)[] = [];
 
+  /** The slowest round that went well, in milliseconds. */
+  let slowest = 0;
+
   const count = (code: string) => seen.set(code, (seen.get(code) ?? 0) + 1);
 
   async function round(client: Awaited<ReturnType<typeof connect>>): Promise<void> {
+    const start = performance.now();
     const handles = await client.issue([{ uri }]);
     const [redeemed] = await client.redeem(handles, { masked: true });
     const jti = handles[0]!.claims.jti;
     if (Buffer.from(redeemed!.value.expose()).toString() !== value) throw new Error("another value");
     acknowledged.push(jti);
     lastSuccess = performance.now();
+    slowest = Math.max(slowest, lastSuccess - start);
     for (const wake of waiting.splice(0)) wake();
     count("ok");
     const again = await client.redeem(handles, { masked: true }).then(
@@ -86,6 +91,12 @@ export async function startLoad({ url, keys, token, uri, value }: Target) {
     spentTwice,
     connect,
     heads: () => lastHeads,
+
+    /** From now on. */
+    watch() {
+      slowest = 0;
+    },
+    slowest: () => slowest,
 
     /** Resolves with the next value that is had. @returns how long that took, in milliseconds. */
     async recovered(): Promise<number> {

@@ -35,6 +35,8 @@ export interface Running {
   readonly broker: BrokerProcess;
   readonly load: Load;
   readonly token: string;
+  /** The token of another tenant. */
+  readonly attacker: string;
   readonly keys: readonly string[];
 }
 
@@ -42,7 +44,7 @@ export interface Scenario<Own extends Parts = Parts> {
   readonly name: string;
   prepare(): Promise<Own>;
   /** Breaks it, and resolves once it is repaired; what it returns is noted in the table. */
-  run(own: Own, running: Running): Promise<string | undefined>;
+  run(own: Own, running: Running): Promise<string | undefined | { note: string; good: boolean }>;
 }
 
 const scenario = <Own extends Parts>(each: Scenario<Own>): Scenario => each as unknown as Scenario;

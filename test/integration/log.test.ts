@@ -1,13 +1,12 @@
 /** The operator's log of a real broker: what it says of requests, and that nobody can put a secret into it. */
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { startBroker } from "../broker.ts";
 import { printed } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
-import { anyVariable, policyOf, serve } from "../served.ts";
+import { anyVariable, policyOf, putPolicy, serve } from "../served.ts";
 
 const secret = "hunter2correcthorse";
 
@@ -27,7 +26,7 @@ async function start() {
   const ci = await startIssuer("ES256");
   const env = { API_TOKEN: secret, VAULT_ADDR: await startIndiscreet(), VAULT_TOKEN: secret };
   const broker = await serve(ci, "commands: ['cat /nowhere']\n", env);
-  writeFileSync(
+  putPolicy(
     broker.policy,
     policyOf(ci.url, anyVariable.replace('["env://**"]', '["env://**", "vault://**", "cmd://cat /nowhere"]')),
   );

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { Problem } from "../../shared/wire.ts";
-import { allow, type Executor, someResult, startBroker } from "../broker.ts";
+import { allow, deny, type Executor, someResult, startBroker } from "../broker.ts";
 
 async function setUp() {
   const broker = await startBroker({ environment: { API_TOKEN: "guessme", OTHER: "sesame" } });
@@ -88,6 +88,26 @@ test("a result without secrets gets one that is for no other", async () => {
   expect(await executor.client.readReceipt(receipt, { ...about, secrets: [] })).toBe(someResult.manifest);
   expect(await executor.client.readReceipt(receipt, { ...about, secrets })).toBeUndefined();
   expect(broker.audit.latest).toMatchObject([{ action: "attest", outcome: "attested", tenant: "acme" }]);
+});
+
+test("without handles, an executor that no rule lets redeem anything gets none, and no confirmation either", async () => {
+  const only = (principals: string[]) => allow(["env://**"], { principals, actions: ["redeem", "check"] });
+  const broker = await startBroker({
+    rules: [only(["host", "ci-2"]), deny(["**"], { principals: ["ci-2"] })],
+  });
+  const cases = [
+    ["host", true],
+    ["ci", false],
+    ["ci-2", false],
+  ] as const;
+  for (const [principal, allowed] of cases) {
+    const executor = await broker.executor({ principal });
+    expect((await broker.attest(executor, [])).status).toBe(allowed ? 200 : 403);
+    expect(broker.audit.latest).toMatchObject([
+      { action: "attest", outcome: allowed ? "attested" : "denied" },
+    ]);
+    expect((await broker.check(executor, [])).status).toBe(allowed ? 200 : 403);
+  }
 });
 
 test("whoever may not redeem today gets none", async () => {

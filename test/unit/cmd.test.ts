@@ -50,8 +50,10 @@ describe("cmd://", () => {
   test("gives the command nothing of our environment, and no standard input", async () => {
     const [environment] = await read("cmd://env");
     const names = String(environment).match(/^\w+(?==)/gm) ?? [];
-    // Besides PATH, what a shell sets by itself.
-    expect(["PATH", "PWD", "OLDPWD", "SHLVL", "_"]).toEqual(expect.arrayContaining(names));
+    // Besides PATH, what all that it starts is known by, and what a shell sets by itself.
+    expect(["PATH", "CLAIMCHECK_COMMAND", "PWD", "OLDPWD", "SHLVL", "_"]).toEqual(
+      expect.arrayContaining(names),
+    );
     expect(names).toContain("PATH");
     expect(await read("cmd://cat")).toEqual([""]);
   });
@@ -128,6 +130,13 @@ describe("nothing of a command goes on", () => {
   test("when it has ended and left something running", async () => {
     const time = mark();
     expect(await read(`cmd://sleep ${time} & echo done`)).toEqual(["done\n"]);
+    // Of a session of its own, with the output in its hand, and without.
+    for (const output of ["", ">/dev/null 2>&1 </dev/null"]) {
+      expect(await read(`cmd://setsid sleep ${time} ${output} & sleep 0.1; echo done`)).toEqual(["done\n"]);
+      expect(
+        await read(`cmd://(setsid sh -c 'sleep ${time} & sleep ${time}' ${output} &); echo done`),
+      ).toEqual(["done\n"]);
+    }
     await until(() => isGone(time));
   });
 
