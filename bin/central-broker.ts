@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
+import type { HeadStore } from "../broker/audit/heads.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
@@ -28,11 +29,14 @@ async function createStore({ redis }: BrokerConfig): Promise<HandleStore> {
 async function openQuotas({
   redis,
   quotas: limits,
-}: BrokerConfig): Promise<{ quotas: Quotas; close(): void }> {
+}: BrokerConfig): Promise<{ quotas: Quotas; heads?: HeadStore; close(): void }> {
   if (redis === undefined) return { quotas: createQuotas({ limits }), close: () => {} };
-  const { connect, defaultTimeLimit } = await import("../broker/store/connection.ts");
+  const [{ connect, defaultTimeLimit }, { redisHeads }] = await Promise.all([
+    import("../broker/store/connection.ts"),
+    import("../broker/store/head-store.ts"),
+  ]);
   const { run, close } = connect(redis, defaultTimeLimit);
-  return { quotas: createQuotas({ limits, run }), close };
+  return { quotas: createQuotas({ limits, run }), heads: redisHeads(run), close };
 }
 
 export interface CentralBroker {
@@ -65,8 +69,13 @@ export async function createCentralBroker(
     allowedProviders(environment, { variables, roots, commands, signInOrigins }),
     { cacheTtl, observer: metrics.source },
   );
-  const audit = await openAudit(config.audit, keys, resolver);
   const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
+  const audit = await openAudit(config.audit, keys, resolver, counting.heads).catch(async (cause) => {
+    // Their connections would keep the process from ending.
+    counting.close();
+    await store.close();
+    throw cause;
+  });
   metrics.watch(store);
   let draining = false;
   const app = createApp({
@@ -108,8 +117,8 @@ export async function createCentralBroker(
     },
     async close() {
       for (const stop of watching) stop();
-      counting.close();
       await Promise.all([audit.close(), store.close(), resolver.close()]);
+      counting.close();
     },
   };
 }
