@@ -8,7 +8,7 @@ const provider = envProvider({ API_TOKEN: "guessme", EMPTY: "", KEY: "schlüssel
 const parse = (name: string) => provider.parse(name, new Map());
 
 async function read(...names: string[]) {
-  const results = await provider.read(names.map(parse), new AbortController().signal);
+  const results = await provider.read(names.map(parse), new AbortController().signal, "acme");
   return results.map((result) =>
     result instanceof Secret ? Buffer.from(result.expose()).toString() : result.problem(),
   );
