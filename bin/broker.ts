@@ -66,11 +66,14 @@ async function start(options: Options): Promise<void> {
 }
 
 async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
-  const [{ readBrokerConfig }, { createCentralBroker }, { createLog }] = await Promise.all([
+  const [{ readBrokerConfig }, { createCentralBroker }, { createLog }, { closeProcess }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
     import("./log.ts"),
+    import("./closed.ts"),
   ]);
+  // Before the root key is read.
+  const open = checkOnly ? [] : await closeProcess(process.env);
   const config = await readBrokerConfig(path, process.env);
   if ("faults" in config) {
     for (const [file, faults] of config.faults) printFaults(file, faults);
@@ -82,7 +85,7 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     return;
   }
   const { endOnError, serve } = await import("./serving.ts");
-  const broker = await createCentralBroker(config, process.env, createLog());
+  const broker = await createCentralBroker(config, process.env, createLog(), open);
   process.on("SIGHUP", () => void broker.reload());
   if (config.metricsAddress) {
     const { createMetricsServer } = await import("./metrics-server.ts");
@@ -108,12 +111,15 @@ async function serveDev(options: Options): Promise<void> {
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
   if (!options.insecureHttp) requireLoopback(address);
   const url = `http://${where}`;
-  const [{ createLocalBroker }, { allowedProviders }, { createLog }, serving] = await Promise.all([
-    import("./local-broker.ts"),
-    import("./providers.ts"),
-    import("./log.ts"),
-    import("./serving.ts"),
-  ]);
+  const [{ createLocalBroker }, { allowedProviders }, { createLog }, serving, { closeProcess }] =
+    await Promise.all([
+      import("./local-broker.ts"),
+      import("./providers.ts"),
+      import("./log.ts"),
+      import("./serving.ts"),
+      import("./closed.ts"),
+    ]);
+  await closeProcess(process.env);
   const broker = await createLocalBroker({
     url,
     rootKey: new Secret(randomBytes(32)),

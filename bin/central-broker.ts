@@ -4,7 +4,7 @@ import { openPolicy, type PolicyEvent } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
-import type { RequestEntry } from "../broker/broker.ts";
+import type { Complaint, RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
@@ -52,10 +52,12 @@ export interface CentralBroker {
   close(): Promise<void>;
 }
 
+/** @param standing what is not as it should be with this process from its start. */
 export async function createCentralBroker(
   config: BrokerConfig,
   environment: NodeJS.ProcessEnv,
   log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
+  standing: readonly Complaint[] = [],
 ): Promise<CentralBroker> {
   const live = await openPolicy(() => readFile(config.policy, "utf8"), config.url, log);
   // It was in order a moment ago, when the configuration was read.
@@ -89,6 +91,7 @@ export async function createCentralBroker(
     audit: metrics.timed(shareFairly(audit)),
     complaints: () => [
       ...(draining ? [{ part: "broker", message: "it is draining, to end soon", serving: false }] : []),
+      ...standing,
       ...audit.complaints(),
       ...store.complaints(),
       ...live.complaints(),
