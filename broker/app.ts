@@ -236,6 +236,7 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
     "content-type": "application/problem+json",
     "cache-control": "no-store",
     ...(error.code === "store_unavailable" && { "retry-after": "2" }),
+    ...(error.code === "issuer_unavailable" && { "retry-after": "10" }),
     // The rest of the body is not read, so the connection is of no more use.
     ...(error.code === "body_too_large" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),

@@ -36,6 +36,8 @@ export interface Issuer {
   readonly issuer: string;
   /** @throws {ClaimcheckError} `issuer_unavailable` where they cannot be had. */
   readonly keys: jose.JWTVerifyGetKey;
+  /** Changes when its keys do; missing where they never do. */
+  readonly keysVersion?: () => Promise<number>;
   readonly algorithms: readonly string[];
   /** What a token's `aud` has to name, where it is not the broker's URL. */
   readonly audience?: string;
@@ -68,32 +70,54 @@ export function prepare(issuer: Issuer) {
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
   // By hash: a dump of this process's memory is no list of tokens.
-  const verified = new Map<string, { readonly known: Known; readonly until: number }>();
+  const verified = new Map<string, Verified>();
 
   return async (authorization) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
     if (!accessToken) throw new ClaimcheckError("unauthenticated", { reason: "token_missing" });
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
-    if (before && before.until > Date.now() / 1000) return { ...before.known, accessToken };
+    if (before && (await isGood(before))) return { ...before.known, accessToken };
     verified.delete(hash);
 
-    const issuer = byName.get(issuerOf(accessToken));
+    const { iss = "", exp = 0 } = peek(accessToken);
+    const issuer = byName.get(iss);
     if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
+    // Whoever signed it, and whether or not its key can be found: what says that it is over is over.
+    if (exp > 0 && exp + issuer.skew <= Date.now() / 1000) {
+      throw new ClaimcheckError("unauthenticated", { reason: "token_expired" });
+    }
+    const keysVersion = await issuer.keysVersion?.();
     const claims = await verify(accessToken, issuer, audience);
     const known = recognise(claims, issuer);
     for (const oldest of verified.keys()) {
       if (verified.size < remembered) break;
       verified.delete(oldest);
     }
-    verified.set(hash, { known, until: claims.exp + issuer.skew });
+    verified.set(hash, { known, until: claims.exp + issuer.skew, issuer, keysVersion });
     return { ...known, accessToken };
   };
 }
 
-function issuerOf(token: string): string {
+/** A token that was verified, and by what. */
+interface Verified {
+  readonly known: Known;
+  readonly until: number;
+  readonly issuer: ReadyIssuer;
+  readonly keysVersion: number | undefined;
+}
+
+/** Once the issuer has other keys, the one that signed the token may be withdrawn. */
+const isGood = async ({ until, issuer, keysVersion }: Verified): Promise<boolean> =>
+  until > Date.now() / 1000 && (await issuer.keysVersion?.()) === keysVersion;
+
+/** What else an issuer signs is no token for a broker: logout tokens, proofs, security events, handles (RFC 8725, 3.11). */
+const tokenTypes = /^(application\/)?(jwt|at\+jwt)$/i;
+
+/** What a token says, before anybody knows who signed it. */
+function peek(token: string): jose.JWTPayload {
   try {
-    return jose.decodeJwt(token).iss ?? "";
+    return jose.decodeJwt(token);
   } catch (cause) {
     throw new ClaimcheckError("unauthenticated", { reason: "token_invalid", cause });
   }
@@ -101,14 +125,16 @@ function issuerOf(token: string): string {
 
 async function verify(token: string, issuer: Issuer, audience: string) {
   try {
-    const { payload } = await jose.jwtVerify<{ sub: string; exp: number }>(token, issuer.keys, {
+    const verified = await jose.jwtVerify<{ sub: string; exp: number }>(token, issuer.keys, {
       issuer: issuer.issuer,
       audience: issuer.audience ?? audience,
       algorithms: [...issuer.algorithms],
       clockTolerance: issuer.skew,
       requiredClaims: ["sub", "exp"],
     });
-    return payload;
+    const { typ } = verified.protectedHeader;
+    if (typ !== undefined && !tokenTypes.test(typ)) throw new Error("it is no access or id token");
+    return verified.payload;
   } catch (cause) {
     if (cause instanceof ClaimcheckError) throw cause;
     const reason = cause instanceof jose.errors.JWTExpired ? "token_expired" : "token_invalid";

@@ -49,7 +49,7 @@ export function loadPolicy(
   return {
     issuers: Object.entries(file.issuers).map(([name, entry]) => ({
       issuer: entry.issuer,
-      keys: keysOf(entry).find,
+      ...keyFieldsOf(keysOf(entry)),
       algorithms: entry.algorithms,
       ...(entry.audience !== undefined && { audience: entry.audience }),
       skew: seconds(entry.skew),
@@ -60,6 +60,8 @@ export function loadPolicy(
     rules,
   };
 }
+
+const keyFieldsOf = ({ find, version }: KeySet) => ({ keys: find, keysVersion: version });
 
 function membersOf(file: PolicyFile, issuer: string): Membership[] {
   return Object.entries(file.tenants).flatMap(([tenant, { principals }]) =>
