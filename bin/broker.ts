@@ -39,6 +39,16 @@ export function brokerCommand(): Command {
     .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
     .option("--audit <FILE>", "with --dev: write down every decision")
     .action(start)
+    .enablePositionalOptions()
+    .addCommand(
+      new Command("keys")
+        .description(
+          "Print the thumbprints of a broker's keys, as its clients pin them: also of a root key that it does not have yet.",
+        )
+        .option("--config <FILE>", "of the broker with this configuration")
+        .option("--root-key <FILE>", "of a broker with this root key")
+        .action(printKeys),
+    )
     .addCommand(
       new Command("schema")
         .description("Print the JSON Schema of --config's file, for editors.")
@@ -51,6 +61,24 @@ const collect = (each: string, before: string[] = []) => [...before, each];
 async function printSchema(): Promise<void> {
   const { brokerSchema } = await import("./broker-schema.ts");
   process.stdout.write(`${JSON.stringify(brokerSchema(), undefined, 2)}\n`);
+}
+
+async function printKeys({
+  config: path,
+  rootKey: file,
+}: {
+  config?: string;
+  rootKey?: string;
+}): Promise<void> {
+  if (Boolean(path) === Boolean(file))
+    throw new Failure("usage", { detail: "--config FILE or --root-key FILE" });
+  const [{ createKeys }, { loadKeys }] = await Promise.all([
+    import("../broker/keys.ts"),
+    import("./broker-keys.ts"),
+  ]);
+  const { rootKey, previous } = await loadKeys(path, file);
+  const { jwks } = await createKeys(rootKey, { ...(previous && { previous }) });
+  process.stdout.write(`${jwks.keys.map(({ kid }) => kid).join(",")}\n`);
 }
 
 async function start(options: Options): Promise<void> {
@@ -96,9 +124,9 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     server.listen(port, host).unref();
   }
   const { limits, shutdown } = config;
-  const onListening = () => {
+  const onListening = (where: string) => {
     process.stderr.write(
-      `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
+      `claimcheck: serving ${config.url} on ${where}, keys ${broker.keyThumbprints.join(",")}` +
         `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
     );
   };

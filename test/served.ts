@@ -33,6 +33,7 @@ export async function serve(
   fields = "",
   env: Record<string, string> = {},
   { audit = "audit.jsonl" } = {},
+  change: (folder: string) => void = () => {},
 ) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -47,6 +48,7 @@ audit: ${audit}
 env: [API_TOKEN]
 ${fields}`,
   });
+  change(folder);
   const broker = start(["broker", "--config", join(folder, "broker.yaml")], {
     env: { API_TOKEN: "guessme", ...env },
   });
