@@ -48,3 +48,13 @@ export function peekAuditHead(head: string): AuditHead {
   const [, payload = ""] = head.split(".");
   return AuditHead.parse(JSON.parse(Buffer.from(payload, "base64url").toString()));
 }
+
+/** The key that it says it is signed by, where that has the form of a thumbprint. */
+export function keyIdOf(head: string): string | undefined {
+  try {
+    const { kid } = jose.decodeProtectedHeader(head);
+    return typeof kid === "string" && /^[A-Za-z0-9_-]{43}$/.test(kid) ? kid : undefined;
+  } catch {
+    return undefined;
+  }
+}

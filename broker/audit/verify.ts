@@ -2,14 +2,15 @@
  * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The log's own word is that
  * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
  */
-import type { AuditHead } from "../../shared/audit-head.ts";
+import { type AuditHead, keyIdOf } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/handle.ts";
 import { readLines } from "./lines.ts";
 import { BrokenChain, createChainReader } from "./reader.ts";
+import { decodeLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
 export interface Verdict {
-  /** How many lines are whole, in all parts. */
+  /** How many lines are whole, in all parts; none where nothing is there, which says nothing. */
   readonly lines: number;
   /** The first that is not; none where the chain is whole. */
   readonly broken?: {
@@ -58,12 +59,23 @@ export async function verifyChain(
       }
     }
     line += 1;
-    expectEnd(heads, reader.end(), reader.sealed());
+    if (lines > 0 || heads.length > 0) expectEnd(heads, reader.end(), reader.sealed());
   } catch (thrown) {
     if (!(thrown instanceof BrokenChain)) throw thrown;
     return { lines, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }
   return { lines };
+}
+
+/** The key that the first checkpoint says it is signed by; undefined where there is none. */
+export async function firstKeyId(parts: readonly ChainPart[]): Promise<string | undefined> {
+  for (const part of parts) {
+    for await (const bytes of part.lines()) {
+      const line = bytes && decodeLine(bytes);
+      if (line?.type === "checkpoint") return keyIdOf(line.head);
+    }
+  }
+  return undefined;
 }
 
 /** @throws {BrokenChain} */
