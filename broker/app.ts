@@ -160,9 +160,10 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
   });
 
-  app.get("/v1/audit/head", authenticated("manage"), async (c) =>
-    c.json({ heads: await broker.audit.heads() }),
-  );
+  app.get("/v1/audit/head", authenticated("manage"), async (c) => {
+    const { readHeads } = await import("./auditor.ts");
+    return c.json(await readHeads(broker, c.get("caller"), c.get("request")));
+  });
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/healthz", (c) => c.json({ status: "ok" }));

@@ -7,10 +7,10 @@
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as elapse } from "node:timers/promises";
-import { type AuditHead, signAuditHead } from "../../shared/audit-head.ts";
+import { signAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { SigningKey } from "../../shared/handle.ts";
-import type { HeadMemory } from "./heads.ts";
+import type { HeadMemory, KeptHead } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";
 import type { AuditSink, ChainEnd } from "./sink.ts";
@@ -46,7 +46,7 @@ export async function openChain(
   let isStuck = false;
   let isOpen = false;
   let recalled = memory === undefined;
-  let accepted: AuditHead | undefined;
+  let accepted: KeptHead["head"] | undefined;
   /** The last line that is durable. */
   let end: ChainEnd | undefined;
   /** Where the last write ends, while nobody knows whether it is there. */
@@ -81,7 +81,7 @@ export async function openChain(
     throw lost(end as ChainEnd, found);
   }
 
-  /** @returns the head that the lines are part of. */
+  /** @returns a head of what has the lines, to be given away. */
   async function commit(lines: readonly Unplaced[]): Promise<string> {
     const begins = end === undefined || sink.isFull();
     const chain = end?.chain ?? randomUUID();
@@ -96,7 +96,10 @@ export async function openChain(
     };
     if (begins) add({ type: "chain", version: 1, chain });
     for (const line of lines) add(line);
-    const signed = await signAuditHead({ ...last, iat: now / 1000 }, key);
+    const [signed, given] = await Promise.all([
+      signAuditHead({ ...last, iat: now / 1000 }, key),
+      signAuditHead({ chain, hash: last.hash, iat: instant() }, key),
+    ]);
     add({ type: "checkpoint", head: signed });
     undecided = last;
     try {
@@ -108,7 +111,7 @@ export async function openChain(
     end = last;
     undecided = undefined;
     memory?.keep({ text: signed, chain });
-    return signed;
+    return given;
   }
 
   async function work(): Promise<void> {
@@ -177,10 +180,10 @@ export async function openChain(
 
     /** All of it, signed now; missing where there is none. */
     head: async (): Promise<string | undefined> =>
-      end && signAuditHead({ ...end, iat: Date.now() / 1000 }, key),
+      end && signAuditHead({ chain: end.chain, hash: end.hash, iat: instant() }, key),
 
     /** The head that the log lacked when it was opened, where that was accepted. */
-    accepted: (): AuditHead | undefined => accepted,
+    accepted: (): KeptHead["head"] | undefined => accepted,
 
     query: (filter: AuditFilter, page: PageRequest): Promise<AuditPage> => sink.query(filter, page),
 
@@ -196,8 +199,11 @@ export async function openChain(
 const isSame = (one: ChainEnd | undefined, other: ChainEnd | undefined): boolean =>
   one?.chain === other?.chain && one?.seq === other?.seq && one?.hash === other?.hash;
 
+/** In seconds since 1970; of two heads that are given away the later one has the later time, to the microsecond. */
+const instant = () => (performance.timeOrigin + performance.now()) / 1000;
+
 /** Whether a log that ends there has the line of this head: its checkpoint is the line after it. */
-const reaches = (end: ChainEnd | undefined, { chain, seq }: AuditHead): boolean =>
+const reaches = (end: ChainEnd | undefined, { chain, seq }: KeptHead["head"]): boolean =>
   end !== undefined && end.chain === chain && end.seq > seq;
 
 function lost({ chain, seq }: Pick<ChainEnd, "chain" | "seq">, found: ChainEnd | undefined): ClaimcheckError {

@@ -18,7 +18,7 @@ export interface HeadStore {
 
 export interface KeptHead {
   readonly text: string;
-  readonly head: AuditHead;
+  readonly head: AuditHead & { readonly seq: number };
 }
 
 export interface HeadMemory {
@@ -52,8 +52,9 @@ export function rememberHeads(store: HeadStore, place: string, findKey: FindKey)
     async recall(chain) {
       const text = await store.get(chain === undefined ? `place ${place}` : `chain ${chain}`);
       const head = text === undefined ? undefined : await readAuditHead(text, findKey).catch(() => undefined);
-      if (text === undefined || !head || (chain !== undefined && head.chain !== chain)) return undefined;
-      return { text, head };
+      const { seq } = head ?? {};
+      if (text === undefined || !head || seq === undefined) return undefined;
+      return chain === undefined || head.chain === chain ? { text, head: { ...head, seq } } : undefined;
     },
 
     keep(head) {

@@ -43,6 +43,7 @@ export async function verifyChain(
   heads: readonly AuditHead[] = [],
 ): Promise<Verdict> {
   const reader = createChainReader(findKey);
+  const sought = new Map(heads.map(({ hash, iat }) => [hash, iat]));
   let lines = 0;
   let part = parts[0] as ChainPart;
   let line = 0;
@@ -54,12 +55,15 @@ export async function verifyChain(
         if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
         const { seq } = await reader.read(bytes);
         expectBeginning(lines, seq);
-        expectHeads(heads, reader.end() as ChainEnd);
+        const end = reader.end() as ChainEnd;
+        expectHeads(heads, end);
+        sought.delete(end.hash);
         lines += 1;
       }
     }
     line += 1;
     if (lines > 0 || heads.length > 0) expectEnd(heads, reader.end(), reader.sealed());
+    expectAll(sought, reader.end());
   } catch (thrown) {
     if (!(thrown instanceof BrokenChain)) throw thrown;
     return { lines, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
@@ -93,10 +97,21 @@ function expectHeads(heads: readonly AuditHead[], { chain, seq, hash }: ChainEnd
   }
 }
 
+/** @throws {BrokenChain} where a line is nowhere that a head is of. */
+function expectAll(sought: ReadonlyMap<string, number>, end?: ChainEnd): void {
+  for (const [hash, iat] of sought) {
+    const time = new Date(iat * 1000).toISOString();
+    throw new BrokenChain(
+      (end?.seq ?? -1) + 1,
+      `a line with the hash ${hash}, which the head of ${time} is of`,
+    );
+  }
+}
+
 /** @throws {BrokenChain} */
 function expectEnd(heads: readonly AuditHead[], end?: ChainEnd, sealed?: ChainEnd): void {
   if (!end) throw new BrokenChain(0, "a chain line, as at the beginning of a file");
-  const last = Math.max(...heads.map(({ seq }) => seq));
+  const last = Math.max(...heads.flatMap(({ seq }) => seq ?? []));
   if (last > end.seq) throw new BrokenChain(end.seq + 1, `lines up to seq ${last}, which the head is of`);
   if (sealed?.seq !== end.seq)
     throw new BrokenChain(end.seq + 1, "a checkpoint, as at the end of every write");
