@@ -5,7 +5,7 @@ import type { RunScript } from "./connection.ts";
 const lifetime = 366 * 24 * 60 * 60;
 
 const get = `return redis.call('GET', KEYS[1])`;
-/** ARGV: head, seconds. Sent again it says the same. */
+/** ARGV: head, seconds. Sent again it says the same; an older one that is run late makes a broker refuse less, never more. */
 const set = `redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])`;
 
 export function redisHeads(run: RunScript): HeadStore {

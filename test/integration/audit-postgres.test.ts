@@ -258,6 +258,18 @@ describe("a running broker takes no chain for its own that lacks what it wrote:"
     await expect.poll(() => log.complaints(), { timeout: 10_000 }).toMatchObject([{ serving: false }]);
   });
 
+  test("nor does one that records nothing need a request to know that the server is stuck, and that it is back", async () => {
+    const { url } = await server.create();
+    const log = await openAuditLog([sinkAt(url)], keys.auditKey, (_, uri) => uri);
+    onTestFinished(() => log.close());
+    server.signal("STOP");
+    await expect
+      .poll(() => log.complaints(), { timeout: 15_000 })
+      .toMatchObject([{ serving: false }])
+      .finally(() => server.signal("CONT"));
+    await expect.poll(() => log.complaints(), { timeout: 15_000 }).toEqual([]);
+  });
+
   test("but a write whose answer was lost is taken as it is found", async () => {
     const { url, chain, name } = await written();
     server.signal("STOP");

@@ -407,6 +407,18 @@ describe("a server that is not what it was when the connection began", () => {
     await expectWorking(store);
   });
 
+  test("does not answer any more: that is known also when nobody asks for anything", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url, 300);
+    await expectWorking(store);
+    server.signal("SIGSTOP");
+    await expect
+      .poll(() => store.complaints(), { timeout: 10_000 })
+      .toMatchObject([{ message: "Redis does not answer" }]);
+    server.signal("SIGCONT");
+    await expect.poll(() => store.complaints(), { timeout: 10_000 }).toEqual([]);
+  });
+
   test("is a replica now: it answers no look, and hears no revocation", async () => {
     const [server, primary] = [await startRedisForTest(), await startRedisForTest()];
     const store = open(server.url);
