@@ -76,9 +76,10 @@ const nothingIn = (name: string) =>
     detail: `${name} is empty, so nothing was verified: no decision was recorded yet, or all were taken away; --head tells`,
   });
 
-function tell(name: string, { lines, broken }: Verdict): void {
+function tell(name: string, { lines, losses, broken }: Verdict): void {
   if (!broken) {
-    process.stdout.write(`${name}: whole, ${lines} lines\n`);
+    const lost = losses > 0 ? `; ${losses} of them accept that others were missing` : "";
+    process.stdout.write(`${name}: whole, ${lines} lines${lost}\n`);
     return;
   }
   const record = broken.seq === undefined ? "" : `seq ${broken.seq}: `;

@@ -20,6 +20,10 @@ export type AuditChain = Awaited<ReturnType<typeof openChain>>;
 /** How long a write may take, opening the sink included, in milliseconds. */
 const defaultTimeLimit = 5_000;
 
+/** For opening it when the broker starts, and for one question, in milliseconds. */
+const startLimit = 30_000;
+const queryLimit = 30_000;
+
 interface Settings {
   /** Without one, a restart knows nothing of what was there before it. */
   readonly memory?: HeadMemory | undefined;
@@ -158,7 +162,7 @@ export async function openChain(
       working ??= work();
     });
 
-  await open().catch(async (cause) => {
+  await inTime(open(), startLimit).catch(async (cause) => {
     // What is remembered cannot be asked for now: nothing is written before that is known.
     if (cause instanceof ClaimcheckError && cause.code === "store_unavailable") return;
     await sink.close().catch(() => {});
@@ -185,7 +189,9 @@ export async function openChain(
     /** The head that the log lacked when it was opened, where that was accepted. */
     accepted: (): KeptHead["head"] | undefined => accepted,
 
-    query: (filter: AuditFilter, page: PageRequest): Promise<AuditPage> => sink.query(filter, page),
+    /** @throws what the sink threw, or `audit_unavailable` when it takes too long. */
+    query: (filter: AuditFilter, page: PageRequest): Promise<AuditPage> =>
+      inTime(sink.query(filter, page), queryLimit),
 
     /** Does not wait for a sink that is stuck. */
     async close(): Promise<void> {
@@ -194,6 +200,19 @@ export async function openChain(
       if (!working) await sink.close();
     },
   };
+}
+
+/** A disk that stalls cannot be told to stop; but nobody waits for it. */
+async function inTime<T>(work: Promise<T>, limit: number): Promise<T> {
+  const given = new AbortController();
+  const late = elapse(limit, undefined, { signal: given.signal }).then(
+    () => {
+      const detail = `the log did not answer within ${limit / 1000} s`;
+      throw new ClaimcheckError("audit_unavailable", { detail });
+    },
+    () => new Promise<never>(() => {}),
+  );
+  return Promise.race([work, late]).finally(() => given.abort());
 }
 
 const isSame = (one: ChainEnd | undefined, other: ChainEnd | undefined): boolean =>

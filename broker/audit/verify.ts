@@ -12,6 +12,8 @@ import type { ChainEnd } from "./sink.ts";
 export interface Verdict {
   /** How many lines are whole, in all parts; none where nothing is there, which says nothing. */
   readonly lines: number;
+  /** How often an operator let the chain go on although lines were missing; see `accepted` in record.ts. */
+  readonly losses: number;
   /** The first that is not; none where the chain is whole. */
   readonly broken?: {
     readonly part: string;
@@ -45,6 +47,7 @@ export async function verifyChain(
   const reader = createChainReader(findKey);
   const sought = new Map(heads.map(({ hash, iat }) => [hash, iat]));
   let lines = 0;
+  let losses = 0;
   let part = parts[0] as ChainPart;
   let line = 0;
   try {
@@ -53,12 +56,13 @@ export async function verifyChain(
       for await (const bytes of part.lines()) {
         line += 1;
         if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
-        const { seq } = await reader.read(bytes);
+        const { seq, type } = await reader.read(bytes);
         expectBeginning(lines, seq);
         const end = reader.end() as ChainEnd;
         expectHeads(heads, end);
         sought.delete(end.hash);
         lines += 1;
+        if (type === "accepted") losses += 1;
       }
     }
     line += 1;
@@ -66,9 +70,9 @@ export async function verifyChain(
     expectAll(sought, reader.end());
   } catch (thrown) {
     if (!(thrown instanceof BrokenChain)) throw thrown;
-    return { lines, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
+    return { lines, losses, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }
-  return { lines };
+  return { lines, losses };
 }
 
 /** The key that the first checkpoint says it is signed by; undefined where there is none. */

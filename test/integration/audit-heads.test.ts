@@ -1,9 +1,11 @@
 /** What a restart knows of a log: the newest head is in the store, and a log that lacks it is not taken without a word. */
 import { once } from "node:events";
-import { rmSync, truncateSync } from "node:fs";
+import { rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { createKeys } from "../../broker/keys.ts";
 import { decisionsOf, linesOf, recordsOf } from "../audit-log.ts";
+import { rootKey } from "../broker.ts";
 import { claimcheck, printed, start } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
 import { startPostgres } from "../postgres.ts";
@@ -78,6 +80,10 @@ describe("a log in a file", () => {
     expect(accepted).toMatchObject({ code: 0, stdout: expect.stringContaining("accepted, though it lacks") });
     expect(recordsOf(path).filter(({ type }) => type === "accepted")).toHaveLength(1);
     expect((await accept()).stdout).toContain("nothing to accept");
+    const jwks = join(path, "../jwks.json");
+    writeFileSync(jwks, JSON.stringify((await createKeys(rootKey())).jwks));
+    const verified = await claimcheck(["audit", "verify", "--keys", jwks, path]);
+    expect(verified.stdout).toMatch(/: whole, \d+ lines; 1 of them accept that others were missing\n$/);
     expect(await startAgain()).toBeUndefined();
     await redeem();
   });
