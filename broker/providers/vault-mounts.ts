@@ -43,7 +43,8 @@ export function createMounts(
   async function findMount(path: string, signal: AbortSignal, tenant: string): Promise<Mount | undefined> {
     const first = path.slice(0, path.indexOf("/"));
     const shared = `${tenant}\0${first}`;
-    const mount = known.get(first) ?? (await asking.get(shared)?.catch(() => undefined));
+    const underWay = asking.get(shared);
+    const mount = known.get(first) ?? (underWay && (await underWay.catch(() => undefined)));
     if (mount && path.startsWith(mount.path)) return mount;
     const asked = preflight(path, signal, tenant);
     asking.set(shared, asked);
