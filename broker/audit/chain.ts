@@ -66,8 +66,10 @@ export async function openChain(
     const missing = recalled ? undefined : await findMissing();
     recalled = true;
     isOpen = true;
-    if (opened.recovered) await commit([{ type: "recovered", ...opened.recovered }]);
-    if (missing) await commit([{ type: "accepted", head: missing }]);
+    const notes: Unplaced[] = [];
+    if (opened.recovered) notes.push({ type: "recovered", ...opened.recovered });
+    if (missing) notes.push({ type: "accepted", head: missing });
+    if (notes.length > 0) await commit(notes);
   }
 
   /** @returns the head that the log lacks, where that is accepted. */
@@ -126,10 +128,11 @@ export async function openChain(
       try {
         const wasOpen = isOpen;
         if (!isOpen || sink.isLost()) await open();
-        const lines = batch.flatMap(({ lines = [] }) => lines);
+        // Those who were told that it takes too long get nothing written any more.
+        const asked = isStuck ? [] : batch.flatMap(({ lines }) => (lines ? [lines] : []));
         // A sink that failed has to take something before it is believed again.
-        const writes = !wasOpen || batch.some((each) => each.lines);
-        const signed = writes ? await commit(lines) : "";
+        const writes = !wasOpen || asked.length > 0;
+        const signed = writes ? await commit(asked.flat()) : "";
         if (!writes) await sink.check(end);
         for (const { resolve } of batch) resolve(signed);
       } catch (cause) {
