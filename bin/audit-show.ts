@@ -98,7 +98,9 @@ async function tail(log: string | undefined, { lines, follow, ...options }: Tail
 
 async function printer(format: Options["format"]) {
   const { encodeLine } = await import("../broker/audit/record.ts");
-  const write = format === "json" ? encodeLine : describe;
+  // In a pipe the bytes are those of the log, whose hash counts; a terminal would do what they say.
+  const json = process.stdout.isTTY ? (entry: AuditEntry) => escapeJson(encodeLine(entry)) : encodeLine;
+  const write = format === "json" ? json : describe;
   // Whoever read it, as `head` does, has seen enough.
   process.stdout.once("error", () => process.exit());
   return (entries: readonly AuditEntry[]): void => {
@@ -129,9 +131,21 @@ function describe(entry: AuditEntry): string {
   );
 }
 
-/** What others chose may hold what makes a terminal do things. */
+/** What makes a terminal do things: controls, bidirectional overrides, line separators, halves of characters. */
+const odd = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
+/** What others chose may hold it. */
 const safe = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (odd) => `\\u{${odd.codePointAt(0)?.toString(16)}}`);
+  text.replace(odd, (each) => `\\u{${each.codePointAt(0)?.toString(16)}}`);
+
+/** The same JSON in other letters: such characters are in its strings alone. */
+const escapeJson = (json: string): string =>
+  json.replace(odd, (each) =>
+    Array.from(
+      { length: each.length },
+      (_, nth) => `\\u${each.charCodeAt(nth).toString(16).padStart(4, "0")}`,
+    ).join(""),
+  );
 
 /** @returns it in the form that the log's times have. */
 function parseTime(text: string): string {

@@ -34,20 +34,31 @@ export function verifyCommand(): Command {
 }
 
 async function verify(names: readonly string[], { postgres, keys, head }: Options): Promise<void> {
-  const { verifyChain } = await import("../broker/audit/verify.ts");
-  const findKey = keys === undefined ? await ownKeys() : await publishedKeys(keys);
+  const { firstKeyId, verifyChain } = await import("../broker/audit/verify.ts");
+  const { findKey, ids } = keys === undefined ? await ownKeys() : await publishedKeys(keys);
   const texts = (await Promise.all(head.map(readHeads))).flat();
   const heads = await Promise.all(texts.map((text) => readHead(text, findKey)));
   const source = await openSource(names, postgres ?? false, process.env);
   try {
     const chains = await source.chains();
+    if (chains.length === 0) throw nothingIn(source.name);
     const chainIds = new Set<string>();
     for (const { name, parts } of chains) {
       // Where there are several, each head is of one of them.
       const own = chains.length > 1 ? await idOf(parts) : undefined;
       if (own) chainIds.add(own);
       const ofIt = heads.filter(({ chain }) => own === undefined || chain === own);
-      tell(name, await verifyChain(parts, findKey, ofIt));
+      const kid = keys === undefined ? await firstKeyId(parts) : undefined;
+      if (kid !== undefined && !ids.includes(kid)) {
+        throw new Failure("usage", {
+          detail:
+            `${name} is signed by the key ${kid}, and this user's embedded broker has another one; ` +
+            "give --keys FILE, a copy of /.well-known/jwks.json of the broker that wrote it",
+        });
+      }
+      const verdict = await verifyChain(parts, findKey, ofIt);
+      if (verdict.lines === 0 && !verdict.broken) throw nothingIn(name);
+      tell(name, verdict);
     }
     for (const { chain } of heads) {
       if (chains.length > 1 && !chainIds.has(chain)) fail(`expected chain ${chain}, which a head is of`);
@@ -59,9 +70,16 @@ async function verify(names: readonly string[], { postgres, keys, head }: Option
   }
 }
 
-function tell(name: string, { lines, broken }: Verdict): void {
+/** That is no fault of a log, and no proof that it is whole. */
+const nothingIn = (name: string) =>
+  new Failure("usage", {
+    detail: `${name} is empty, so nothing was verified: no decision was recorded yet, or all were taken away; --head tells`,
+  });
+
+function tell(name: string, { lines, losses, broken }: Verdict): void {
   if (!broken) {
-    process.stdout.write(`${name}: whole, ${lines} lines\n`);
+    const lost = losses > 0 ? `; ${losses} of them accept that others were missing` : "";
+    process.stdout.write(`${name}: whole, ${lines} lines${lost}\n`);
     return;
   }
   const record = broken.seq === undefined ? "" : `seq ${broken.seq}: `;
@@ -102,7 +120,12 @@ async function readHead(text: string, findKey: FindKey): Promise<AuditHead> {
   });
 }
 
-async function publishedKeys(path: string): Promise<FindKey> {
+interface AuditKeys {
+  readonly findKey: FindKey;
+  readonly ids: readonly string[];
+}
+
+async function publishedKeys(path: string): Promise<AuditKeys> {
   const [{ findAuditKeys }, { Jwks }] = await Promise.all([
     import("../shared/audit-head.ts"),
     import("../shared/wire.ts"),
@@ -111,20 +134,28 @@ async function publishedKeys(path: string): Promise<FindKey> {
     throw unreadable({ name: path }, cause);
   });
   try {
-    return findAuditKeys(Jwks.parse(JSON.parse(text)));
+    const jwks = Jwks.parse(JSON.parse(text));
+    return { findKey: findAuditKeys(jwks), ids: jwks.keys.map(({ kid }) => kid) };
   } catch (cause) {
     throw new Failure("usage", { detail: `${path} is no broker's jwks.json`, cause });
   }
 }
 
-async function ownKeys(): Promise<FindKey> {
+async function ownKeys(): Promise<AuditKeys> {
   const [{ createKeys }, { readRootKey }] = await Promise.all([
     import("../broker/keys.ts"),
     import("./root-key.ts"),
   ]);
   const path = join(stateFolder(process.env), "root-key");
-  const rootKey = await readRootKey(path).catch((cause) => {
-    throw cause instanceof Failure ? cause : unreadable({ name: path }, cause);
+  const rootKey = await readRootKey(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause instanceof Failure) throw cause;
+    if (cause.code !== "ENOENT") throw unreadable({ name: path }, cause);
+    throw new Failure("usage", {
+      detail:
+        `without --keys a log is taken for that of this user's embedded broker, and there was none yet (${path}); ` +
+        "give --keys FILE, a copy of /.well-known/jwks.json of the broker that wrote it",
+    });
   });
-  return (await createKeys(rootKey)).findAuditKey;
+  const { findAuditKey: findKey, jwks } = await createKeys(rootKey);
+  return { findKey, ids: jwks.keys.map(({ kid }) => kid) };
 }

@@ -1,5 +1,6 @@
-/** claimcheck audit: what is in an audit log, and whether it is still what a broker wrote. */
+/** claimcheck audit: what is in an audit log, whether it is still what a broker wrote, and what to do where it is not. */
 import { Command } from "commander";
+import { acceptHeadCommand } from "./audit-accept.ts";
 import { showCommand, tailCommand } from "./audit-show.ts";
 import { verifyCommand } from "./audit-verify.ts";
 
@@ -8,5 +9,6 @@ export function auditCommand(): Command {
     .description("Look at an audit log without a broker.")
     .addCommand(showCommand())
     .addCommand(tailCommand())
-    .addCommand(verifyCommand());
+    .addCommand(verifyCommand())
+    .addCommand(acceptHeadCommand());
 }

@@ -39,6 +39,16 @@ export function brokerCommand(): Command {
     .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
     .option("--audit <FILE>", "with --dev: write down every decision")
     .action(start)
+    .enablePositionalOptions()
+    .addCommand(
+      new Command("keys")
+        .description(
+          "Print the thumbprints of a broker's keys, as its clients pin them: also of a root key that it does not have yet.",
+        )
+        .option("--config <FILE>", "of the broker with this configuration")
+        .option("--root-key <FILE>", "of a broker with this root key")
+        .action(printKeys),
+    )
     .addCommand(
       new Command("schema")
         .description("Print the JSON Schema of --config's file, for editors.")
@@ -51,6 +61,24 @@ const collect = (each: string, before: string[] = []) => [...before, each];
 async function printSchema(): Promise<void> {
   const { brokerSchema } = await import("./broker-schema.ts");
   process.stdout.write(`${JSON.stringify(brokerSchema(), undefined, 2)}\n`);
+}
+
+async function printKeys({
+  config: path,
+  rootKey: file,
+}: {
+  config?: string;
+  rootKey?: string;
+}): Promise<void> {
+  if (Boolean(path) === Boolean(file))
+    throw new Failure("usage", { detail: "--config FILE or --root-key FILE" });
+  const [{ createKeys }, { loadKeys }] = await Promise.all([
+    import("../broker/keys.ts"),
+    import("./broker-keys.ts"),
+  ]);
+  const { rootKey, previous } = await loadKeys(path, file);
+  const { jwks } = await createKeys(rootKey, { ...(previous && { previous }) });
+  process.stdout.write(`${jwks.keys.map(({ kid }) => kid).join(",")}\n`);
 }
 
 async function start(options: Options): Promise<void> {
@@ -66,11 +94,14 @@ async function start(options: Options): Promise<void> {
 }
 
 async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
-  const [{ readBrokerConfig }, { createCentralBroker }, { createLog }] = await Promise.all([
+  const [{ readBrokerConfig }, { createCentralBroker }, { createLog }, { closeProcess }] = await Promise.all([
     import("./broker-config.ts"),
     import("./central-broker.ts"),
     import("./log.ts"),
+    import("./closed.ts"),
   ]);
+  // Before the root key is read.
+  const open = checkOnly ? [] : await closeProcess(process.env);
   const config = await readBrokerConfig(path, process.env);
   if ("faults" in config) {
     for (const [file, faults] of config.faults) printFaults(file, faults);
@@ -82,7 +113,7 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     return;
   }
   const { endOnError, serve } = await import("./serving.ts");
-  const broker = await createCentralBroker(config, process.env, createLog());
+  const broker = await createCentralBroker(config, process.env, createLog(), open);
   process.on("SIGHUP", () => void broker.reload());
   if (config.metricsAddress) {
     const { createMetricsServer } = await import("./metrics-server.ts");
@@ -93,9 +124,9 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     server.listen(port, host).unref();
   }
   const { limits, shutdown } = config;
-  const onListening = () => {
+  const onListening = (where: string) => {
     process.stderr.write(
-      `claimcheck: serving ${config.url}, keys ${broker.keyThumbprints.join(",")}` +
+      `claimcheck: serving ${config.url} on ${where}, keys ${broker.keyThumbprints.join(",")}` +
         `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
     );
   };
@@ -108,12 +139,15 @@ async function serveDev(options: Options): Promise<void> {
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });
   if (!options.insecureHttp) requireLoopback(address);
   const url = `http://${where}`;
-  const [{ createLocalBroker }, { allowedProviders }, { createLog }, serving] = await Promise.all([
-    import("./local-broker.ts"),
-    import("./providers.ts"),
-    import("./log.ts"),
-    import("./serving.ts"),
-  ]);
+  const [{ createLocalBroker }, { allowedProviders }, { createLog }, serving, { closeProcess }] =
+    await Promise.all([
+      import("./local-broker.ts"),
+      import("./providers.ts"),
+      import("./log.ts"),
+      import("./serving.ts"),
+      import("./closed.ts"),
+    ]);
+  await closeProcess(process.env);
   const broker = await createLocalBroker({
     url,
     rootKey: new Secret(randomBytes(32)),

@@ -3,7 +3,8 @@ import { open } from "node:fs/promises";
 import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair.ts";
-import type { RequestEntry } from "../broker/broker.ts";
+import type { HeadStore } from "../broker/audit/heads.ts";
+import type { Complaint, RequestEntry } from "../broker/broker.ts";
 import { createBudgets } from "../broker/budget.ts";
 import { createKeys } from "../broker/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
@@ -41,11 +42,14 @@ async function readPolicyText(path: string): Promise<PolicyText> {
 async function openQuotas({
   redis,
   quotas: limits,
-}: BrokerConfig): Promise<{ quotas: Quotas; close(): void }> {
+}: BrokerConfig): Promise<{ quotas: Quotas; heads?: HeadStore; close(): void }> {
   if (redis === undefined) return { quotas: createQuotas({ limits }), close: () => {} };
-  const { connect, defaultTimeLimit } = await import("../broker/store/connection.ts");
+  const [{ connect, defaultTimeLimit }, { redisHeads }] = await Promise.all([
+    import("../broker/store/connection.ts"),
+    import("../broker/store/head-store.ts"),
+  ]);
   const { run, close } = connect(redis, defaultTimeLimit);
-  return { quotas: createQuotas({ limits, run }), close };
+  return { quotas: createQuotas({ limits, run }), heads: redisHeads(run), close };
 }
 
 export interface CentralBroker {
@@ -61,10 +65,12 @@ export interface CentralBroker {
   close(): Promise<void>;
 }
 
+/** @param standing what is not as it should be with this process from its start. */
 export async function createCentralBroker(
   config: BrokerConfig,
   environment: NodeJS.ProcessEnv,
   log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
+  standing: readonly Complaint[] = [],
 ): Promise<CentralBroker> {
   const live = await openPolicy(() => readPolicyText(config.policy), config.url, log);
   // It was in order a moment ago, when the configuration was read.
@@ -78,8 +84,13 @@ export async function createCentralBroker(
     allowedProviders(environment, { variables, roots, closed, commands, signInOrigins }),
     { cacheTtl, observer: metrics.source },
   );
-  const audit = await openAudit(config.audit, keys, resolver);
   const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
+  const audit = await openAudit(config.audit, keys, resolver, counting.heads).catch(async (cause) => {
+    // Their connections would keep the process from ending.
+    counting.close();
+    await store.close();
+    throw cause;
+  });
   metrics.watch(store);
   let draining = false;
   const app = createApp({
@@ -94,6 +105,7 @@ export async function createCentralBroker(
     audit: metrics.timed(shareFairly(audit)),
     complaints: () => [
       ...(draining ? [{ part: "broker", message: "it is draining, to end soon", serving: false }] : []),
+      ...standing,
       ...audit.complaints(),
       ...store.complaints(),
       ...live.complaints(),
@@ -122,8 +134,8 @@ export async function createCentralBroker(
     },
     async close() {
       for (const stop of watching) stop();
-      counting.close();
       await Promise.all([audit.close(), store.close(), resolver.close()]);
+      counting.close();
     },
   };
 }

@@ -10,6 +10,10 @@ const { enableCompileCache } = require("node:module");
 const { homedir } = require("node:os");
 const { join } = require("node:path");
 
+// Without a listener Node.js answers this signal by opening its inspector on loopback, where everybody on the host can
+// read whatever this process holds.
+process.on("SIGUSR1", () => {});
+
 const sources = join(__dirname, "main.ts");
 const fromSources = existsSync(sources);
 const [wantedMajor, wantedMinor] = fromSources ? [22, 18] : [20, 19];

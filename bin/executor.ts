@@ -66,6 +66,10 @@ async function serve({ config: path, checkConfig }: Options): Promise<void> {
     process.stdout.write(`${path} is in order\n`);
     return;
   }
-  const { serveExecutor } = await import("./executor-host.ts");
+  const [{ serveExecutor }, { closeProcess }] = await Promise.all([
+    import("./executor-host.ts"),
+    import("./closed.ts"),
+  ]);
+  await closeProcess(process.env);
   await serveExecutor(config, process.env);
 }

@@ -3,7 +3,8 @@
  * would ever be found in a cache twice, and with another proof key no broker would know the executor again.
  */
 import { randomBytes } from "node:crypto";
-import { link, open, readFile, stat, unlink } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { link, open, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { rootKeyLength } from "../broker/derivation.ts";
 import { Failure } from "../executor/failure.ts";
@@ -43,14 +44,35 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** @throws {Failure} `state_unusable`, also for a key that others can read. */
+/**
+ * What is read is what was looked at: the file is opened once.
+ *
+ * @throws {Failure} `state_unusable`, also for a key that others can read.
+ */
 export async function readRootKey(path: string): Promise<Secret> {
-  const { mode, uid } = await stat(path);
-  if (mode & 0o077 || uid !== process.getuid?.()) {
-    throw new Failure("state_unusable", { detail: `${path} has to be its owner's alone (chmod 600)` });
+  const file = await open(path, "r");
+  try {
+    if (!isPrivate(await file.stat())) throw new Failure("state_unusable", { detail: advice(path) });
+    return parseRootKey(await file.readFile(), path);
+  } finally {
+    await file.close();
   }
-  return parseRootKey(await readFile(path), path);
 }
+
+/**
+ * Its owner's alone, who we are; or root's, and readable for one group of ours: as Kubernetes mounts a Secret where
+ * `fsGroup` is set, and as nobody else can hand a file to a process that is not root.
+ */
+function isPrivate({ mode, uid, gid }: Stats): boolean {
+  const own = process.getuid?.();
+  if (uid === own) return (mode & 0o077) === 0;
+  const groups = [process.getgid?.(), ...(process.getgroups?.() ?? [])];
+  return uid === 0 && own !== 0 && (mode & 0o037) === 0 && groups.includes(gid);
+}
+
+const advice = (path: string) =>
+  `${path} has to be its owner's alone (mode 600, owned by user ${process.getuid?.()}); or owned by root, in a group of ` +
+  "this process, and mode 440, as Kubernetes mounts a Secret with defaultMode: 0440 and an fsGroup";
 
 /** @param bytes the key, raw or as base64 text. */
 export function parseRootKey(bytes: Buffer, origin: string): Secret {

@@ -6,6 +6,7 @@
 import type { EventEmitter } from "node:events";
 import { once } from "node:events";
 import type { Server } from "node:https";
+import type { AddressInfo } from "node:net";
 import { constants } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import type { BrokerApp } from "../broker/app.ts";
@@ -34,7 +35,8 @@ interface Served {
 interface Settings {
   readonly limits?: ServerLimits;
   readonly shutdown: Shutdown;
-  readonly onListening: () => void;
+  /** @param where it listens: this process, whatever its clients call the broker. */
+  readonly onListening: (where: string) => void;
 }
 
 export function serve(broker: Served, { host, port }: Address, settings: Settings): void {
@@ -43,7 +45,12 @@ export function serve(broker: Served, { host, port }: Address, settings: Setting
   certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));
   endOnError(server, { host, port });
   stopOnSignal(server as Server, broker, settings.shutdown);
-  server.listen(port, host, settings.onListening);
+  server.listen(port, host, () => settings.onListening(addressOf(server as Server)));
+}
+
+function addressOf(server: Server): string {
+  const { address, port, family } = server.address() as AddressInfo;
+  return `${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
 /** An address that cannot be had. */

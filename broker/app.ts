@@ -166,9 +166,10 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
   });
 
-  app.get("/v1/audit/head", authenticated("manage"), async (c) =>
-    c.json({ heads: await broker.audit.heads() }),
-  );
+  app.get("/v1/audit/head", authenticated("manage"), async (c) => {
+    const { readHeads } = await import("./auditor.ts");
+    return c.json(await readHeads(broker, c.get("caller"), c.get("request")));
+  });
 
   app.get("/.well-known/jwks.json", (c) => c.json(broker.keys.jwks));
   app.get("/openapi.json", async (c) => {
@@ -247,6 +248,7 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
     "cache-control": "no-store",
     ...(error.code === "store_unavailable" && { "retry-after": "2" }),
     ...(error.reason === "bytes_exceeded" && { "retry-after": String(budgetPause) }),
+    ...(error.code === "issuer_unavailable" && { "retry-after": "10" }),
     // The rest of the body is not read, so the connection is of no more use.
     ...(error.code === "body_too_large" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),

@@ -54,6 +54,21 @@ export async function readAudit(
   return { records: [...entries], ...(!isLast && { next }) };
 }
 
+/** All of the log until now, for who may read in it: how it grows tells what others do. */
+export async function readHeads(
+  broker: Broker,
+  caller: Caller,
+  request: string,
+): Promise<{ heads: string[] }> {
+  const decision = broker.policy.decide(caller, "audit.read");
+  if (decision.allowed) return { heads: await broker.audit.heads() };
+  const { tenant, principal } = caller;
+  const refusal = new ClaimcheckError("forbidden", denial(decision));
+  const about = { action: "audit.read", tenant, principal, request, outcome: "denied" } as const;
+  await broker.audit.record([{ ...about, ...blame(refusal) }]);
+  throw refusal;
+}
+
 /** Under all of these the log can have a secret: as it is, or by a keyed hash of what was asked for. */
 function spellings({ resolver, keys }: Broker, tenant: string, uri: string): string[] {
   const texts = new Set([uri]);

@@ -36,6 +36,8 @@ export interface Issuer {
   readonly issuer: string;
   /** @throws {ClaimcheckError} `issuer_unavailable` where they cannot be had. */
   readonly keys: jose.JWTVerifyGetKey;
+  /** Changes when its keys do; missing where they never do. */
+  readonly keysVersion?: () => Promise<number>;
   readonly algorithms: readonly string[];
   /** What a token's `aud` has to name, where it is not the broker's URL. */
   readonly audience?: string;
@@ -69,10 +71,7 @@ export function prepare(issuer: Issuer) {
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
   // By hash: a dump of this process's memory is no list of tokens.
-  const verified = new Map<
-    string,
-    { readonly known: Known; readonly until: number; readonly length: number }
-  >();
+  const verified = new Map<string, Verified & { readonly length: number }>();
   let length = 0;
   const forget = (hash: string) => {
     length -= verified.get(hash)?.length ?? 0;
@@ -84,11 +83,17 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     if (!accessToken) throw new ClaimcheckError("unauthenticated", { reason: "token_missing" });
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
-    if (before && before.until > Date.now() / 1000) return { ...before.known, accessToken };
+    if (before && (await isGood(before))) return { ...before.known, accessToken };
     forget(hash);
 
-    const issuer = byName.get(issuerOf(accessToken));
+    const { iss = "", exp = 0 } = peek(accessToken);
+    const issuer = byName.get(iss);
     if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
+    // Whoever signed it, and whether or not its key can be found: what says that it is over is over.
+    if (exp > 0 && exp + issuer.skew <= Date.now() / 1000) {
+      throw new ClaimcheckError("unauthenticated", { reason: "token_expired" });
+    }
+    const keysVersion = await issuer.keysVersion?.();
     const claims = await verify(accessToken, issuer, audience);
     const known = recognise(claims, issuer);
     for (const oldest of verified.keys()) {
@@ -97,15 +102,32 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     }
     // Another request may have brought it meanwhile.
     forget(hash);
-    verified.set(hash, { known, until: claims.exp + issuer.skew, length: accessToken.length });
+    const until = claims.exp + issuer.skew;
+    verified.set(hash, { known, until, issuer, keysVersion, length: accessToken.length });
     length += accessToken.length;
     return { ...known, accessToken };
   };
 }
 
-function issuerOf(token: string): string {
+/** A token that was verified, and by what. */
+interface Verified {
+  readonly known: Known;
+  readonly until: number;
+  readonly issuer: ReadyIssuer;
+  readonly keysVersion: number | undefined;
+}
+
+/** Once the issuer has other keys, the one that signed the token may be withdrawn. */
+const isGood = async ({ until, issuer, keysVersion }: Verified): Promise<boolean> =>
+  until > Date.now() / 1000 && (await issuer.keysVersion?.()) === keysVersion;
+
+/** What else an issuer signs is no token for a broker: logout tokens, proofs, security events, handles (RFC 8725, 3.11). */
+const tokenTypes = /^(application\/)?(jwt|at\+jwt)$/i;
+
+/** What a token says, before anybody knows who signed it. */
+function peek(token: string): jose.JWTPayload {
   try {
-    return jose.decodeJwt(token).iss ?? "";
+    return jose.decodeJwt(token);
   } catch (cause) {
     throw new ClaimcheckError("unauthenticated", { reason: "token_invalid", cause });
   }
@@ -113,13 +135,15 @@ function issuerOf(token: string): string {
 
 async function verify(token: string, issuer: Issuer, audience: string) {
   try {
-    const { payload } = await jose.jwtVerify<{ exp: number }>(token, issuer.keys, {
+    const { payload, protectedHeader } = await jose.jwtVerify<{ exp: number }>(token, issuer.keys, {
       issuer: issuer.issuer,
       audience: issuer.audience ?? audience,
       algorithms: [...issuer.algorithms],
       clockTolerance: issuer.skew,
       requiredClaims: ["sub", "exp"],
     });
+    const { typ } = protectedHeader;
+    if (typ !== undefined && !tokenTypes.test(typ)) throw new Error("it is no access or id token");
     // Once more, because jose has rounded every number that a double cannot hold.
     const [, text = ""] = token.split(".");
     return { ...readClaims(Buffer.from(text, "base64url").toString()), exp: payload.exp };

@@ -47,7 +47,7 @@ export function createMetrics() {
   });
   const circuits = new Gauge({
     name: "claimcheck_circuit_open",
-    help: "1 while a provider is not asked because it failed too often or wants to be left alone.",
+    help: "For how many tenants a provider is not asked because it failed too often or wants to be left alone.",
     labelNames: ["scheme"],
     registers,
   });
@@ -86,7 +86,7 @@ export function createMetrics() {
         reads.inc({ scheme, code: result instanceof Secret ? "ok" : result.code }),
       hit: (scheme: string, result: ReadResult) =>
         hits.inc({ scheme, kind: result instanceof Secret ? "value" : "failure" }),
-      circuit: (scheme: string, open: boolean) => circuits.set({ scheme }, open ? 1 : 0),
+      circuit: (scheme: string, open: number) => circuits.set({ scheme }, open),
     } satisfies Observer,
 
     /** The same log, with its time taken. */

@@ -20,14 +20,24 @@ const concurrency = 8;
 const tries = 3;
 /** Before the second try, in milliseconds; before the third it is twice as long. */
 const firstPause = 250;
+/** A source may ask for a day; the worst that its word can do is to cost a minute. In milliseconds. */
+const longestRest = 60_000;
 /** How long after its time limit a provider may still say what came of it. */
 const grace = 1_000;
 
 /** Reads that many references at once, and never throws. */
 export type Reader = (references: readonly SecretReference[]) => Promise<readonly ReadResult[]>;
 
-/** @param onCircuit told when it opens, and when it closes. */
-export function createReader(provider: Provider, onCircuit?: (open: boolean) => void): Reader {
+/**
+ * For one tenant.
+ *
+ * @param onCircuit told when its circuit opens, and when it closes.
+ */
+export function createReader(
+  provider: Provider,
+  tenant: string,
+  onCircuit?: (open: boolean) => void,
+): Reader {
   const circuit = createCircuit(onCircuit);
   const turns = createTurns(provider.concurrency ?? concurrency);
   const limit = provider.timeLimit ?? timeLimit;
@@ -82,7 +92,7 @@ export function createReader(provider: Provider, onCircuit?: (open: boolean) => 
     const failures = results.filter((result) => result instanceof SourceFailure);
     const waits = failures.flatMap(({ after }) => after ?? []);
     const [first] = failures;
-    if (first && waits.length > 0) circuit.failed(first, Math.max(...waits));
+    if (first && waits.length > 0) circuit.failed(first, Math.min(Math.max(...waits), longestRest));
     else if (first && failures.length === results.length) circuit.failed(first);
     else circuit.succeeded();
   }
@@ -91,7 +101,7 @@ export function createReader(provider: Provider, onCircuit?: (open: boolean) => 
     references: readonly SecretReference[],
     signal: AbortSignal,
   ): Promise<readonly ReadResult[]> {
-    const reading = provider.read(references, signal).then(
+    const reading = provider.read(references, signal, tenant).then(
       (results) => references.map((_, nth) => bounded(results[nth])),
       (thrown: unknown) => references.map(() => asClaimcheckError(thrown)),
     );

@@ -49,7 +49,7 @@ export async function redeem(
   const recipient = await importRecipient(asked.key).catch(refused);
   const redemption: Redemption = { tenant, id: asked.id, principal, jkt: proof.jkt, run: asked.run ?? "" };
   let released: Release[] = [];
-  let outcome: "released" | "repeat" = "released";
+  let attempt: string | undefined;
   try {
     handles = await readHandles(broker, caller, redemption.jkt, asked.handles);
     const allowed = await authorise(broker, caller, "redeem", redemption, handles);
@@ -57,20 +57,21 @@ export async function redeem(
     if (size > requestValueLimit) throw valuesTooLarge();
     account?.grow(size);
     const taken = await take(broker, redemption, handles);
-    if (taken.repeated) outcome = "repeat";
+    if (taken.outcome === "taken") attempt = taken.attempt;
     released = allowed.map((each, index) => ({ ...each, sealed: taken.handles[index]?.sealed ?? none }));
   } catch (thrown) {
     return refused(thrown);
   }
 
-  const records = grants({ ...about, outcome }, released);
+  const records = grants({ ...about, outcome: attempt === undefined ? "repeat" : "released" }, released);
   let heads: readonly string[];
   try {
     heads = await broker.audit.record(records);
   } catch (thrown) {
-    if (outcome === "released") {
+    if (attempt !== undefined) {
       await broker.store.giveBack(
         redemption,
+        attempt,
         handles.map(({ jti }) => jti),
       );
     }
@@ -102,7 +103,7 @@ async function take({ store }: Broker, redemption: Redemption, handles: readonly
   switch (taken.outcome) {
     case "taken":
     case "repeat":
-      return { handles: taken.handles, repeated: taken.outcome === "repeat" };
+      return taken;
     case "conflict":
       throw new ClaimcheckError("redemption_conflict");
     case "refused":

@@ -1,6 +1,8 @@
 /**
  * What is around every provider, once: askers for the same secret share one read, what arrives together goes out
- * together, and what was answered a moment ago is not asked again.
+ * together, and what was answered a moment ago is not asked again. Each tenant has all of this for itself, its circuit
+ * and its turns too: what one tenant asks for can neither close a source for another nor make it wait. There are as many
+ * as the policy has tenants.
  */
 import type { ErrorCode } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
@@ -26,8 +28,8 @@ export interface Observer {
   read(scheme: string, result: ReadResult): void;
   /** It was not, because what it would say is remembered. */
   hit(scheme: string, result: ReadResult): void;
-  /** A provider's circuit opened or closed. */
-  circuit(scheme: string, open: boolean): void;
+  /** For how many tenants a provider's circuit is open now. */
+  circuit(scheme: string, open: number): void;
 }
 
 export type Source = ReturnType<typeof createSource>;
@@ -35,11 +37,13 @@ export type Source = ReturnType<typeof createSource>;
 /** @param valueTime how long a value that was read may be used again, in milliseconds. */
 export function createSource(provider: Provider, valueTime: number, observer?: Observer) {
   const { scheme } = provider;
-  observer?.circuit(scheme, false);
-  const read = createReader(provider, (open) => observer?.circuit(scheme, open));
-  const cache = createValueCache(valueTime);
-  const flights = new Map<string, Flight>();
-  let waiting: Flight[] = [];
+  const lanes = new Map<string, Lane>();
+  let openCircuits = 0;
+  observer?.circuit(scheme, openCircuits);
+  const onCircuit = (open: boolean) => {
+    openCircuits += open ? 1 : -1;
+    observer?.circuit(scheme, openCircuits);
+  };
 
   return {
     provider,
@@ -48,8 +52,33 @@ export function createSource(provider: Provider, valueTime: number, observer?: O
      * @param maxAge how long ago it may have been read, in milliseconds; as long as it is kept where it is missing.
      * @returns a value that is the caller's to wipe, or a coded error; it never throws.
      */
-    async read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
-      const key = `${tenant}\0${reference.canonical}`;
+    read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
+      const lane = lanes.get(tenant) ?? createLane(provider, tenant, valueTime, observer, onCircuit);
+      lanes.set(tenant, lane);
+      return lane.read(reference, maxAge);
+    },
+  };
+}
+
+type Lane = ReturnType<typeof createLane>;
+
+/** One tenant's way to a source. */
+function createLane(
+  provider: Provider,
+  tenant: string,
+  valueTime: number,
+  observer: Observer | undefined,
+  onCircuit: (open: boolean) => void,
+) {
+  const { scheme } = provider;
+  const read = createReader(provider, tenant, onCircuit);
+  const cache = createValueCache(valueTime);
+  const flights = new Map<string, Flight>();
+  let waiting: Flight[] = [];
+
+  return {
+    async read(reference: SecretReference, maxAge?: number): Promise<ReadResult> {
+      const key = reference.canonical;
       const known = cache.get(key, maxAge);
       if (known) {
         observer?.hit(scheme, known);

@@ -13,7 +13,8 @@ import type { ReadResult } from "./providers/provider.ts";
 /** How long a failure is believed, in milliseconds. */
 export const failureTime = 10_000;
 
-const maxBytes = 64 * 1024 * 1024;
+/** Of one tenant's answers from one source. */
+const maxBytes = 16 * 1024 * 1024;
 const cipher = "aes-256-gcm";
 const nonceLength = 12;
 const tagLength = 16;

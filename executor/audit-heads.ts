@@ -1,7 +1,8 @@
 /**
  * The heads of brokers' audit logs that came with redemptions. The newest of each chain is kept, so that a log which
- * was cut or turned back after it is found by `claimcheck audit verify --head`. A file is called `CHAIN.SEQ`: of runs
- * at once each writes its own and removes older ones, so that the newest is the one that stays.
+ * was cut or turned back after it is found by `claimcheck audit verify --head`. A file is called `CHAIN.TIME`, by the
+ * broker's clock in microseconds: of runs at once each writes its own and removes older ones, so that the newest is the
+ * one that stays.
  */
 import { randomUUID } from "node:crypto";
 import { readdir, rename, rm, writeFile } from "node:fs/promises";
@@ -24,14 +25,14 @@ export function headsIn(folder: string): KeepHeads {
   };
 }
 
-async function keep(folder: string, head: string, { chain, seq }: AuditHead): Promise<void> {
-  const nameOf = (nth: string) => `${chain}.${nth}`;
-  const own = String(seq).padStart(12, "0");
+async function keep(folder: string, head: string, { chain, iat }: AuditHead): Promise<void> {
+  const nameOf = (time: string) => `${chain}.${time}`;
+  const own = String(Math.round(iat * 1e6)).padStart(16, "0");
   makeFolder(folder);
   const others = (await readdir(folder))
     .filter((name) => name.startsWith(nameOf("")))
     .map((name) => name.slice(nameOf("").length));
-  if (others.some((other) => Number(other) >= seq)) return;
+  if (others.some((other) => Number(other) >= Number(own))) return;
   const draft = join(folder, `.${randomUUID()}`);
   await writeFile(draft, `${head}\n`, { mode: 0o600 });
   await rename(draft, join(folder, nameOf(own)));

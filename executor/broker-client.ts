@@ -21,7 +21,7 @@ import {
 import { wrapValue } from "../shared/wrapping.ts";
 import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
-import { type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
+import { asUntrusted, type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
 import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
@@ -96,10 +96,8 @@ export function createBrokerClient(connection: Connection) {
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
-          throw new Failure("broker_untrusted", {
-            detail: "a handle is not the broker's, or it knows itself by another URL",
-            cause,
-          });
+          const detail = "a handle is not the broker's, or it knows itself by another URL";
+          throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
         });
         return { handle, claims };
       }),
@@ -150,7 +148,8 @@ export function createBrokerClient(connection: Connection) {
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {
       const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
-        throw new Failure("invalid_handle", { detail: "it has expired, or is not this broker's", cause });
+        const detail = "it has expired, or is not this broker's";
+        throw asUntrusted(cause, new Failure("invalid_handle", { detail, cause }));
       });
       return { handle, claims };
     },
@@ -167,7 +166,8 @@ export function createBrokerClient(connection: Connection) {
       const { confirmation } = understand(CheckResponse, answer);
       const expected = { iss: url, proof, handles: handles.map(({ claims }) => claims.jti) };
       const tenant = await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
-        throw new Failure("broker_untrusted", { detail: "the confirmation is not the broker's", cause });
+        const detail = "the confirmation is not the broker's";
+        throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
       });
       return { broker: url, tenant };
     },
@@ -230,7 +230,7 @@ export function createBrokerClient(connection: Connection) {
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };
       const opened = await openRedemption(payload, identity.decryptionKey, await findKeys(), context).catch(
         (cause) => {
-          throw foreign(cause);
+          throw asUntrusted(cause, foreign(cause));
         },
       );
       const { values, heads } = opened;

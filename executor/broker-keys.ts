@@ -17,8 +17,15 @@ export function createBrokerKeys(call: BrokerCall, pinned: readonly string[], li
 
   async function fetch() {
     const jwks = Jwks.safeParse(await call("GET", "/.well-known/jwks.json"));
-    const keys = jwks.data?.keys.filter((jwk) => pinned.includes(thumbprint(jwk))) ?? [];
-    return { keys, find: jose.createLocalJWKSet({ keys: keysFor(keys, "sig") }) };
+    const published = jwks.data?.keys ?? [];
+    const keys = published.filter((jwk) => pinned.includes(thumbprint(jwk)));
+    const found = jose.createLocalJWKSet({ keys: keysFor(keys, "sig") });
+    const find: FindKey = async (header, token) => {
+      const signer = published.find(({ kid, use }) => use === "sig" && kid === header?.kid);
+      if (signer && !keys.includes(signer)) throw unpinned(`it signs with the key ${thumbprint(signer)}`);
+      return found(header, token);
+    };
+    return { keys, find };
   }
 
   function ask() {
@@ -43,6 +50,20 @@ export function createBrokerKeys(call: BrokerCall, pinned: readonly string[], li
 
 function keysFor(keys: readonly PublicKey[], use: PublicKey["use"]): PublicKey[] {
   const found = keys.filter((jwk) => jwk.use === use);
-  if (found.length === 0) throw new Failure("broker_untrusted", { detail: "none of its keys is pinned" });
+  if (found.length === 0) throw unpinned("it publishes other keys");
   return found;
+}
+
+/** As after its root key was exchanged; or it is another broker. */
+const unpinned = (what: string) =>
+  new Failure("broker_untrusted", {
+    detail:
+      `${what}, and your pins lack that. If the broker's root key was exchanged, its operator gives you the new ` +
+      "thumbprints (`claimcheck broker keys`): add them to CLAIMCHECK_BROKER_KEYS, or to broker.keys of an executor's configuration",
+  });
+
+/** Where something could not be verified because the key is not pinned, that is what the user has to know. */
+export function asUntrusted(cause: unknown, otherwise: Failure): Failure {
+  for (let each = cause; each instanceof Error; each = each.cause) if (each instanceof Failure) return each;
+  return otherwise;
 }

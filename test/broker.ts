@@ -120,6 +120,10 @@ export class RecordingSink implements AuditSink {
 
   isLost = () => false;
 
+  async check(): Promise<void> {
+    if (this.broken) throw new Error("no space left on device");
+  }
+
   async query(filter: AuditFilter, asked: PageRequest): Promise<AuditPage> {
     const page = createPage(asked);
     const { lines } = this;

@@ -42,6 +42,7 @@ export async function serve(
     audit = "audit.jsonl",
     policy = policyOf(issuer.url, anyVariable),
   }: { readonly audit?: string; readonly policy?: string } = {},
+  change: (folder: string) => void = () => {},
 ) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -56,6 +57,7 @@ audit: ${audit}
 env: [API_TOKEN]
 ${fields}`,
   });
+  change(folder);
   const broker = start(["broker", "--config", join(folder, "broker.yaml")], {
     env: { API_TOKEN: "guessme", ...env },
   });

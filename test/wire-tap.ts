@@ -4,12 +4,15 @@ import { connect, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 
 export async function startWireTap(port: number) {
+  let target = port;
   const sockets = new Set<Socket>();
   let armed: string | undefined;
   let cut = 0;
+  let sought: string | undefined;
+  let kept: Buffer | undefined;
 
   const server = createServer((client) => {
-    const upstream = connect(port, "127.0.0.1");
+    const upstream = connect(target, "127.0.0.1");
     let doomed = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
@@ -25,6 +28,7 @@ export async function startWireTap(port: number) {
         armed = undefined;
         doomed = true;
       }
+      if (sought !== undefined && bytes.includes(sought)) kept = Buffer.from(bytes);
       upstream.write(bytes);
     });
     upstream.on("data", (bytes) => {
@@ -47,6 +51,22 @@ export async function startWireTap(port: number) {
     /** Loses the answer to the next thing sent that has these bytes in it. */
     loseAnswerTo(text: string): void {
       armed = text;
+    },
+    /** Keeps what was sent last with these bytes in it. */
+    keep(text: string): void {
+      sought = text;
+    },
+    /** Sends it once more, on a connection of its own, as if the server read it late. */
+    async sendAgain(): Promise<void> {
+      const late = connect(port, "127.0.0.1");
+      late.write(kept ?? "nothing was kept");
+      const [answer] = await once(late, "data");
+      late.destroy();
+      if (/^-/.test(String(answer))) throw new Error(String(answer));
+    },
+    /** What connects from now on reaches another port; what is connected stays so. */
+    leadTo(other: number): void {
+      target = other;
     },
     /** How many answers were lost. */
     get lost(): number {

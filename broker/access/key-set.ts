@@ -1,6 +1,8 @@
 /**
  * An issuer's public keys, fetched from its JWKS and kept. Keys that were fetched once stay good while the issuer
- * is down; a `kid` that is not among them is looked for once more, but not more often than the cool-down.
+ * is down; one that the issuer withdraws is believed for `refreshAfter` at most, also for tokens that were verified
+ * before. A `kid` that is not among them is looked for once more, but not more often than the cool-down; until then
+ * nobody knows whether it is a new one.
  */
 import * as jose from "jose";
 import { ClaimcheckError } from "../../shared/errors.ts";
@@ -10,8 +12,10 @@ import { isTrustworthy } from "../../shared/origin.ts";
 const timeLimit = 5_000;
 /** How long keys are used without asking whether there are others, in milliseconds. */
 const refreshAfter = 10 * 60_000;
-/** The least time between two fetches, whether they went well or not, in milliseconds. */
-const coolDown = 30_000;
+/** The least time between two fetches, in milliseconds. */
+const coolDown = 10_000;
+/** And after one that failed. */
+const failureCoolDown = 30_000;
 /** The largest document that is read, in bytes. */
 const sizeLimit = 1024 * 1024;
 
@@ -25,6 +29,8 @@ export interface KeySet {
   readonly issuer: string;
   /** @throws {ClaimcheckError} `issuer_unavailable` where there is no key to check with. */
   readonly find: jose.JWTVerifyGetKey;
+  /** Another one each time that its keys are others; fetches them where they are old. */
+  version(): Promise<number>;
   /** Whether the last fetch failed. */
   isFailing(): boolean;
 }
@@ -32,14 +38,21 @@ export interface KeySet {
 export function remoteKeys({ issuer, keys }: KeyLocation): KeySet {
   let failed: { readonly at: number; readonly cause: unknown } | undefined;
   let fetched = 0;
+  let fetches = 0;
+  let text = "";
+  let version = 0;
 
   const load: jose.FetchImplementation = async (_, options) => {
-    if (failed && Date.now() - failed.at < coolDown) throw failed.cause;
+    if (failed && Date.now() - failed.at < failureCoolDown) throw failed.cause;
     try {
       const document = await fetchJson(keys ?? (await discover(issuer, options)), options);
       jose.createLocalJWKSet(document as jose.JSONWebKeySet); // Throws for what is no key set.
       failed = undefined;
       fetched = Date.now();
+      fetches += 1;
+      const fetchedText = JSON.stringify(document);
+      if (fetchedText !== text) version += 1;
+      text = fetchedText;
       return Response.json(document);
     } catch (cause) {
       failed = { at: Date.now(), cause };
@@ -53,17 +66,35 @@ export function remoteKeys({ issuer, keys }: KeyLocation): KeySet {
     [jose.customFetch]: load,
   });
 
+  async function refresh(): Promise<void> {
+    if (!remote.jwks() || Date.now() - fetched <= refreshAfter) return;
+    const reloading = remote.reload().catch(() => {});
+    // An issuer that is down is waited for once, and not by everybody who comes after.
+    if (!failed) await reloading;
+  }
+
   return {
     issuer,
     async find(header, token) {
+      const before = fetches;
       try {
-        if (remote.jwks() && Date.now() - fetched > refreshAfter) void remote.reload().catch(() => {});
+        await refresh();
         return await remote(header, token);
       } catch (cause) {
+        if (cause instanceof jose.errors.JWKSNoMatchingKey && !failed && fetches === before) {
+          throw new ClaimcheckError("issuer_unavailable", {
+            detail: `the token's key may be a new one of the issuer; its keys are fetched again within ${coolDown / 1000} s`,
+            cause,
+          });
+        }
         // While the issuer cannot be asked, nobody knows whether a key that is missing here is missing there.
         if (cause instanceof jose.errors.JOSEError && !failed) throw cause;
         throw new ClaimcheckError("issuer_unavailable", { cause });
       }
+    },
+    async version() {
+      await refresh();
+      return version;
     },
     isFailing: () => failed !== undefined,
   };

@@ -54,7 +54,7 @@ export function* buildLoaded(
   return {
     issuers: Object.entries(file.issuers).map(([name, entry]) => ({
       issuer: entry.issuer,
-      keys: keysOf(entry).find,
+      ...keyFieldsOf(keysOf(entry)),
       algorithms: entry.algorithms,
       ...(entry.audience !== undefined && { audience: entry.audience }),
       skew: seconds(entry.skew),
@@ -65,6 +65,8 @@ export function* buildLoaded(
     rules,
   };
 }
+
+const keyFieldsOf = ({ find, version }: KeySet) => ({ keys: find, keysVersion: version });
 
 /** Each tenant's rules, in the order of the file. */
 function* compile({ tenants }: PolicyFile): Generator<void, Record<string, CompiledRule[]>> {

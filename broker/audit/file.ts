@@ -78,7 +78,9 @@ export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: 
     append: (lines) =>
       write(lines, async (before, bytes) => {
         await writeAll(before.file, bytes);
-        await Promise.all([before.file.datasync(), expectInPlace(before)]);
+        // One after the other: a disk that stalls holds one thread of Node.js's few.
+        await before.file.datasync();
+        await expectInPlace(before, before.size + bytes.length);
         return before.file;
       }),
 
@@ -87,6 +89,10 @@ export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: 
     isFull: () => log !== undefined && log.size >= fileSize,
 
     isLost: () => false,
+
+    async check() {
+      if (log) await expectInPlace(log, log.size);
+    },
 
     query: (filter, page) => queryFiles(log?.path ?? path, filter, page, log?.size),
 
@@ -118,9 +124,12 @@ async function isNamed(file: FileHandle, path: string): Promise<boolean> {
   return own.dev === named?.dev && own.ino === named.ino;
 }
 
-/** What is written to a file that lost its name would be gone with this process. */
-async function expectInPlace({ file, path }: OpenLog): Promise<void> {
+/** What is written to a file that lost its name would be gone with this process, and what was cut off is gone. */
+async function expectInPlace({ file, path }: OpenLog, size: number): Promise<void> {
   if (!(await isNamed(file, path))) throw refusal("the file was moved or deleted");
+  if ((await file.stat()).size !== size) {
+    throw refusal("somebody else wrote to the file or cut it; `claimcheck audit verify` says where");
+  }
 }
 
 /** Puts a new file in the place of this one, which keeps its lines under another name if it has any. */
@@ -129,10 +138,10 @@ async function begin(before: OpenLog, bytes: Buffer): Promise<FileHandle> {
   const draft = `${path}.new`;
   await rm(draft, { force: true });
   const next = await open(draft, appending | constants.O_EXCL, 0o600);
-  if (!(await lock(next))) throw refusal(`another process is writing ${draft}`);
+  if (!(await lock(next))) throw refusal(`another process is writing ${basename(draft)}`);
   await writeAll(next, bytes);
   await next.sync();
-  await expectInPlace(before);
+  await expectInPlace(before, size);
   if (size > 0) await link(path, `${path}.${lastBefore(bytes)}`);
   await rename(draft, path);
   await syncFolder(path);

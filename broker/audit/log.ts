@@ -2,12 +2,16 @@
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { SigningKey } from "../../shared/handle.ts";
 import type { Complaint } from "../broker.ts";
+import type { HeadMemory } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { AuditRecord, Unplaced } from "./record.ts";
 import type { AuditSink } from "./sink.ts";
 import { createTally } from "./tally.ts";
 
 export type AuditLog = Awaited<ReturnType<typeof openAuditLog>>;
+
+/** How often it is looked at while nothing is recorded, in milliseconds. */
+const watchTime = 2_000;
 
 /** How the log names a secret: as its canonical URI, or by a keyed hash of it. */
 export type NameSecret = (tenant: string, uri: string) => string;
@@ -24,12 +28,18 @@ export function secretNames(
  * @param sinks each keeps a chain of its own, and all of them have to take a record, or what it is about must not
  * happen. Without a sink nothing is recorded: only for an embedded broker whose user did not ask for a log.
  * @param key what signs the chains' heads.
+ * @param memories what each sink had before a restart, in their order.
  * @throws what opening a sink throws.
  */
-export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey, nameSecret: NameSecret) {
-  const chains = sinks.length > 0 ? await openChains(sinks, key) : [];
-  let broken = false;
-  let retrying = false;
+export async function openAuditLog(
+  sinks: readonly AuditSink[],
+  key: SigningKey,
+  nameSecret: NameSecret,
+  memories: readonly HeadMemory[] = [],
+) {
+  const chains = sinks.length > 0 ? await openChains(sinks, key, memories) : [];
+  let trouble: unknown;
+  let looking = false;
 
   const line = (record: AuditRecord): Unplaced => {
     const { tenant, uri } = record;
@@ -39,28 +49,30 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
     return { type: "decision", ...record, uri: nameSecret(tenant, uri) };
   };
 
-  /** Nobody sends requests to a broker that is not ready, so it finds out by itself that it is again. */
-  async function retry(): Promise<void> {
-    if (retrying) return;
-    retrying = true;
+  /** Nobody sends requests to a broker that is not ready, and idle ones have none: it finds out by itself how it stands. */
+  async function look(): Promise<void> {
+    if (looking) return;
+    looking = true;
     try {
-      await Promise.all(chains.map((chain) => chain.recover()));
-      broken = false;
-    } catch {
-      // It is as it was.
+      await Promise.all(chains.map((chain) => chain.look()));
+      trouble = undefined;
+    } catch (cause) {
+      trouble = cause;
     } finally {
-      retrying = false;
+      looking = false;
     }
   }
+
+  const watching = chains.length > 0 ? setInterval(look, watchTime).unref() : undefined;
 
   async function record(records: readonly AuditRecord[]): Promise<readonly string[]> {
     try {
       const lines = records.map(line);
       const heads = await Promise.all(chains.map((chain) => chain.append(lines)));
-      broken = false;
+      trouble = undefined;
       return heads;
     } catch (cause) {
-      broken = true;
+      trouble = cause;
       throw new ClaimcheckError("audit_unavailable", { cause });
     }
   }
@@ -69,9 +81,10 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
 
   return {
     complaints(): Complaint[] {
-      if (!broken) return [];
-      void retry();
-      return [{ part: "audit log", message: "it cannot be written", serving: false }];
+      if (trouble === undefined) return [];
+      void look();
+      const why = trouble instanceof ClaimcheckError && trouble.detail ? `: ${trouble.detail}` : "";
+      return [{ part: "audit log", message: `it cannot be written${why}`, serving: false }];
     },
 
     /**
@@ -107,6 +120,7 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
     },
 
     async close(): Promise<void> {
+      clearInterval(watching);
       await tally.close().catch(() => {});
       await Promise.all(chains.map((chain) => chain.close()));
     },
@@ -114,7 +128,14 @@ export async function openAuditLog(sinks: readonly AuditSink[], key: SigningKey,
 }
 
 /** A run without a log does not load what writes one. */
-async function openChains(sinks: readonly AuditSink[], key: SigningKey) {
+async function openChains(sinks: readonly AuditSink[], key: SigningKey, memories: readonly HeadMemory[]) {
   const { openChain } = await import("./chain.ts");
-  return Promise.all(sinks.map((sink) => openChain(sink, key)));
+  const opening = await Promise.allSettled(
+    sinks.map((sink, nth) => openChain(sink, key, { memory: memories[nth] })),
+  );
+  const opened = opening.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const failed = opening.find((each) => each.status === "rejected");
+  if (!failed) return opened;
+  await Promise.all(opened.map((chain) => chain.close()));
+  throw failed.reason;
 }

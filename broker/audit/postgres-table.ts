@@ -10,6 +10,7 @@
  */
 import type { Client, Pool } from "pg";
 import * as z from "zod/mini";
+import { ClaimcheckError } from "../../shared/errors.ts";
 import {
   type AuditFilter,
   type AuditPage,
@@ -68,19 +69,21 @@ export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageReq
   const after = asked.after === undefined ? beginning : readCursor(asked.after, Place);
   const { conditions, values } = demandsOf(filter);
   const [time, broker, seq] = [1, 2, 3].map((nth) => `$${values.length + nth}`);
-  const { rows } = await pool.query<{ broker: string; line: string }>(
-    `SELECT broker, line FROM claimcheck_audit
-     WHERE ${conditions} AND (time, broker, seq) > (${time}::timestamptz, ${broker}, ${seq}::bigint)
-     ORDER BY time, broker, seq LIMIT ${asked.limit + 1}`,
+  const { rows } = await pool.query<StoredRow>(
+    `SELECT ${storedColumns} FROM claimcheck_audit AS row
+     WHERE ${conditions} AND (row.time, broker, row.seq) > (${time}::timestamptz, ${broker}, ${seq}::bigint)
+     ORDER BY row.time, broker, row.seq LIMIT ${asked.limit + 1}`,
     [...values, ...after],
   );
 
   const page = createPage(asked);
   let place: readonly (string | number)[] = after;
   let isLast = true;
-  for (const { broker, line } of rows) {
+  for (const row of rows) {
+    const { broker, line } = row as { broker: string; line: string };
     const entry = decodeLine(Buffer.from(line));
-    if (!entry) continue;
+    // A row that no broker wrote: to pass over it would hide it, and to show it would be to believe it.
+    if (!entry || wrongColumn(row)) throw changed();
     if (fits(filter, entry) && !page.add(entry, line.length)) {
       isLast = false;
       break;
@@ -130,29 +133,44 @@ export async function brokersIn(pool: Pool): Promise<string[]> {
 /** How many lines are read at a time. */
 const batch = 1000;
 
+type StoredRow = { readonly [name in (typeof columnNames)[number]]: string | null };
+
+/** As `columnsOf` writes them. */
+const storedColumns = `broker, row.seq::text AS seq,
+  to_char(row.time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time,
+  type, tenant, principal, uri, line`;
+
+/** The column that says something else than the line, if one does. */
+function wrongColumn(row: StoredRow): string | undefined {
+  const expected = columnsOf(row.broker ?? "", row.line ?? "");
+  return columnNames.find((name, nth) => row[name] !== expected[nth]);
+}
+
 /**
- * The lines of a broker's chain.
+ * The lines of a broker's chain, and whatever else is there under its name.
  *
  * @throws {BrokenChain} where a column says something else than its line.
  */
 export async function* readChain(pool: Pool, broker: string): AsyncGenerator<Uint8Array> {
-  for (let next = "-1"; ; ) {
-    const { rows } = await pool.query<{ [name in (typeof columnNames)[number]]: string | null }>(
-      `SELECT broker, seq::text, to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time,
-         type, tenant, principal, uri, line
-       FROM claimcheck_audit WHERE broker = $1 AND seq > $2::bigint 
-       ORDER BY claimcheck_audit.seq LIMIT ${batch}`,
-      [broker, next],
+  for (let last: string | null = null; ; ) {
+    const { rows }: { rows: StoredRow[] } = await pool.query<StoredRow>(
+      `SELECT ${storedColumns} FROM claimcheck_audit AS row
+       WHERE broker = $1 AND ($2::bigint IS NULL OR row.seq > $2::bigint)
+       ORDER BY row.seq LIMIT ${batch}`,
+      [broker, last],
     );
     for (const row of rows) {
       const bytes = Buffer.from(row.line ?? "");
-      const line = decodeLine(bytes);
-      const expected = line && columnsOf(broker, row.line ?? "");
-      const wrong = columnNames.find((name, nth) => expected && row[name] !== expected[nth]);
+      const wrong = decodeLine(bytes) && wrongColumn(row);
       if (wrong) throw new BrokenChain(Number(row.seq), `its column ${wrong} to be as in the line`);
       yield bytes;
     }
     if (rows.length < batch) return;
-    next = rows.at(-1)?.seq ?? next;
+    last = rows.at(-1)?.seq ?? last;
   }
 }
+
+const changed = () =>
+  new ClaimcheckError("audit_unavailable", {
+    detail: "the log was changed; `claimcheck audit verify` says where",
+  });

@@ -87,6 +87,17 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
     isFull: () => false,
     isLost: () => writer === undefined,
 
+    async check(end) {
+      try {
+        if (!writer) throw new Error("there is no connection");
+        const found = await findEnd(writer, broker, findKey);
+        if (found?.hash !== end?.hash) throw missing();
+      } catch (cause) {
+        drop();
+        throw cause;
+      }
+    },
+
     query: (filter, page) => queryTable(readers, filter, page),
 
     async close(): Promise<void> {
@@ -101,10 +112,12 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
       .map((line) => columnsOf(broker, line));
     try {
       if (!writer) throw new Error("there is no connection");
-      await writer.query(
-        insertion,
-        columnNames.map((_, column) => rows.map((row) => row[column])),
-      );
+      const { rowCount } = await writer.query(insertion, [
+        ...columnNames.map((_, column) => rows.map((row) => row[column])),
+        broker,
+        String(Number(rows[0]?.[columnNames.indexOf("seq")]) - 1),
+      ]);
+      if (rowCount !== rows.length) throw missing();
     } catch (cause) {
       drop();
       throw cause;
@@ -113,8 +126,10 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
 }
 
 const types = ["text", "bigint", "timestamptz", "text", "text", "text", "text", "text"];
+/** Nothing where the line before is not there any more. */
 const insertion = `INSERT INTO claimcheck_audit (${columnNames.join(", ")})
-  SELECT * FROM unnest(${types.map((type, nth) => `$${nth + 1}::${type}[]`).join(", ")})`;
+  SELECT * FROM unnest(${types.map((type, nth) => `$${nth + 1}::${type}[]`).join(", ")})
+  WHERE $10::bigint < 0 OR EXISTS (SELECT FROM claimcheck_audit WHERE broker = $9 AND seq = $10::bigint)`;
 
 /** A commit has to be on the disk, and the text the same when it is read again. */
 async function makeDurable(client: Client): Promise<void> {
@@ -155,5 +170,7 @@ async function findEnd(client: Client, broker: string, findKey: FindKey): Promis
   }
   return { chain: head.chain, seq: line.seq, hash: hashLine(last.line) };
 }
+
+const missing = () => refusal("its last lines are gone");
 
 const refusal = (detail: string) => new ClaimcheckError("audit_unavailable", { detail });

@@ -1,5 +1,5 @@
 /** Reads a chain line by line, and stops where it is not whole. */
-import { readAuditHead } from "../../shared/audit-head.ts";
+import { keyIdOf, readAuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/handle.ts";
 import { type AuditLine, decodeLine, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
@@ -13,6 +13,12 @@ export class BrokenChain extends Error {
     super(expected);
     this.seq = seq;
   }
+}
+
+/** Which key a head says that it is signed by: keys that were exchanged look like a forgery. */
+function named(head: string): string {
+  const kid = keyIdOf(head);
+  return kid === undefined ? "" : ` (it names the key ${kid})`;
 }
 
 export type ChainReader = ReturnType<typeof createChainReader>;
@@ -48,7 +54,11 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
       const { seq, prev, time } = line;
       if (line.type === "checkpoint" && findKey) {
         const head = await readAuditHead(line.head, findKey).catch(() => undefined);
-        if (!head) throw new BrokenChain(seq, "a head that is signed by one of the broker's audit keys");
+        if (!head)
+          throw new BrokenChain(
+            seq,
+            `a head that is signed by one of the broker's audit keys${named(line.head)}`,
+          );
         if (head.chain !== end?.chain || head.seq !== seq - 1 || head.hash !== prev) {
           throw new BrokenChain(seq, `the head of line ${seq - 1}`);
         }

@@ -43,6 +43,9 @@
  *     sha256      their SHA-256, base64url
  *     aside       the name of the file beside the log that has them now
  *
+ *   accepted    the log lacked lines that this broker had written, and an operator let the chain go on all the same
+ *     head        the newest one that is known of what is missing
+ *
  *   checkpoint  ends what one write brought to the disk
  *     head        all lines before it, signed at its time; see shared/audit-head.ts
  */
@@ -113,9 +116,11 @@ const Recovered = z.strictObject({
   aside: z.string(),
 });
 
+const Accepted = z.strictObject({ ...place, type: z.literal("accepted"), head: z.string() });
+
 const Checkpoint = z.strictObject({ ...place, type: z.literal("checkpoint"), head: z.string() });
 
-const kinds = [Chain, Decision, Summary, Recovered, Checkpoint] as const;
+const kinds = [Chain, Decision, Summary, Recovered, Accepted, Checkpoint] as const;
 
 export const AuditLine = z.discriminatedUnion("type", kinds);
 

@@ -41,6 +41,14 @@ export interface AuditSink {
   /** Whether `open` comes before the next line: a connection can be lost while nothing is written. */
   isLost(): boolean;
 
+  /**
+   * Whether what was written is still in its place, as far as that is cheap to tell; it writes nothing.
+   *
+   * @param end of what is durable.
+   * @throws where it is not, or where nobody answers.
+   */
+  check(end: ChainEnd | undefined): Promise<void>;
+
   /** What is durable and fits, in the order in which it was written. May overlap with the other calls. */
   query(filter: AuditFilter, page: PageRequest): Promise<AuditPage>;
 

@@ -2,15 +2,18 @@
  * Whether a chain of audit lines is whole, from its first line to a checkpoint at its end. The log's own word is that
  * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
  */
-import type { AuditHead } from "../../shared/audit-head.ts";
+import { type AuditHead, keyIdOf } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/handle.ts";
 import { readLines } from "./lines.ts";
 import { BrokenChain, createChainReader } from "./reader.ts";
+import { decodeLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
 export interface Verdict {
-  /** How many lines are whole, in all parts. */
+  /** How many lines are whole, in all parts; none where nothing is there, which says nothing. */
   readonly lines: number;
+  /** How often an operator let the chain go on although lines were missing; see `accepted` in record.ts. */
+  readonly losses: number;
   /** The first that is not; none where the chain is whole. */
   readonly broken?: {
     readonly part: string;
@@ -42,7 +45,9 @@ export async function verifyChain(
   heads: readonly AuditHead[] = [],
 ): Promise<Verdict> {
   const reader = createChainReader(findKey);
+  const sought = new Map(heads.map(({ hash, iat }) => [hash, iat]));
   let lines = 0;
+  let losses = 0;
   let part = parts[0] as ChainPart;
   let line = 0;
   try {
@@ -51,19 +56,34 @@ export async function verifyChain(
       for await (const bytes of part.lines()) {
         line += 1;
         if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
-        const { seq } = await reader.read(bytes);
+        const { seq, type } = await reader.read(bytes);
         expectBeginning(lines, seq);
-        expectHeads(heads, reader.end() as ChainEnd);
+        const end = reader.end() as ChainEnd;
+        expectHeads(heads, end);
+        sought.delete(end.hash);
         lines += 1;
+        if (type === "accepted") losses += 1;
       }
     }
     line += 1;
-    expectEnd(heads, reader.end(), reader.sealed());
+    if (lines > 0 || heads.length > 0) expectEnd(heads, reader.end(), reader.sealed());
+    expectAll(sought, reader.end());
   } catch (thrown) {
     if (!(thrown instanceof BrokenChain)) throw thrown;
-    return { lines, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
+    return { lines, losses, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }
-  return { lines };
+  return { lines, losses };
+}
+
+/** The key that the first checkpoint says it is signed by; undefined where there is none. */
+export async function firstKeyId(parts: readonly ChainPart[]): Promise<string | undefined> {
+  for (const part of parts) {
+    for await (const bytes of part.lines()) {
+      const line = bytes && decodeLine(bytes);
+      if (line?.type === "checkpoint") return keyIdOf(line.head);
+    }
+  }
+  return undefined;
 }
 
 /** @throws {BrokenChain} */
@@ -81,10 +101,21 @@ function expectHeads(heads: readonly AuditHead[], { chain, seq, hash }: ChainEnd
   }
 }
 
+/** @throws {BrokenChain} where a line is nowhere that a head is of. */
+function expectAll(sought: ReadonlyMap<string, number>, end?: ChainEnd): void {
+  for (const [hash, iat] of sought) {
+    const time = new Date(iat * 1000).toISOString();
+    throw new BrokenChain(
+      (end?.seq ?? -1) + 1,
+      `a line with the hash ${hash}, which the head of ${time} is of`,
+    );
+  }
+}
+
 /** @throws {BrokenChain} */
 function expectEnd(heads: readonly AuditHead[], end?: ChainEnd, sealed?: ChainEnd): void {
   if (!end) throw new BrokenChain(0, "a chain line, as at the beginning of a file");
-  const last = Math.max(...heads.map(({ seq }) => seq));
+  const last = Math.max(...heads.flatMap(({ seq }) => seq ?? []));
   if (last > end.seq) throw new BrokenChain(end.seq + 1, `lines up to seq ${last}, which the head is of`);
   if (sealed?.seq !== end.seq)
     throw new BrokenChain(end.seq + 1, "a checkpoint, as at the end of every write");

@@ -54,9 +54,10 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
    * Reads each once, without retry or cache; side by side or in one go where the source allows it.
    *
    * @param signal ends the read at its time limit; the answer has to come soon after.
+   * @param tenant whose they are: what one tenant's reads wait for, those of another do not.
    * @returns a value or a coded error for each reference, in their order; it does not throw for one of them.
    */
-  read(references: readonly Reference[], signal: AbortSignal): Promise<readonly ReadResult[]>;
+  read(references: readonly Reference[], signal: AbortSignal, tenant: string): Promise<readonly ReadResult[]>;
 
   /** Whether a value is what one-time passwords are made of, which takes a rule with `totpSeeds`. */
   isTotpSeed?(value: Uint8Array): boolean;

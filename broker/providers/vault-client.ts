@@ -22,6 +22,8 @@ export interface VaultCall {
   readonly token?: string;
   readonly namespace?: string | undefined;
   readonly signal: AbortSignal;
+  /** Whose connections to use, so that nobody waits for those of others; the broker's own where it is missing. */
+  readonly tenant?: string;
 }
 
 /** An answer that is no success. Of what the server wrote, only what tells its cause is kept. */
@@ -53,6 +55,7 @@ interface TransportRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly json?: unknown;
   readonly signal: AbortSignal;
+  readonly tenant: string;
 }
 
 export async function createVaultClient({ address, ca }: VaultServer): Promise<VaultClient> {
@@ -63,13 +66,22 @@ export async function createVaultClient({ address, ca }: VaultServer): Promise<V
     }),
   ]);
   const { origin, pathname } = new URL(address);
-  const pool = new Pool(origin, {
-    connections: 16,
-    connect: { timeout: connectTime, ...(trusted !== undefined && { ca: trusted }) },
-  });
+  const pools = new Map<string, Pool>();
+  const poolOf = (tenant: string): Pool => {
+    const made =
+      pools.get(tenant) ??
+      new Pool(origin, {
+        connections: 16,
+        connect: { timeout: connectTime, ...(trusted !== undefined && { ca: trusted }) },
+      });
+    pools.set(tenant, made);
+    return made;
+  };
   const vault = nodeVault({
     endpoint: `${origin}${pathname.replace(/\/$/, "")}`,
-    "request-promise": { defaults: () => (request: TransportRequest) => send(pool, origin, request) },
+    "request-promise": {
+      defaults: () => (request: TransportRequest) => send(poolOf(request.tenant), origin, request),
+    },
     // Or DEBUG=node-vault would print tokens and values.
     debug: () => {},
   });
@@ -82,19 +94,21 @@ export async function createVaultClient({ address, ca }: VaultServer): Promise<V
   return {
     read: (path, call) => vault.read(path, options(call)),
     write: (path, body, call) => vault.write(path, body, options(call)),
-    close: () => pool.destroy(),
+    close: async () => {
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()));
+    },
   };
 }
 
 /** Made anew for each request: node-vault writes into the headers that it is given. */
-function options({ token, namespace, signal }: VaultCall) {
+function options({ token, namespace, signal, tenant = "" }: VaultCall) {
   const headers = {
     // Without it, an agent in front of the server may refuse the request as forged.
     "X-Vault-Request": "true",
     ...(token !== undefined && { "X-Vault-Token": token }),
     ...(namespace && { "X-Vault-Namespace": namespace }),
   };
-  return { headers, signal } as object;
+  return { headers, signal, tenant } as object;
 }
 
 async function send(pool: Pool, origin: string, { method, uri, headers, json, signal }: TransportRequest) {

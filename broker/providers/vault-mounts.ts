@@ -2,6 +2,7 @@
  * Which mount a path lies in, and which version of KV that is: the server is asked, as its own command line does, and
  * the answer is kept for a minute. Mounts do not lie within each other, so one that is known needs no asking.
  */
+import { LRUCache } from "lru-cache";
 import { asSourceFailure, VaultRefusal } from "./vault-client.ts";
 
 export interface Place {
@@ -24,33 +25,42 @@ interface Preflight {
 }
 
 const keptTime = 60_000;
+/** Of mounts that are known at a time. */
+const keptMounts = 1_000;
 
 export type Mounts = ReturnType<typeof createMounts>;
 
 /** @param fallback the mount under which to look for a path that names none. */
 export function createMounts(
-  ask: (path: string, signal: AbortSignal) => Promise<unknown>,
+  ask: (path: string, signal: AbortSignal, tenant: string) => Promise<unknown>,
   fallback: string | undefined,
 ) {
-  /** By first segment: what was asked last, and by `performance.now()` until when it holds. */
-  const known = new Map<string, { readonly mount: Promise<Mount | undefined>; readonly until: number }>();
+  /** By first segment: what was found there last. */
+  const known = new LRUCache<string, Mount>({ max: keptMounts, ttl: keptTime });
+  /** What is being asked, by tenant and first segment: nobody waits in another one's line. */
+  const asking = new Map<string, Promise<Mount | undefined>>();
 
-  async function findMount(path: string, signal: AbortSignal): Promise<Mount | undefined> {
+  async function findMount(path: string, signal: AbortSignal, tenant: string): Promise<Mount | undefined> {
     const first = path.slice(0, path.indexOf("/"));
-    const kept = known.get(first);
-    if (kept && performance.now() < kept.until) {
-      const mount = await kept.mount.catch(() => undefined);
-      if (mount && path.startsWith(mount.path)) return mount;
+    const shared = `${tenant}\0${first}`;
+    const underWay = asking.get(shared);
+    const mount = known.get(first) ?? (underWay && (await underWay.catch(() => undefined)));
+    if (mount && path.startsWith(mount.path)) return mount;
+    const asked = preflight(path, signal, tenant);
+    asking.set(shared, asked);
+    try {
+      const found = await asked;
+      if (found) known.set(first, found);
+      return found;
+    } finally {
+      if (asking.get(shared) === asked) asking.delete(shared);
     }
-    const mount = preflight(path, signal);
-    known.set(first, { mount, until: performance.now() + keptTime });
-    return mount;
   }
 
-  async function preflight(path: string, signal: AbortSignal): Promise<Mount | undefined> {
+  async function preflight(path: string, signal: AbortSignal, tenant: string): Promise<Mount | undefined> {
     try {
       const encoded = path.split("/").map(encodeURIComponent).join("/");
-      const { data } = (await ask(`sys/internal/ui/mounts/${encoded}`, signal)) as Preflight;
+      const { data } = (await ask(`sys/internal/ui/mounts/${encoded}`, signal, tenant)) as Preflight;
       const isKv = data.type === "kv" || data.type === "generic";
       return { path: data.path, version: isKv ? (data.options?.version === "2" ? 2 : 1) : undefined };
     } catch (thrown) {
@@ -64,10 +74,10 @@ export function createMounts(
   }
 
   return {
-    async find(path: string, signal: AbortSignal): Promise<Place | undefined> {
+    async find(path: string, signal: AbortSignal, tenant: string): Promise<Place | undefined> {
       const candidates = fallback === undefined ? [path] : [path, `${fallback}/${path}`];
       for (const candidate of candidates) {
-        const mount = await findMount(candidate, signal);
+        const mount = await findMount(candidate, signal, tenant);
         if (mount && candidate.startsWith(mount.path) && candidate.length > mount.path.length) {
           return { ...mount, key: candidate.slice(mount.path.length) };
         }

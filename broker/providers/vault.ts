@@ -25,6 +25,7 @@ import {
 import {
   asSourceFailure,
   createVaultClient,
+  type VaultCall,
   type VaultClient,
   VaultRefusal,
   type VaultServer,
@@ -68,8 +69,8 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
     if ("missing" in server) throw new ClaimcheckError("provider_failed", { detail: server.missing });
     const client = await createVaultClient(server);
     const session = createVaultSession(client, server.logIn, namespace);
-    const ask = (path: string, signal: AbortSignal) =>
-      session.authorized((token) => client.read(path, { token, namespace, signal }));
+    const ask = (path: string, signal: AbortSignal, tenant: string) =>
+      session.authorized((token) => client.read(path, { token, namespace, signal, tenant }));
     return { client, session, mounts: createMounts(ask, looseMounts ? prefix : undefined) };
   }
 
@@ -80,7 +81,7 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
 
     parse: (rest, parameters) => parse(rest, parameters, prefix),
 
-    async read(references, signal) {
+    async read(references, signal, tenant) {
       connecting ??= connect().catch((thrown) => {
         connecting = undefined;
         throw thrown;
@@ -91,7 +92,7 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
       return Promise.all(
         references.map(async (reference) => {
           const key = `${reference.version ?? ""}:${reference.path}`;
-          const reading = reads.get(key) ?? readPath(connection, reference, namespace, signal);
+          const reading = reads.get(key) ?? readPath(connection, reference, { namespace, signal, tenant });
           reads.set(key, reading);
           const data = await reading;
           return data instanceof ClaimcheckError ? data : pick(data, reference);
@@ -157,11 +158,10 @@ interface Answer {
 async function readPath(
   { client, session, mounts }: Connection,
   { path, version, shown }: VaultReference,
-  namespace: string | undefined,
-  signal: AbortSignal,
+  call: VaultCall & { readonly tenant: string },
 ): Promise<Data | ClaimcheckError> {
   try {
-    const mount = await mounts.find(path, signal);
+    const mount = await mounts.find(path, call.signal, call.tenant);
     if (!mount) {
       return new ClaimcheckError("secret_not_found", {
         detail: `${shown} names no mount, or none that the token may know of`,
@@ -181,7 +181,7 @@ async function readPath(
       mount.version === 1
         ? `${base}${key}`
         : `${base}data/${key}${version === undefined ? "" : `?version=${version}`}`;
-    const answer = (await session.authorized((token) => client.read(where, { token, namespace, signal }))) as
+    const answer = (await session.authorized((token) => client.read(where, { ...call, token }))) as
       | Answer
       | undefined;
     const data = mount.version === 1 ? answer?.data : (answer?.data?.data as Data | null | undefined);

@@ -17,6 +17,9 @@ export type RunScript = (
 /** For one operation, in milliseconds. */
 export const defaultTimeLimit = 2000;
 
+/** How often the server is looked at while nobody asks for anything, in milliseconds. */
+export const watchTime = 2000;
+
 const noAnswer = "Redis does not answer";
 
 /** @param timeLimit for one operation, in milliseconds. */
@@ -47,10 +50,18 @@ export function connect(url: string, timeLimit: number) {
   });
   let fit: Promise<void> | undefined;
   let trouble: string | undefined = noAnswer;
+  let runId: string | undefined;
   redis.on("close", () => {
     fit = undefined;
+    runId = undefined;
     trouble = noAnswer;
   });
+  const watching = setInterval(() => {
+    if (redis.status !== "ready") return;
+    fit = undefined;
+    void beFit().catch(() => {});
+    void followName().catch(() => {});
+  }, watchTime).unref();
 
   const hashes = new Map<string, string>();
 
@@ -73,17 +84,38 @@ export function connect(url: string, timeLimit: number) {
 
   /** A server that evicts would forget revocations and proofs while what they are about lives on. */
   async function refuseEviction(): Promise<void> {
-    const info = await redis.info("memory").catch((error) => {
-      if (error instanceof ReplyError) trouble = "Redis does not say what its maxmemory-policy is";
+    const info = await redis.info().catch((error) => {
+      trouble = error instanceof ReplyError ? "Redis does not say what its maxmemory-policy is" : noAnswer;
       throw error;
     });
-    const [, policy] = /maxmemory_policy:(\S+)/.exec(info) ?? [];
+    runId = field(info, "run_id");
     trouble =
-      policy === "noeviction" ? undefined : "Redis may evict; its maxmemory-policy has to be noeviction";
+      field(info, "maxmemory_policy") === "noeviction"
+        ? undefined
+        : "Redis may evict; its maxmemory-policy has to be noeviction";
     if (trouble) throw unavailable(trouble);
   }
 
-  /** Asked once a connection, and again for as long as the answer is not good. */
+  /** After a failover the name leads to another server, while the old one may still answer on this connection. */
+  async function followName(): Promise<void> {
+    const anew = new Redis(url, {
+      lazyConnect: true,
+      maxRetriesPerRequest: 0,
+      connectTimeout: timeLimit,
+      commandTimeout: timeLimit,
+      retryStrategy: () => null,
+    });
+    anew.on("error", () => {});
+    try {
+      await anew.connect();
+      const found = field(await anew.info("server"), "run_id");
+      if (runId !== undefined && found !== runId) redis.disconnect(true);
+    } finally {
+      anew.disconnect();
+    }
+  }
+
+  /** Asked when the connection begins and every `watchTime`, and again for as long as the answer is not good. */
   function beFit(): Promise<void> {
     fit ??= refuseEviction().catch((error) => {
       fit = undefined;
@@ -124,9 +156,15 @@ export function connect(url: string, timeLimit: number) {
       }
     }) satisfies RunScript,
 
-    close: () => redis.disconnect(),
+    close(): void {
+      clearInterval(watching);
+      redis.disconnect();
+    },
   };
 }
+
+const field = (info: string, name: string): string | undefined =>
+  new RegExp(`^${name}:(\\S+)`, "m").exec(info)?.[1];
 
 // Not the error itself, which has the arguments of the command with it.
 const unavailable = (cause: unknown) =>

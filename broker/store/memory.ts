@@ -2,6 +2,7 @@
  * Handles in this process's memory: for one broker, embedded or alone. A restart voids every open handle.
  * JavaScript runs a function without await to its end, which is what makes `take` atomic here.
  */
+import { randomUUID } from "node:crypto";
 import { expiringMap } from "./expiring.ts";
 import {
   type HandleStore,
@@ -23,6 +24,7 @@ interface Kept {
 
 interface Done {
   readonly request: string;
+  readonly attempt: string;
   readonly kept: readonly Kept[];
   repeated: boolean;
 }
@@ -99,14 +101,15 @@ export function memoryStore(): HandleStore {
         return { outcome: "repeat", handles: taken };
       }
       for (const each of kept) count(each, redemption, 1);
-      redemptions.set(key, { request, kept, repeated: false }, now() + repeatWindow);
-      return { outcome: "taken", handles: taken };
+      const attempt = randomUUID();
+      redemptions.set(key, { request, attempt, kept, repeated: false }, now() + repeatWindow);
+      return { outcome: "taken", handles: taken, attempt };
     },
 
-    async giveBack(redemption, jtis) {
+    async giveBack(redemption, attempt) {
       const key = keyOf(redemption.tenant, redemption.id);
       const done = redemptions.get(key);
-      if (!done || done.repeated || done.request !== requestOf(redemption, jtis)) return;
+      if (!done || done.repeated || done.attempt !== attempt) return;
       redemptions.delete(key);
       for (const each of done.kept) count(each, redemption, -1);
     },

@@ -51,7 +51,7 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
           value,
           String(size),
         ]);
-        await run(scripts.put, keys, [String(values.size), ...sent, ...args]);
+        await run(scripts.put, keys, [randomUUID(), String(values.size), ...sent, ...args]);
       }
     },
 
@@ -73,7 +73,8 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
         key(tenant, "redemption", id),
         ...jtis.map((jti) => handleOf(tenant, jti)),
       ];
-      const args = [requestOf(redemption, jtis), randomUUID(), String(repeatWindow), nameOf(redemption)];
+      const attempt = randomUUID();
+      const args = [requestOf(redemption, jtis), attempt, String(repeatWindow), nameOf(redemption)];
       const [outcome, ...rest] = listOf(await run(scripts.take, keys, args));
       switch (String(outcome)) {
         case "conflict":
@@ -92,15 +93,17 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
             const handle = readHandle(tenant, jtis[index] as string, reply);
             return { ...handle, sealed: values.get(handle.value) ?? new Uint8Array() };
           });
-          return { outcome: String(outcome) === "repeat" ? "repeat" : "taken", handles };
+          return String(outcome) === "repeat"
+            ? { outcome: "repeat", handles }
+            : { outcome: "taken", handles, attempt };
         }
       }
     },
 
-    async giveBack(redemption, jtis) {
+    async giveBack(redemption, attempt, jtis) {
       const { tenant, id } = redemption;
       const keys = [key(tenant, "redemption", id), ...jtis.map((jti) => handleOf(tenant, jti))];
-      await run(scripts.giveBack, keys, [requestOf(redemption, jtis), nameOf(redemption)]);
+      await run(scripts.giveBack, keys, [attempt, nameOf(redemption)]);
     },
 
     async revoke(tenant, revocation) {
@@ -109,7 +112,8 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
         return;
       }
       const [[kind, name]] = Object.entries(revocation) as [[string, string | true]];
-      await run(scripts.revoke, [revocationsOf(tenant)], [name === true ? kind : `${kind}:${name}`]);
+      const mark = name === true ? kind : `${kind}:${name}`;
+      await run(scripts.revoke, [revocationsOf(tenant)], [mark, randomUUID()]);
     },
 
     async rememberProof(jti, expires) {

@@ -57,7 +57,9 @@ export type Revocation =
 export const repeatWindow = 60;
 
 export type Taken =
-  | { readonly outcome: "taken" | "repeat"; readonly handles: readonly OpenHandle[] }
+  /** `attempt` names this taking among all that there are, for `giveBack`. */
+  | { readonly outcome: "taken"; readonly handles: readonly OpenHandle[]; readonly attempt: string }
+  | { readonly outcome: "repeat"; readonly handles: readonly OpenHandle[] }
   /** The id was used by somebody else or for other handles. */
   | { readonly outcome: "conflict" }
   /** Nothing was taken, because of the handles at these positions. */
@@ -71,8 +73,11 @@ export type Taken =
  *   - Looking never takes. A repeated redemption takes nothing.
  *   - A handle is gone when it expires, and no handle outlives the memory of how often it was taken.
  *   - A revocation is in force for every broker once `revoke` has resolved: also for repeats, but not for handles
- *     that are put later.
- *   - An operation that may have reached the store and is sent again takes, gives back and refuses nothing twice.
+ *     that are put later. The one exception: where a server was replaced by another one, a broker that is still
+ *     connected to the old one leaves it within seconds (`watchTime` in connection.ts).
+ *   - A store that forgot revocations has forgotten the handles that they could be about.
+ *   - An operation that may have reached the store and is sent again, or arrives late, puts, takes, gives back, revokes
+ *     and refuses nothing twice.
  *
  * What cannot be had from the store in time is the coded error `store_unavailable`. Whether it happened is not
  * known then, and asking again is safe.
@@ -86,8 +91,13 @@ export interface HandleStore {
 
   take(redemption: Redemption, jtis: readonly string[]): Promise<Taken>;
 
-  /** Undoes a `take` of these whose release could not be recorded, unless it was repeated meanwhile. */
-  giveBack(redemption: Redemption, jtis: readonly string[]): Promise<void>;
+  /**
+   * Undoes the one `take` that answered with this attempt and whose release could not be recorded, unless it was
+   * repeated meanwhile.
+   *
+   * @param jtis what was taken.
+   */
+  giveBack(redemption: Redemption, attempt: string, jtis: readonly string[]): Promise<void>;
 
   revoke(tenant: string, revocation: Revocation): Promise<void>;
 

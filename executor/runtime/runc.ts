@@ -9,6 +9,7 @@ import { Socket } from "node:net";
 import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { limitCores } from "../../shared/core-files.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
 import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
@@ -114,21 +115,10 @@ let forbidden: Promise<void> | undefined;
  * (fs/coredump.c) also leaves a handler alone. Zero would not do: handlers are called all the same.
  */
 export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
-  forbidden ??= limitCores(environment);
-  return forbidden;
-}
-
-function limitCores(environment: Readonly<Record<string, string>>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
-      stdio: "ignore",
-      env: environment,
-    });
-    const fail = (cause?: unknown) =>
-      reject(new Failure("unsupported_host", { detail: "prlimit, of util-linux, cannot be run", cause }));
-    prlimit.on("error", fail);
-    prlimit.on("exit", (code) => (code === 0 ? resolve() : fail()));
+  forbidden ??= limitCores(environment).catch((cause) => {
+    throw new Failure("unsupported_host", { detail: "prlimit, of util-linux, cannot be run", cause });
   });
+  return forbidden;
 }
 
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */

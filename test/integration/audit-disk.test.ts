@@ -1,12 +1,21 @@
 /** The log of a served broker on a disk that is full or read-only, or whose file somebody takes away: nothing is released. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, renameSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
 import { createKeys } from "../../broker/keys.ts";
-import { recordsOf, releasedIn } from "../audit-log.ts";
+import { decisionsOf, linesOf, recordsOf, releasedIn } from "../audit-log.ts";
 import { rootKey } from "../broker.ts";
 import { printed, start } from "../command.ts";
 import { startIssuer } from "../issuer.ts";
@@ -31,6 +40,7 @@ async function setUp(folder?: string) {
   const config = join(broker.folder, "broker.yaml");
   return {
     path,
+    pid: broker.child.pid!,
     redeem,
     readiness,
     verify: () => verifyChain([filePart(path)], findAuditKey),
@@ -42,6 +52,13 @@ async function setUp(folder?: string) {
       await printed(again, "serving");
     },
   };
+}
+
+/** In bytes. */
+function endOfFirstWrite(path: string): number {
+  const lines = linesOf(path);
+  const writes = lines.slice(0, lines.findIndex((line) => line.includes('"checkpoint"')) + 1);
+  return Buffer.byteLength(`${writes.join("\n")}\n`);
 }
 
 const unavailable = { code: "audit_unavailable" };
@@ -93,6 +110,9 @@ test.each([
       renameSync(`${path}.copy`, path);
     },
   ],
+  ["cut to nothing, as copytruncate does", (path: string) => truncateSync(path)],
+  ["cut at an earlier write", (path: string) => truncateSync(path, endOfFirstWrite(path))],
+  ["written to by somebody else", (path: string) => appendFileSync(path, "{}\n")],
 ])("a file that is %s under a running broker stops everything", async (_, take) => {
   const { path, redeem, readiness } = await setUp();
   await redeem();
@@ -100,4 +120,47 @@ test.each([
   await expect(redeem()).rejects.toMatchObject(unavailable);
   await expect(redeem()).rejects.toMatchObject(unavailable);
   expect(await readiness()).toBe(503);
+});
+
+test("a file that is cut is noticed also when nobody asks for anything", async () => {
+  const { path, redeem, readiness } = await setUp();
+  await redeem();
+  expect(await readiness()).toBe(200);
+  truncateSync(path);
+  await expect.poll(readiness, { timeout: 10_000 }).toBe(503);
+});
+
+/** Delays the first sync of each thread of a process: the real call, and strace in between. */
+async function stall(pid: number, time: string): Promise<() => Promise<void>> {
+  const inject = ["-e", "trace=fdatasync,fsync", "-e", `inject=fdatasync,fsync:delay_enter=${time}:when=1`];
+  const strace = spawn("strace", ["-f", "-q", ...inject, "-p", String(pid), "-o", "/dev/null"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  onTestFinished(() => void strace.kill("SIGKILL"));
+  await once(strace, "spawn");
+  // It traces once the kernel says so.
+  const traced = () => /^TracerPid:\s+[1-9]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  await expect.poll(traced, { timeout: 10_000 }).toBe(true);
+  return async () => {
+    strace.kill();
+    await once(strace, "exit");
+  };
+}
+
+test("a disk that stalls: requests are refused in time, the broker is not ready, and what was sent counts when the sync returns", async () => {
+  const { pid, path, redeem, readiness, verify, released } = await setUp();
+  const acknowledged = await redeem();
+  const release = await stall(pid, "12s");
+  await expect(redeem()).rejects.toMatchObject(unavailable);
+  expect(await readiness()).toBe(503);
+  // While it lasts nobody waits: these would take 5 s each.
+  await Promise.all(Array.from({ length: 5 }, () => expect(redeem()).rejects.toMatchObject(unavailable)));
+  await expect.poll(readiness, { timeout: 30_000 }).toBe(200);
+  await release();
+  acknowledged.push(...(await redeem()));
+  expect(released()).toEqual(expect.arrayContaining(acknowledged));
+  // The write that nobody was answered for is whole and in its place.
+  const issued = decisionsOf(recordsOf(path)).filter(({ outcome }) => outcome === "issued");
+  expect(issued).toHaveLength(3);
+  expect(await verify()).not.toHaveProperty("broken");
 });

@@ -35,7 +35,7 @@ test.each(logs)(`log %i of a broker that is killed ${kills} times`, { timeout: 2
   const acknowledged: string[] = [];
   let newest = "";
   const client = await createServedClient(url, ci, async ([head = ""]) => {
-    if (!newest || peekAuditHead(head).seq > peekAuditHead(newest).seq) newest = head;
+    if (!newest || peekAuditHead(head).iat > peekAuditHead(newest).iat) newest = head;
   });
 
   acknowledged.push(...(await client.redeem()));

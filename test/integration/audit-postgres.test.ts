@@ -63,7 +63,7 @@ describe("the table", () => {
     const { entries } = await chain!.query({ tenant: "acme" }, { limit: 10 });
     expect(new Set(requestsOf(entries))).toEqual(new Set(["0", "1", "2", "3"]));
     for (const each of chains) await each.close();
-    for (const broker of brokers) expect(await verify(url, broker)).toEqual({ lines: 3 });
+    for (const broker of brokers) expect(await verify(url, broker)).toEqual({ lines: 3, losses: 0 });
     expect(await server.query(name, "SELECT count(*)::int FROM claimcheck_audit")).toEqual([{ count: 12 }]);
   });
 
@@ -100,7 +100,7 @@ describe("the table", () => {
     const chain = await openAt(server.urlOf(name, "adder"));
     await chain.append([decision("a")]);
     await chain.close();
-    expect(await verify(url)).toEqual({ lines: 3 });
+    expect(await verify(url)).toEqual({ lines: 3, losses: 0 });
     const denied = server.query(name, "SET ROLE adder; DELETE FROM claimcheck_audit");
     await expect(denied).rejects.toThrow("permission denied");
   });
@@ -136,14 +136,25 @@ describe("audit verify finds", () => {
       3,
       "its column type",
     ],
-    ["nothing left", "DELETE FROM claimcheck_audit", 0, "a chain line"],
+    [
+      "a row before the first",
+      "INSERT INTO claimcheck_audit SELECT broker, -7, time, type, tenant, principal, uri, line FROM claimcheck_audit WHERE seq = 1",
+      -7,
+      "its column seq",
+    ],
+    [
+      "a row before the first that is no line",
+      "INSERT INTO claimcheck_audit SELECT broker, -7, time, type, tenant, principal, uri, 'forged' FROM claimcheck_audit WHERE seq = 1",
+      undefined,
+      "a line in the log's form",
+    ],
   ])("%s", async (_, manipulation, seq, expected) => {
     const { url, name } = await server.create();
     const chain = await openAt(url);
     await chain.append([decision("a")]);
     await chain.append([decision("b")]);
     await chain.close();
-    expect(await verify(url)).toEqual({ lines: 5 });
+    expect(await verify(url)).toEqual({ lines: 5, losses: 0 });
     await server.query(name, manipulation);
     const { broken } = await verify(url);
     expect(broken).toMatchObject({ seq, expected: expect.stringContaining(expected) });
@@ -164,6 +175,112 @@ describe("a chain that does not end as this broker left it is not continued:", (
     await chain.close();
     await server.query(name, manipulation);
     expect(await refusalOf(() => openAt(url))).toMatchObject({ code: "audit_unavailable" });
+  });
+});
+
+describe("a question is not answered from a row that no broker wrote:", () => {
+  const copied = (seq: number, line: string) =>
+    `INSERT INTO claimcheck_audit SELECT broker, ${seq}, time, type, tenant, principal, uri, ${line} FROM claimcheck_audit WHERE seq = 1`;
+
+  test.each([
+    ["one with a negative seq", copied(-1, "line")],
+    ["one whose line says so too", copied(-1, `replace(line, '"seq":1', '"seq":-1')`)],
+    ["one after the end", copied(99, "line")],
+    ["one whose tenant is another", "UPDATE claimcheck_audit SET tenant = 'rival' WHERE seq = 1"],
+  ])("%s", async (_, forgery) => {
+    const { url, name } = await server.create();
+    const chain = await openAt(url);
+    onTestFinished(() => chain.close());
+    await chain.append([decision("a")]);
+    await server.query(name, forgery);
+    expect(await refusalOf(() => chain.query({}, { limit: 10 }))).toMatchObject({
+      code: "audit_unavailable",
+      detail: expect.stringContaining("audit verify"),
+    });
+  });
+});
+
+describe("a running broker takes no chain for its own that lacks what it wrote:", () => {
+  const endSessions =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'claimcheck' AND datname = current_database()";
+  const backUp = "CREATE TABLE backup AS SELECT * FROM claimcheck_audit";
+
+  async function written() {
+    const { url, name } = await server.create();
+    const sink = sinkAt(url);
+    const chain = await openChain(sink, keys.auditKey);
+    onTestFinished(() => chain.close());
+    await chain.append([decision("a")]);
+    await chain.append([decision("b")]);
+    await server.query(name, backUp);
+    return { url, name, sink, chain };
+  }
+
+  test.each([
+    [
+      "rows after an acknowledged head are deleted",
+      "DELETE FROM claimcheck_audit WHERE seq > 2",
+      "ends at seq 2",
+    ],
+    ["the table is dropped", "DROP TABLE claimcheck_audit", "is gone"],
+  ])("%s and the session is ended; restored, it goes on", async (_, manipulation, said) => {
+    const { url, name, sink, chain } = await written();
+    await server.query(name, manipulation);
+    await server.query(name, endSessions);
+    await expect.poll(() => sink.isLost()).toBe(true);
+    for (const _again of [1, 2]) {
+      expect(await refusalOf(() => chain.append([decision("c")]))).toMatchObject({
+        code: "audit_unavailable",
+        detail: expect.stringContaining(`the log ${said}, and this broker wrote it up to seq 4`),
+      });
+    }
+    await server.query(name, "INSERT INTO claimcheck_audit SELECT * FROM backup ON CONFLICT DO NOTHING");
+    await chain.append([decision("d")]);
+    expect(await verify(url)).not.toHaveProperty("broken");
+  });
+
+  test("rows are deleted under a session that goes on: the next write is refused, and leaves nothing", async () => {
+    const { name, chain } = await written();
+    await server.query(name, "DELETE FROM claimcheck_audit WHERE seq > 2");
+    expect(await refusalOf(() => chain.append([decision("c")]))).toMatchObject({ code: "audit_unavailable" });
+    expect(await server.query(name, "SELECT max(seq)::int FROM claimcheck_audit")).toEqual([{ max: 2 }]);
+  });
+
+  test("and a broker that records nothing finds out by itself", async () => {
+    const { url, name } = await server.create();
+    const log = await openAuditLog([sinkAt(url)], keys.auditKey, (_, uri) => uri);
+    onTestFinished(() => log.close());
+    const { type, ...record } = decision("a") as { type: "decision" } & Parameters<
+      typeof log.record
+    >[0][number];
+    await log.record([record]);
+    await server.query(name, "DELETE FROM claimcheck_audit");
+    await expect.poll(() => log.complaints(), { timeout: 10_000 }).toMatchObject([{ serving: false }]);
+  });
+
+  test("nor does one that records nothing need a request to know that the server is stuck, and that it is back", async () => {
+    const { url } = await server.create();
+    const log = await openAuditLog([sinkAt(url)], keys.auditKey, (_, uri) => uri);
+    onTestFinished(() => log.close());
+    server.signal("STOP");
+    await expect
+      .poll(() => log.complaints(), { timeout: 15_000 })
+      .toMatchObject([{ serving: false }])
+      .finally(() => server.signal("CONT"));
+    await expect.poll(() => log.complaints(), { timeout: 15_000 }).toEqual([]);
+  });
+
+  test("but a write whose answer was lost is taken as it is found", async () => {
+    const { url, chain, name } = await written();
+    server.signal("STOP");
+    await expect(chain.append([decision("c")]))
+      .rejects.toThrow()
+      .finally(() => server.signal("CONT"));
+    await expect.poll(() => chain.append([decision("d")]).catch(() => undefined)).toBeTypeOf("string");
+    expect(await verify(url)).not.toHaveProperty("broken");
+    expect(await server.query(name, "SELECT count(*)::int > 0 AS found FROM claimcheck_audit")).toEqual([
+      { found: true },
+    ]);
   });
 });
 
@@ -252,6 +369,6 @@ describe("a server is refused", () => {
     const chain = await openAt(url);
     await chain.append([decision("a")]);
     await chain.close();
-    expect(await verify(url)).toEqual({ lines: 3 });
+    expect(await verify(url)).toEqual({ lines: 3, losses: 0 });
   });
 });

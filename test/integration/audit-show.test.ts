@@ -4,7 +4,7 @@ import { openChain } from "../../broker/audit/chain.ts";
 import { postgresSink } from "../../broker/audit/postgres.ts";
 import type { Unplaced } from "../../broker/audit/record.ts";
 import { decision, keys, linesOf, newLog, openLog, recordsOf } from "../audit-log.ts";
-import { claimcheck, printed, start } from "../command.ts";
+import { claimcheck, printed, start, startAtTerminal } from "../command.ts";
 import { type PostgresServer, startPostgres } from "../postgres.ts";
 
 let server: PostgresServer;
@@ -152,6 +152,26 @@ describe.each(places)("of a log %s", (_, place) => {
     await chain.close();
     const { stdout } = await run(made, "show");
     expect(stdout).toContain(String.raw`by \u{1b}]0;owned\u{7}\u{202e}\u{d}\u{a} of acme, run "\u{9b}2J"`);
+  });
+
+  test("nor as JSON, where standard output is one; elsewhere the bytes are those of the log", async () => {
+    const made = await place();
+    const chain = await made.open();
+    const principal = "\x1b]0;owned\x07\u202e\u{e0041}\ud800";
+    const run = "\u009b2J\u2028";
+    await chain.append([about("a", { principal, run })]);
+    await chain.close();
+    const shown = startAtTerminal(`claimcheck audit show --format json ${made.args.join(" ")}`, {
+      env: made.env,
+    });
+    shown.child.stdin!.end();
+    const { stdout } = await shown.finished;
+    const line = stdout.split(/\r?\n/).find((each) => each.startsWith("{"))!;
+    expect(line).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+    expect(line).toContain(String.raw`\u009b2J\u2028`);
+    expect(JSON.parse(line)).toMatchObject({ principal, run });
+    const piped = await claimcheck(["audit", "show", "--format", "json", ...made.args], { env: made.env });
+    expect(piped.stdout).toContain("\u009b2J\u2028");
   });
 });
 

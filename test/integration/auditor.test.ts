@@ -3,6 +3,7 @@ import { copyFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fileSink } from "../../broker/audit/file.ts";
+import { hashLine } from "../../broker/audit/record.ts";
 import { AuditPage } from "../../broker/auditor.ts";
 import { createKeys } from "../../broker/keys.ts";
 import { headsIn } from "../../executor/audit-heads.ts";
@@ -142,19 +143,39 @@ describe("an auditor", () => {
 });
 
 describe("the head", () => {
-  test("is of all that is in the log, signed, for whoever has a token", async () => {
-    const { broker, issue } = await setUp();
-    const head = async () => {
-      const authorization = `Bearer ${await broker.token({ principal: "anyone" })}`;
-      return AuditHeads.parse(
-        await (await broker.send("GET", "/v1/audit/head", undefined, { authorization })).json(),
-      ).heads;
-    };
+  const ask = async ({ broker }: Awaited<ReturnType<typeof setUp>>, principal: string) => {
+    const authorization = `Bearer ${await broker.token({ principal })}`;
+    return broker.send("GET", "/v1/audit/head", undefined, { authorization });
+  };
+
+  test("is of all that is in the log, signed, for whom the policy lets read in it", async () => {
+    const made = await setUp();
+    const head = async () => AuditHeads.parse(await (await ask(made, "auditor")).json()).heads;
     expect(await head()).toEqual([]);
-    await issue("env://API_TOKEN");
+    await made.issue("env://API_TOKEN");
     const [signed = ""] = await head();
-    const last = broker.audit.lines.at(-1);
-    expect(await readAuditHead(signed, broker.keys.findAuditKey)).toMatchObject({ seq: last?.seq });
+    const last = made.broker.audit.text.trimEnd().split("\n").at(-1)!;
+    expect(await readAuditHead(signed, made.broker.keys.findAuditKey)).toMatchObject({
+      hash: hashLine(last),
+    });
+  });
+
+  test("is nothing for others, and their asking is on record: how the log grows tells what all tenants do", async () => {
+    const made = await setUp({ rules: [allow(["**"], { principals: ["auditor"] })] });
+    expect((await ask(made, "auditor")).status).toBe(200);
+    expect((await ask(made, "anyone")).status).toBe(403);
+    expect(made.broker.audit.latest).toMatchObject([{ action: "audit.read", outcome: "denied" }]);
+  });
+
+  test("says nowhere how long the log is", async () => {
+    const made = await setUp();
+    const kept: string[] = [];
+    const { client } = await made.broker.executor({ keepHeads: async (heads) => void kept.push(...heads) });
+    await client.redeem(await client.issue([{ uri: "env://API_TOKEN" }]), { masked: true });
+    kept.push(...AuditHeads.parse(await (await ask(made, "auditor")).json()).heads);
+    expect(kept).toHaveLength(2);
+    for (const head of kept)
+      expect(Object.keys(peekAuditHead(head)).sort()).toEqual(["chain", "hash", "iat"]);
   });
 
   test("comes with every redemption, repeated ones too, and is of a log that has the release", async () => {
@@ -164,9 +185,9 @@ describe("the head", () => {
     const handles = await client.issue([{ uri: "env://API_TOKEN" }]);
     expect(kept).toEqual([]);
     await client.redeem(handles, { masked: true });
-    const { seq } = await readAuditHead(kept[0] ?? "", broker.keys.findAuditKey);
-    const released = broker.audit.records.find(({ outcome }) => outcome === "released");
-    expect(seq).toBe(released?.seq);
+    const { hash } = await readAuditHead(kept[0] ?? "", broker.keys.findAuditKey);
+    const released = broker.audit.text.split("\n").find((line) => line.includes('"released"'));
+    expect(hash).toBe(hashLine(released ?? ""));
   });
 });
 
@@ -194,8 +215,8 @@ describe("an executor", () => {
   }
 
   const nameOf = (head: string) => {
-    const { chain, seq } = peekAuditHead(head);
-    return `${chain}.${String(seq).padStart(12, "0")}`;
+    const { chain, iat } = peekAuditHead(head);
+    return `${chain}.${String(Math.round(iat * 1e6)).padStart(16, "0")}`;
   };
 
   test("keeps the newest head of each chain", async () => {
@@ -229,7 +250,7 @@ describe("an executor", () => {
     expect(await verify(path)).toMatchObject({ code: 0 });
     expect(await verify(`${path}.copy`)).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/expected lines up to seq \d+, which the head is of\n$/),
+      stderr: expect.stringMatching(/expected a line with the hash \S{43}, which the head of \S+Z is of\n$/),
     });
   });
 

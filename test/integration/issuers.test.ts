@@ -191,8 +191,31 @@ describe("tokens that are not taken", () => {
   });
 });
 
+describe("what an issuer signs for something else is no token:", () => {
+  const typed = async (typ: string | undefined) => {
+    const issuer = await startIssuer();
+    const header = typ === undefined ? {} : { typ };
+    const signed = issuer.sign({ sub: "ci", aud: audience }, { typ: undefined, ...header } as object);
+    return authenticatorFor({ ci: [issuer] })(await bearer(signed));
+  };
+
+  test.each(["logout+jwt", "dpop+jwt", "secevent+jwt", "claimcheck+jwt", "application/logout+jwt", ""])(
+    "typ %j",
+    async (typ) => {
+      expect(await refusalOf(() => typed(typ))).toMatchObject({
+        code: "unauthenticated",
+        reason: "token_invalid",
+      });
+    },
+  );
+
+  test.each([undefined, "JWT", "jwt", "at+jwt", "application/at+jwt"])("but typ %j is", async (typ) => {
+    expect(await typed(typ)).toMatchObject({ tenant: "ci" });
+  });
+});
+
 describe("a token that was verified", () => {
-  test("is not verified again, until it expires", async () => {
+  test("is not verified again while its issuer's keys are the same, until it expires", async () => {
     const issuer = await startIssuer();
     const authenticate = authenticatorFor({ ci: [issuer, { fields: "skew: 1s" }] });
     const authorization = await bearer(issuer.sign({ sub: "ci", aud: audience }));
@@ -200,10 +223,41 @@ describe("a token that was verified", () => {
     // Whoever verified it now would miss the key.
     await issuer.rotate();
     later(35_000);
-    await authenticate(await bearer(issuer.sign({ sub: "other", aud: audience })));
     expect(await authenticate(authorization)).toEqual(first);
+    expect(issuer.state.fetches).toBe(1);
     later(620_000);
     expect(await refusalOf(() => authenticate(authorization))).toMatchObject({ code: "unauthenticated" });
+  });
+
+  test("is nobody's once its key is known to be withdrawn", async () => {
+    const issuer = await startIssuer();
+    const authenticate = authenticatorFor({ ci: [issuer] });
+    const authorization = await bearer(issuer.sign({ sub: "ci", aud: audience }));
+    await authenticate(authorization);
+    await issuer.rotate();
+    later(35_000);
+    await authenticate(await bearer(issuer.sign({ sub: "other", aud: audience })));
+    expect(await refusalOf(() => authenticate(authorization))).toMatchObject({ code: "issuer_unavailable" });
+    later(11_000);
+    expect(await refusalOf(() => authenticate(authorization))).toMatchObject({ reason: "token_invalid" });
+  });
+
+  test("is believed for ten minutes after its key was withdrawn, and not for as long as it lives", async () => {
+    const issuer = await startIssuer();
+    const authenticate = authenticatorFor({ ci: [issuer] });
+    const exp = Math.floor(Date.now() / 1000) + 86_400;
+    const sign = async (sub: string) => bearer(issuer.sign({ sub, aud: audience, exp }));
+    const [used, unused] = [await sign("used"), await sign("unused")];
+    await authenticate(used);
+    await issuer.rotate();
+    later(11 * 60_000);
+    for (const token of [used, unused]) {
+      expect(await refusalOf(() => authenticate(token))).toMatchObject({ code: "issuer_unavailable" });
+    }
+    for (const token of [used, unused]) {
+      later(11_000);
+      expect(await refusalOf(() => authenticate(token))).toMatchObject({ reason: "token_invalid" });
+    }
   });
 
   test("says nothing about one that differs in its signature alone", async () => {
@@ -246,10 +300,29 @@ describe("an issuer's keys", () => {
     const invented = () => issuer.sign({ sub: "ci", aud: audience }, { kid: "invented" });
     for (let round = 0; round < 5; round += 1) {
       expect(await refusalOf(async () => authenticate(await bearer(invented())))).toMatchObject({
-        reason: "token_invalid",
+        code: "issuer_unavailable",
+        detail: expect.stringContaining("within 10 s"),
       });
     }
     expect(issuer.state.fetches).toBe(2);
+    later(11_000);
+    expect(await refusalOf(async () => authenticate(await bearer(invented())))).toMatchObject({
+      reason: "token_invalid",
+    });
+    expect(issuer.state.fetches).toBe(3);
+  });
+
+  test("that are new within the cool-down are no reason to call their tokens forged", async () => {
+    const issuer = await startIssuer();
+    const authenticate = authenticatorFor({ ci: [issuer] });
+    await ask(authenticate, issuer);
+    await issuer.rotate();
+    expect(await refusalOf(() => ask(authenticate, issuer, "new"))).toMatchObject({
+      code: "issuer_unavailable",
+      status: 503,
+    });
+    later(11_000);
+    expect(await ask(authenticate, issuer, "new")).toMatchObject({ tenant: "ci" });
   });
 
   test.each(["error", "nonsense", "redirect", "flood"] as const)(

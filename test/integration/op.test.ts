@@ -272,7 +272,7 @@ describe("the thread of the SDK", () => {
       });
     });
     const limit = new AbortController();
-    const reading = made.read([reference], limit.signal);
+    const reading = made.read([reference], limit.signal, "acme");
     await hanging;
     limit.abort();
     expect(await reading).toMatchObject([{ code: "provider_timeout" }]);

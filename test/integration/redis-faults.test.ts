@@ -20,7 +20,10 @@ const operations: [string, (store: HandleStore, handle: OpenHandle) => Promise<u
   ["put", (store, handle) => store.put([handle])],
   ["look", (store, { tenant, jti }) => store.look(tenant, [jti])],
   ["take", (store, { tenant, jti }) => store.take(fixtures().redemption({ tenant }), [jti])],
-  ["giveBack", (store, { tenant, jti }) => store.giveBack(fixtures().redemption({ tenant }), [jti])],
+  [
+    "giveBack",
+    (store, { tenant, jti }) => store.giveBack(fixtures().redemption({ tenant }), "attempt", [jti]),
+  ],
   ["revoke", (store, { tenant }) => store.revoke(tenant, { all: true })],
   ["revoke one", (store, { tenant, jti }) => store.revoke(tenant, { jti })],
   ["rememberProof", (store) => store.rememberProof(randomUUID(), now() + 60)],
@@ -225,9 +228,9 @@ describe("an answer that is lost is asked for again, and what was done is not do
     const twice = handle({ uses: 2 });
     await store.put([twice]);
     const first = redemption();
-    await store.take(first, [twice.jti]);
+    const { attempt } = (await store.take(first, [twice.jti])) as { attempt: string };
     tap.loseAnswerTo(first.id);
-    await store.giveBack(first, [twice.jti]);
+    await store.giveBack(first, attempt, [twice.jti]);
     expect(tap.lost).toBe(1);
     expect(await store.look(tenant, [twice.jti])).toMatchObject([{ left: 2 }]);
   });
@@ -249,6 +252,197 @@ describe("an answer that is lost is asked for again, and what was done is not do
     expect(tap.lost).toBe(1);
     expect((await store.take(redemption(), [single.jti])).outcome).toBe("taken");
     expect((await store.take(redemption(), [single.jti])).outcome).toBe("refused");
+  });
+});
+
+describe("what the server reads once more, after others had their turn, does nothing:", () => {
+  async function setUp() {
+    const server = await startRedisForTest();
+    const tap = await startWireTap(server.port);
+    const [store, other] = [open(tap.url), open(server.url)];
+    // Once each: a script that the server does not know yet is sent as a whole.
+    for (const [, act] of operations) await act(store, fixtures().handle());
+    const { tenant, handle, redemption } = fixtures();
+    return { tap, store, other, tenant, redemption, single: handle({ run: "1842" }), handle };
+  }
+
+  test("a put does not bring back a handle that was revoked", async () => {
+    const { tap, store, other, tenant, single } = await setUp();
+    tap.keep(single.jti);
+    await store.put([single]);
+    await other.revoke(tenant, { jti: single.jti });
+    await tap.sendAgain();
+    expect(await other.look(tenant, [single.jti])).toEqual([undefined]);
+  });
+
+  test("a put does not bring uses back", async () => {
+    const { tap, store, other, redemption, single } = await setUp();
+    tap.keep(single.jti);
+    await store.put([single]);
+    await other.take(redemption(), [single.jti]);
+    await tap.sendAgain();
+    expect(await other.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", spent: [0] });
+  });
+
+  test("a look takes nothing", async () => {
+    const { tap, store, other, tenant, single } = await setUp();
+    await store.put([single]);
+    tap.keep(single.jti);
+    await store.look(tenant, [single.jti]);
+    await tap.sendAgain();
+    expect(await other.look(tenant, [single.jti])).toMatchObject([{ left: 1 }]);
+  });
+
+  test("a take takes nothing after it was given back", async () => {
+    const { tap, store, other, tenant, redemption, single } = await setUp();
+    await store.put([single]);
+    const first = redemption();
+    tap.keep(first.id);
+    const { attempt } = (await store.take(first, [single.jti])) as { attempt: string };
+    await other.giveBack(first, attempt, [single.jti]);
+    await tap.sendAgain();
+    expect(await other.look(tenant, [single.jti], first)).toMatchObject([{ left: 1, taken: false }]);
+  });
+
+  test("a give-back leaves what was taken since under the same redemption id", async () => {
+    const { tap, store, other, redemption, single } = await setUp();
+    await store.put([single]);
+    const first = redemption();
+    const { attempt } = (await store.take(first, [single.jti])) as { attempt: string };
+    tap.keep(first.id);
+    await store.giveBack(first, attempt, [single.jti]);
+    expect((await other.take(first, [single.jti])).outcome).toBe("taken");
+    await tap.sendAgain();
+    expect(await other.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", spent: [0] });
+  });
+
+  test("a revocation of many leaves what was put since", async () => {
+    const { tap, store, other, tenant, handle, single } = await setUp();
+    await store.put([single]);
+    tap.keep("run:1842");
+    await store.revoke(tenant, { run: "1842" });
+    const later = handle({ run: "1842" });
+    await other.put([later]);
+    await tap.sendAgain();
+    expect(await other.look(tenant, [single.jti, later.jti])).toMatchObject([undefined, { left: 1 }]);
+  });
+
+  test("a revocation of one finds it revoked", async () => {
+    const { tap, store, other, tenant, single } = await setUp();
+    await store.put([single]);
+    tap.keep(single.jti);
+    await store.revoke(tenant, { jti: single.jti });
+    await tap.sendAgain();
+    expect(await other.look(tenant, [single.jti])).toEqual([undefined]);
+  });
+
+  test("a proof stays used", async () => {
+    const { tap, store, other } = await setUp();
+    const jti = randomUUID();
+    tap.keep(jti);
+    await store.rememberProof(jti, now() + 60);
+    await tap.sendAgain();
+    expect(await other.rememberProof(jti, now() + 60)).toBe(false);
+  });
+});
+
+test("a handle of one use is released once, however its give-back is delivered", async () => {
+  const server = await startRedisForTest();
+  const tap = await startWireTap(server.port);
+  const environment = { API_TOKEN: "guessme" };
+  const one = await startBroker({ environment, store: open(tap.url) });
+  const two = await startBroker({ environment, store: open(server.url), issuers: one.issuers });
+  const executor = await one.executor();
+  const issue = async () => (await executor.client.issue([{ uri: "env://API_TOKEN" }]))[0]!.handle;
+  // A script that the server does not know yet is sent as a whole.
+  for (const [, act] of operations) await act(one.store, fixtures().handle());
+  const single = await issue();
+  const id = randomUUID();
+  tap.keep(id);
+  one.audit.broken = true;
+  expect((await one.redeem(executor, [single], { id })).status).toBe(503);
+  expect((await two.redeem(executor, [single], { id })).status).toBe(200);
+  await tap.sendAgain();
+  expect((await two.redeem(executor, [single])).status).toBe(410);
+});
+
+describe("what a server forgets voids:", () => {
+  async function revoked() {
+    const server = await startRedisForTest();
+    const store = open(server.url);
+    const { tenant, handle, redemption } = fixtures();
+    const [before, after] = [handle(), handle()];
+    await store.put([before]);
+    await store.revoke(tenant, { all: true });
+    await server.command("DEL", `claimcheck:{${tenant}}:revocations`);
+    return { store, tenant, redemption, before, after };
+  }
+
+  test("a handle that was revoked stays so without the key of the revocations", async () => {
+    const { store, tenant, redemption, before } = await revoked();
+    expect(await store.look(tenant, [before.jti])).toEqual([undefined]);
+    expect(await store.take(redemption(), [before.jti])).toMatchObject({ outcome: "refused", unknown: [0] });
+  });
+
+  test("and with one that was made anew", async () => {
+    const { store, tenant, redemption, before, after } = await revoked();
+    await store.put([after]);
+    expect(await store.look(tenant, [before.jti])).toEqual([undefined]);
+    expect(await store.take(redemption(), [before.jti])).toMatchObject({ outcome: "refused", unknown: [0] });
+    expect((await store.take(redemption(), [after.jti])).outcome).toBe("taken");
+  });
+});
+
+describe("a server that is not what it was when the connection began", () => {
+  test("may evict now: every operation is refused, and /readyz says so", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url);
+    await expectWorking(store);
+    await server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+    await expect
+      .poll(() => store.complaints(), { timeout: 10_000 })
+      .toMatchObject([{ message: expect.stringContaining("may evict"), serving: false }]);
+    await expectUnavailable(store, fixtures().handle());
+    await server.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
+    await expectWorking(store);
+  });
+
+  test("does not answer any more: that is known also when nobody asks for anything", async () => {
+    const server = await startRedisForTest();
+    const store = open(server.url, 300);
+    await expectWorking(store);
+    server.signal("SIGSTOP");
+    await expect
+      .poll(() => store.complaints(), { timeout: 10_000 })
+      .toMatchObject([{ message: "Redis does not answer" }]);
+    server.signal("SIGCONT");
+    await expect.poll(() => store.complaints(), { timeout: 10_000 }).toEqual([]);
+  });
+
+  test("is a replica now: it answers no look, and hears no revocation", async () => {
+    const [server, primary] = [await startRedisForTest(), await startRedisForTest()];
+    const store = open(server.url);
+    const { tenant, handle } = fixtures();
+    const single = handle();
+    await store.put([single]);
+    await server.command("REPLICAOF", "127.0.0.1", primary.port);
+    expect((await refusalOf(() => store.look(tenant, [single.jti]))).code).toBe("store_unavailable");
+    expect((await refusalOf(() => store.revoke(tenant, { all: true }))).code).toBe("store_unavailable");
+    expect((await refusalOf(() => store.revoke(tenant, { jti: single.jti }))).code).toBe("store_unavailable");
+  });
+
+  test("does not have the name any more: the broker leaves it for the one that has, though it still answers", async () => {
+    const [old, next] = [await startRedisForTest(), await startRedisForTest()];
+    const tap = await startWireTap(old.port);
+    const store = open(tap.url);
+    const { tenant, handle, redemption } = fixtures();
+    const single = handle();
+    await store.put([single]);
+    tap.leadTo(next.port);
+    await open(next.url).revoke(tenant, { all: true });
+    await expect.poll(() => store.look(tenant, [single.jti]), { timeout: 10_000 }).toEqual([undefined]);
+    expect(await store.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", unknown: [0] });
+    expect(await open(old.url).look(tenant, [single.jti])).toMatchObject([{ left: 1 }]);
   });
 });
 

@@ -177,6 +177,11 @@ const provocations: Record<string, Record<string, Provocation>> = {
   "GET /v1/audit/head": {
     ...atTheDoor("GET", "/v1/audit/head"),
     unauthenticated: ({ broker }) => broker.send("GET", "/v1/audit/head"),
+    forbidden: ({ send }) => send("GET", "/v1/audit/head"),
+    audit_unavailable: ({ broker, send }) => {
+      broker.audit.broken = true;
+      return send("GET", "/v1/audit/head");
+    },
   },
   "GET /.well-known/jwks.json": {},
   "GET /healthz": {},

@@ -1,6 +1,8 @@
 /** vault:// while the server, or the way to it, is broken. */
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
+import { createResolver } from "../../broker/resolver.ts";
 import {
   answering,
   type Bao,
@@ -151,10 +153,30 @@ test("a server that never answers is given up at the time limit", async () => {
   });
   const made = provider();
   const limit = new AbortController();
-  const reading = made.read([made.parse(uri().slice("vault://".length), new Map())], limit.signal);
+  const reading = made.read([made.parse(uri().slice("vault://".length), new Map())], limit.signal, "acme");
   await hanging;
   limit.abort();
   expect(await reading).toMatchObject([{ code: "provider_timeout" }]);
+});
+
+test.each([
+  ["hang", () => true, false],
+  ["are answered with 429 and a Retry-After of a day", answering(429, { "retry-after": "86400" }), true],
+  ["fail", answering(500), true],
+])("a tenant whose reads %s takes the server from no other", async (_, fault: Fault, ends: boolean) => {
+  await bao.call("POST", `${mount}/data/theirs`, { data: { a: "theirs" } });
+  const isMine = ({ path }: { path: string }) => path.includes("/mine");
+  proxy.breakWith(whereas(isMine, fault));
+  const resolver = createResolver([provider() as unknown as Provider]);
+  const ask = (name: string) =>
+    resolver.resolve("acme", [resolver.parse(`vault://${mount}/mine-${name}#a`)]).catch(() => {});
+  if (ends) for (let nth = 0; nth < 6; nth++) await ask(`${nth}`);
+  else for (let nth = 0; nth < 200; nth++) void ask(`${nth}`);
+  await expect.poll(() => proxy.requests.filter(isMine).length).toBeGreaterThan(0);
+  for (let nth = 0; nth < 10; nth++) {
+    const [value] = await resolver.resolve("rival", [resolver.parse(`vault://${mount}/theirs#a`)]);
+    expect(Buffer.from(value!.expose()).toString()).toBe("theirs");
+  }
 });
 
 test("an older server, which does not know the question of the mount, is taken to have version 1 of KV", async () => {

@@ -1,7 +1,7 @@
 /** Redemptions that are asked for again, and those that are undone. */
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { type Redemption, repeatWindow } from "../../broker/store/store.ts";
+import { type HandleStore, type Redemption, repeatWindow } from "../../broker/store/store.ts";
 import { fixtures, margin, type Subject } from "./fixtures.ts";
 
 export function describeRepeating({ create, elapse }: Subject): void {
@@ -97,6 +97,17 @@ export function describeRepeating({ create, elapse }: Subject): void {
   });
 
   describe("giving back", () => {
+    /** @returns the attempt's name. */
+    async function taken(
+      store: HandleStore,
+      redemption: Redemption,
+      jtis: readonly string[],
+    ): Promise<string> {
+      const answer = await store.take(redemption, jtis);
+      if (answer.outcome !== "taken") throw new Error(answer.outcome);
+      return answer.attempt;
+    }
+
     test("undoes a take: the uses are there again, and the redemption was none", async () => {
       const store = await create();
       const { handle, redemption } = fixtures();
@@ -104,8 +115,7 @@ export function describeRepeating({ create, elapse }: Subject): void {
       await store.put([a, twice]);
       const first = redemption();
       const batch = [twice.jti, a.jti, twice.jti];
-      await store.take(first, batch);
-      await store.giveBack(first, batch);
+      await store.giveBack(first, await taken(store, first, batch), batch);
       expect((await store.take(first, batch)).outcome).toBe("taken");
       expect((await store.take(redemption(), [a.jti])).outcome).toBe("refused");
     });
@@ -116,10 +126,23 @@ export function describeRepeating({ create, elapse }: Subject): void {
       const single = handle();
       await store.put([single]);
       const first = redemption();
-      await store.take(first, [single.jti]);
-      await Promise.all([store.giveBack(first, [single.jti]), store.giveBack(first, [single.jti])]);
+      const attempt = await taken(store, first, [single.jti]);
+      await Promise.all([1, 2].map(() => store.giveBack(first, attempt, [single.jti])));
       expect((await store.take(redemption(), [single.jti])).outcome).toBe("taken");
       expect((await store.take(redemption(), [single.jti])).outcome).toBe("refused");
+    });
+
+    test("again leaves what the same redemption took since, at whatever broker", async () => {
+      const store = await create();
+      const { handle, redemption } = fixtures();
+      const single = handle();
+      await store.put([single]);
+      const first = redemption();
+      const attempt = await taken(store, first, [single.jti]);
+      await store.giveBack(first, attempt, [single.jti]);
+      await taken(store, first, [single.jti]);
+      await store.giveBack(first, attempt, [single.jti]);
+      expect(await store.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", spent: [0] });
     });
 
     test("after a repeat gives nothing, because the values may have left with that", async () => {
@@ -128,9 +151,9 @@ export function describeRepeating({ create, elapse }: Subject): void {
       const single = handle();
       await store.put([single]);
       const first = redemption();
+      const attempt = await taken(store, first, [single.jti]);
       await store.take(first, [single.jti]);
-      await store.take(first, [single.jti]);
-      await store.giveBack(first, [single.jti]);
+      await store.giveBack(first, attempt, [single.jti]);
       expect(await store.take(redemption(), [single.jti])).toMatchObject({ outcome: "refused", spent: [0] });
     });
 
@@ -140,8 +163,7 @@ export function describeRepeating({ create, elapse }: Subject): void {
       const single = handle();
       await store.put([single]);
       const first = redemption();
-      await store.take(first, [single.jti]);
-      await store.giveBack(first, [single.jti]);
+      await store.giveBack(first, await taken(store, first, [single.jti]), [single.jti]);
       expect(await store.look(tenant, [single.jti], first)).toMatchObject([{ left: 1, taken: false }]);
     });
 
@@ -150,7 +172,7 @@ export function describeRepeating({ create, elapse }: Subject): void {
       const { handle, redemption } = fixtures();
       const single = handle();
       await store.put([single]);
-      await store.giveBack(redemption(), [single.jti]);
+      await store.giveBack(redemption(), randomUUID(), [single.jti]);
       expect((await store.take(redemption(), [single.jti, single.jti])).outcome).toBe("refused");
     });
   });

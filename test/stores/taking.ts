@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { Taker } from "../../broker/store/store.ts";
 import { fixtures, type Subject } from "./fixtures.ts";
 
+const attempt = expect.any(String);
+
 export function describeTaking({ create }: Subject): void {
   test("gives back a handle as it was put, whoever looks or takes", async () => {
     const store = await create();
@@ -11,7 +13,7 @@ export function describeTaking({ create }: Subject): void {
     await store.put([put]);
     const { sealed, ...known } = put;
     expect(await store.look(tenant, [put.jti])).toEqual([{ ...known, left: 2, taken: false }]);
-    expect(await store.take(redemption(), [put.jti])).toEqual({ outcome: "taken", handles: [put] });
+    expect(await store.take(redemption(), [put.jti])).toEqual({ outcome: "taken", attempt, handles: [put] });
   });
 
   test("keeps the order that was asked for, and leaves a gap for what is not there", async () => {
@@ -24,7 +26,11 @@ export function describeTaking({ create }: Subject): void {
       undefined,
       a.jti,
     ]);
-    expect(await store.take(redemption(), [b.jti, a.jti])).toEqual({ outcome: "taken", handles: [b, a] });
+    expect(await store.take(redemption(), [b.jti, a.jti])).toEqual({
+      outcome: "taken",
+      attempt,
+      handles: [b, a],
+    });
   });
 
   describe("taking", () => {
@@ -70,6 +76,7 @@ export function describeTaking({ create }: Subject): void {
       });
       expect(await store.take(redemption(), [twice.jti, twice.jti])).toEqual({
         outcome: "taken",
+        attempt,
         handles: [twice, twice],
       });
       expect((await store.take(redemption(), [twice.jti])).outcome).toBe("refused");

@@ -31,7 +31,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/lock|sdk\/typescript\/executor)\.ts$/,
+    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/(core-files|lock)|sdk\/typescript\/executor)\.ts$/,
   ],
   [
     "threads, where 1Password's SDK is kept and policy files are read",
@@ -52,7 +52,11 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
   ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
   ["pino, where the operator's log is written", /from "pino"/, /^bin\/log\.ts$/],
-  ["lru-cache, where values are kept", /from "lru-cache"/, /^broker\/value-cache\.ts$/],
+  [
+    "lru-cache, where answers of sources are kept",
+    /from "lru-cache"/,
+    /^broker\/(value-cache|providers\/vault-mounts)\.ts$/,
+  ],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.

@@ -13,10 +13,13 @@ import {
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { openChain } from "../../broker/audit/chain.ts";
+import { fileSink } from "../../broker/audit/file.ts";
 import { lock } from "../../broker/audit/lock.ts";
 import { hashLine } from "../../broker/audit/record.ts";
+import type { AuditSink } from "../../broker/audit/sink.ts";
 import { findAuditKeys, readAuditHead } from "../../shared/audit-head.ts";
-import { decision, keys, linesOf, newLog, openLog, recordsOf, writeLog } from "../audit-log.ts";
+import { decision, keys, linesOf, newLog, openLog, recordsOf, requestsOf, writeLog } from "../audit-log.ts";
 
 /** What every open file of Node.js has in common: where calls can be counted and a disk can fail. */
 let anyFile: { datasync(): Promise<void>; write(): Promise<unknown> };
@@ -50,11 +53,10 @@ describe("a chain", () => {
     const lines = linesOf(path);
     expect(recordsOf(path).map(({ prev }) => prev)).toEqual(["", ...lines.slice(0, -1).map(hashLine)]);
     expect(recordsOf(path).map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5]);
-    expect(recordsOf(path).at(-1)).toMatchObject({ head: heads.at(-1) });
-    expect(await readAuditHead(heads.at(-1) as string, findAuditKeys(keys.jwks))).toMatchObject({
-      seq: 4,
-      hash: hashLine(lines[4] as string),
-    });
+    const { head } = recordsOf(path).at(-1) as { head: string };
+    const hash = hashLine(lines[4] as string);
+    expect(await readAuditHead(head, findAuditKeys(keys.jwks))).toMatchObject({ seq: 4, hash });
+    expect(await readAuditHead(heads.at(-1) as string, findAuditKeys(keys.jwks))).toMatchObject({ hash });
   });
 
   test("goes on after a restart", async () => {
@@ -281,4 +283,27 @@ describe("a write that fails", () => {
   test("is one for whatever is no file", async () => {
     await expect(openLog("/dev/full")).rejects.toEqual(refusal("it is no regular file"));
   });
+});
+
+test("what was refused because the log took too long to open is not written when it has", async () => {
+  const path = newLog();
+  const sink = fileSink(path, { findKey: keys.findAuditKey });
+  let lost = false;
+  let opened = Promise.resolve();
+  const slow: AuditSink = {
+    ...sink,
+    isLost: () => lost,
+    async open() {
+      await opened;
+      return lost ? {} : sink.open();
+    },
+  };
+  const chain = await openChain(slow, keys.auditKey, { timeLimit: 50 });
+  const gate = Promise.withResolvers<void>();
+  [lost, opened] = [true, gate.promise];
+  await expect(chain.append([decision("refused")])).rejects.toMatchObject({ code: "audit_unavailable" });
+  await expect(chain.append([decision("refused too")])).rejects.toMatchObject({ code: "audit_unavailable" });
+  gate.resolve();
+  await expect.poll(() => chain.append([decision("taken")]).catch(() => undefined)).toBeTypeOf("string");
+  expect(requestsOf(recordsOf(path))).toEqual(["taken"]);
 });

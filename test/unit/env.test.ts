@@ -8,7 +8,7 @@ const provider = envProvider({ API_TOKEN: "guessme", EMPTY: "", KEY: "schlüssel
 const parse = (name: string) => provider.parse(name, new Map());
 
 async function read(...names: string[]) {
-  const results = await provider.read(names.map(parse), new AbortController().signal);
+  const results = await provider.read(names.map(parse), new AbortController().signal, "acme");
   return results.map((result) =>
     result instanceof Secret ? Buffer.from(result.expose()).toString() : result.problem(),
   );
@@ -28,6 +28,7 @@ describe("env://", () => {
     const read = await odd.read(
       [odd.parse("ODD", new Map()), odd.parse("LOST", new Map())],
       new AbortController().signal,
+      "acme",
     );
     expect((read[0] as Secret).expose()).toEqual(Buffer.of(0x61, 0xff));
     expect(read[1]).toMatchObject({ code: "provider_failed", detail: expect.stringContaining("file://") });

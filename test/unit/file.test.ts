@@ -202,7 +202,7 @@ describe("within roots, file://", () => {
     const located = await made.locate!(made.parse(join(root, "token"), new Map()));
     renameSync(join(root, "token"), join(root, "away"));
     symlinkSync("away", join(root, "token"));
-    const [read] = await made.read([located], AbortSignal.timeout(1000));
+    const [read] = await made.read([located], AbortSignal.timeout(1000), "acme");
     unlinkSync(join(root, "token"));
     renameSync(join(root, "away"), join(root, "token"));
     expect(read).toMatchObject(denied);

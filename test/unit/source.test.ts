@@ -115,11 +115,22 @@ describe("askers for one secret", () => {
 describe("what arrives together", () => {
   test("goes out in one read, also from several requests", async () => {
     const { read, calls } = handProvider();
-    const all = [read("one"), read("two"), read("three", undefined, "rival")];
+    const all = [read("one"), read("two"), read("three")];
     await turn();
     expect(calls.map(({ names }) => names)).toEqual([["one", "two", "three"]]);
     calls[0]?.answer(value);
     expect(await Promise.all(all)).toEqual(["one", "two", "three"]);
+  });
+
+  test("of two tenants goes out apart: neither waits for the other's", async () => {
+    const { read, calls } = handProvider();
+    const [slow, quick] = [read("one"), read("two", undefined, "rival")];
+    await turn();
+    expect(calls.map(({ names }) => names)).toEqual([["one"], ["two"]]);
+    calls[1]?.answer(value);
+    expect(await quick).toBe("two");
+    calls[0]?.answer(value);
+    expect(await slow).toBe("one");
   });
 
   test("goes out in reads of the size that the provider takes", async () => {
@@ -357,6 +368,71 @@ describe("the circuit", () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(await ask(made, down)).toBe("provider_unreachable");
     expect(await told(made)).toBe("provider_unreachable");
+  });
+});
+
+describe("what one tenant's reads come to is its own:", () => {
+  /** Whether another tenant's read reaches the source. */
+  async function reaches({ read, calls }: ReturnType<typeof handProvider>, tenant: string): Promise<boolean> {
+    const before = calls.length;
+    const asked = read("theirs", undefined, tenant);
+    await turn();
+    const reached = calls.length > before;
+    calls[before]?.answer(value);
+    if (reached) expect(await asked).toBe("theirs");
+    return reached;
+  }
+
+  test("failures in a row open its circuit, and no other", async () => {
+    const made = handProvider();
+    for (let nth = 0; nth < 5; nth++) {
+      void made.read(`secret-${nth}`);
+      await turn();
+      made.calls[nth]?.answer(() => new SourceFailure("provider_unreachable"));
+      await turn();
+    }
+    expect(await reaches(made, "acme")).toBe(false);
+    expect(await reaches(made, "rival")).toBe(true);
+  });
+
+  test("a source that wants to be left alone for a day is left alone for a minute, by the one it told so", async () => {
+    const made = handProvider();
+    void made.read("one");
+    await turn();
+    made.calls[0]?.answer(() => new SourceFailure("provider_busy", { again: true, after: 86_400_000 }));
+    await turn();
+    expect(await reaches(made, "rival")).toBe(true);
+    await vi.advanceTimersByTimeAsync(59_999);
+    expect(await reaches(made, "acme")).toBe(false);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await reaches(made, "acme")).toBe(true);
+  });
+
+  test("reads that hang take its turns, and nobody else's", async () => {
+    const made = handProvider({ batchSize: 1, concurrency: 2 });
+    for (const name of ["a", "b", "c"]) void made.read(name);
+    await turn();
+    expect(made.calls).toHaveLength(2);
+    expect(await reaches(made, "rival")).toBe(true);
+  });
+
+  test("failures that it fills the memory with push out none of another's", async () => {
+    const made = handProvider();
+    const theirs = made.read("one", undefined, "rival");
+    await turn();
+    made.calls[0]?.answer(missing);
+    expect(await theirs).toBe("secret_not_found");
+    for (let nth = 0; nth < 3; nth++) {
+      const many = Array.from({ length: 3_000 }, (_, each) =>
+        made.read(`${nth}-${each}-${"x".repeat(8_000)}`),
+      );
+      await turn();
+      made.calls.at(-1)?.answer(missing);
+      await Promise.all(many);
+    }
+    const before = made.calls.length;
+    expect(await made.read("one", undefined, "rival")).toBe("secret_not_found");
+    expect(made.calls).toHaveLength(before);
   });
 });
 
