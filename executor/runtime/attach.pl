@@ -49,7 +49,7 @@ sub find_place {
         push @done, $name;
         if (!lstat $path) {
             # In a folder of the host's it would stay.
-            if ((stat $at)[0] != $device) { $@ = '/' . join('/', @done) . ' is not there, and lies in a volume'; return }
+            if ((stat $at)[0] != $device) { $@ = '/' . join('/', @done) . ' does not exist in the volume; make it there first'; return }
             my $makes_folder = @left || $is_folder;
             make($upper, \@done, sub {
                 return mkdir $path, 0755 if $makes_folder;
@@ -59,8 +59,8 @@ sub find_place {
         $at = SystemCalls::open_below($at, $name) or return;
     }
     my $path = '/' . join '/', @done;
-    if ($path =~ m{^/(?:$kernel_folders)(?:/|$)}) { $@ = "it is $path, which is the kernel's"; return }
-    if ($path eq '/') { $@ = 'it is the root of the container'; return }
+    if ($path =~ m{^/(?:$kernel_folders)(?:/|$)}) { $@ = "it leads to $path; nothing can be mounted in /dev, /proc and /sys"; return }
+    if ($path eq '/') { $@ = "it leads to the container's /"; return }
     return ($at, $path);
 }
 
@@ -99,7 +99,11 @@ sub remove_made {
 sub attach_at {
     my ($rootfs, $upper, $mount, $target) = @_;
     my ($place, $path) = find_place($rootfs, $upper, $target, -d $mount) or return;
-    if (-d $mount xor -d $place) { $@ = -d $place ? 'it is a folder there, and a file here' : 'it is a file there, and a folder here'; return }
+    if (-d $mount xor -d $place) {
+        my @kinds = -d $place ? qw(file folder) : qw(folder file);
+        $@ = "the source is a $kinds[0], and in the container there is a $kinds[1]";
+        return;
+    }
     SystemCalls::attach_mount($mount, $place) or return;
     push @targets, $path;
     return 1;
@@ -133,7 +137,7 @@ sub find_stray_mounts {
         $point =~ s/\\(\d{3})/chr oct $1/ge;
         $point =~ s{^\Q$rootfs\E(?=/)}{} or next;
         $found{$point} = [$id, $type];
-        $point =~ m{^/(?:$ordered)(?:/|$)} or return "$point is mounted, and nobody ordered it";
+        $point =~ m{^/(?:$ordered)(?:/|$)} or return "$point is mounted, and was not ordered";
     }
     my $root = SystemCalls::open_path("/proc/$process/root") or return "root: $!";
     for my $name (sort keys %kernel_types) {

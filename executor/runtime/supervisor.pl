@@ -227,7 +227,7 @@ sub attach {
     my ($mount, $target, $mode, $attributes) = @_;
     $attributes |= SystemCalls::ATTR_NOSUID() | SystemCalls::ATTR_NODEV() | ($mode eq 'ro' ? SystemCalls::ATTR_RDONLY() : 0);
     SystemCalls::change_mount($mount, $attributes, 0) && attach_at(ROOTFS, "$dir/$count/upper", $mount, $target)
-        or fail('target', "$target cannot be mounted: " . ($@ || $!));
+        or fail('target', "nothing can be mounted on $target: " . ($@ || $!));
 }
 
 # Mounts a folder or file of the host's.
@@ -257,7 +257,7 @@ sub open_pipe {
 
 # Has a folder with files, as the host sees it, lie below those of the next container.
 sub add_lower {
-    my ($path, $first) = @_;
+    my ($path) = @_;
     my $mount = View::on_host(sub { copy_of($path) }) or fail('layer', "$path: $!");
     Users::map_mount($mount) or fail('users', "$path: its file system cannot map users ($!)");
     SystemCalls::change_mount($mount, SystemCalls::ATTR_RDONLY() | SystemCalls::ATTR_NODEV(), 0) or fail('layer', $!);
@@ -434,7 +434,7 @@ sub send_signals {
 # container passed on to somebody who is still there.
 sub keep {
     SystemCalls::mount('', ROOTFS, '', MS_REMOUNT | MS_RDONLY, '')
-        or fail('keep', $!{EBUSY} ? 'somebody outside of the container still writes to its files' : $!);
+        or fail('keep', $!{EBUSY} ? 'a process outside of the container still writes to a file of it' : $!);
     SystemCalls::umount(ROOTFS, MNT_DETACH) or fail('keep', $!);
     remove_made("$dir/$count/upper");
     unshift @lower, "mapped/$count/upper";

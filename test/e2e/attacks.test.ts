@@ -208,7 +208,7 @@ describe("descriptors that a container passes to another run", () => {
   test("as a file that is still written to end the run", async () => {
     const { victim } = await passing('open my $h, ">", "/kept-open" or die "open: $!";', "");
     expect(victim.code).toBe(125);
-    expect(victim.stderr).toMatch(/still writes to its files.*\[invalid_layer\]/);
+    expect(victim.stderr).toMatch(/still writes to a file of it.*\[invalid_layer\]/);
   });
 });
 
