@@ -55,11 +55,10 @@
 # BUNDLE/start.
 use strict;
 use warnings;
-use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_RDONLY O_WRONLY LOCK_EX LOCK_NB LOCK_SH S_IMODE);
-use Errno qw(EINTR);
+use Fcntl qw(O_CREAT O_WRONLY LOCK_EX LOCK_NB LOCK_SH S_IMODE);
 
 my ($here) = $0 =~ m{^(.*/)};
-require "$here$_.pl" for qw(system-calls view users init container-files attach cgroups);
+require "$here$_.pl" for qw(system-calls orders runs view users init container-files attach cgroups);
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
 use constant {
@@ -85,7 +84,6 @@ my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
 $$ == 1 or die "not process 1 of a namespace\n";
 
 $^F = 2;    # 3 and 4 are for us alone
-open(my $orders,  '<&=', 3) or die "descriptor 3: $!\n";
 open(my $answers, '>&=', 4) or die "descriptor 4: $!\n";
 open(my $reasons, '>&', 2) or die "descriptor 2: $!\n";
 
@@ -96,38 +94,6 @@ enlarge(\*STDOUT);
 open(STDOUT, '>&', $reasons) or die "descriptor 1: $!\n";
 # What is ours alone is made with a mode that says so; what a container finds is made as everybody's programs make it.
 umask 022;
-
-# A run's folder belongs to whoever holds the lock on it. A folder that is new may be swept between its
-# making and its locking, so what was locked has to be what the name still stands for.
-sub claim {
-    my ($path, $operation) = @_;
-    sysopen(my $handle, $path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) or return;
-    flock($handle, $operation) or return;
-    my @held = stat $handle;
-    my @named = lstat $path;
-    return $handle if @named && $held[0] == $named[0] && $held[1] == $named[1];
-    return;
-}
-
-sub names_in {
-    my ($path) = @_;
-    opendir(my $folder, $path) or return;
-    return grep { !/^\.\.?$/ } readdir $folder;
-}
-
-# Removes what a run leaves on the host. Nothing in here is followed: rm and rmdir take names as they are.
-sub discard {
-    my ($run) = @_;
-    Cgroups::remove($run) or return;    # then the folder stays too, and the next sweep tries again
-    rmdir "$runs/$run" or system('rm', '-rf', '--one-file-system', '--', "$runs/$run");
-}
-
-sub sweep {
-    for my $run (grep { /^[0-9a-f]+$/ && $_ ne $id } names_in($runs)) {
-        my $handle = claim("$runs/$run", LOCK_EX | LOCK_NB) or next;
-        discard($run);
-    }
-}
 
 sub answer { syswrite $answers, "@_\n" }
 
@@ -153,7 +119,7 @@ sub finish {
             rmdir "$layer/$_" for qw(work/work/incompat/volatile work/work/incompat work/work work upper);
         }
         rmdir "$disk/$_" for 'view', 1 .. $count;
-        discard($id);
+        discard($runs, $id);
     });
     exit 0;
 }
@@ -166,47 +132,6 @@ sub fail {
     finish();
 }
 
-# One line, read a byte at a time so that the bytes after it stay where they are.
-sub order {
-    my $line = '';
-    while (1) {
-        my $n = sysread $orders, my $byte, 1;
-        next if !defined $n && $!{EINTR};
-        return unless $n;
-        return $line if $byte eq "\n";
-        $line .= $byte;
-    }
-}
-
-# The bytes that follow an order, handed on piece by piece and forgotten.
-sub receive {
-    my ($size, $take) = @_;
-    my $buffer = '';
-    while ($size > 0) {
-        my $n = sysread $orders, $buffer, $size < 65536 ? $size : 65536;
-        next if !defined $n && $!{EINTR};
-        finish() unless $n;
-        $take->($buffer);
-        $size -= $n;
-        substr($buffer, 0, $n, "\0" x $n);
-    }
-}
-
-# Makes a file of the bytes that follow. What is there already is not written to. @return whether it could, else why in $!.
-sub make_file {
-    my ($path, $size, $mode, $uid, $gid) = @_;
-    sysopen(my $out, $path, O_WRONLY | O_CREAT | O_EXCL, 0600) or return;
-    my $good = 1;
-    receive($size, sub {
-        for (my $sent = 0; $good && $sent < length $_[0];) {
-            my $n = syswrite $out, $_[0], length($_[0]) - $sent, $sent;
-            $sent += $n // 0;
-            $good = defined $n;
-        }
-    });
-    return $good && chown($uid, $gid, $out) && chmod(oct $mode, $out) && close $out;
-}
-
 sub keep_file {
     my ($size, $mode, $uid, $gid, $name, $target, $attribute) = @_;
     push @files, BUNDLE . "/$name";
@@ -215,8 +140,6 @@ sub keep_file {
     my $mount = copy_of($files[-1]) or fail('file', $!);
     attach($mount, decoded($target), $attribute, SystemCalls::ATTR_NOEXEC());
 }
-
-sub decoded { return $_[0] =~ s/%(..)/chr hex $1/ger }
 
 sub copy_of {
     my $place = SystemCalls::open_path($_[0]) or return;
@@ -318,7 +241,7 @@ sub prepare {
     }
     $lock or fail('claim', $!);
     $dir = "$runs/$id";
-    sweep();
+    sweep($runs, $id);
     if ($users eq 'own') { Users::settle() or fail('users', $@ || $!) }
     mkdir "$dir/view" or fail('prepare', $!);
     my @folders = ($here =~ s{/$}{}r, View::folders_of($runtime));
@@ -483,14 +406,14 @@ prepare();
 # Waits for orders, for the end of processes and for what passes the terminal, whichever comes.
 while (1) {
     my ($ready, $room) = ('', '');
-    vec($ready, fileno $_, 1) = 1 for $orders, $states, @processes, $terminal ? $terminal->sources() : ();
+    vec($ready, fileno $_, 1) = 1 for orders(), $states, @processes, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
     next if select($ready, $room, undef, undef) < 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
     take_state() if vec($ready, fileno $states, 1);
     reap() if grep { vec($ready, fileno $_, 1) } @processes;
-    next unless vec($ready, fileno $orders, 1);
+    next unless vec($ready, fileno orders(), 1);
     my ($verb, @words) = split ' ', order() // finish();
     if    ($verb eq 'file')     { keep_file(@words) }
     elsif ($verb eq 'place')    { place(ROOTFS) }
