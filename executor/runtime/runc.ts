@@ -409,6 +409,12 @@ async function explain(step: string, words: Promise<string>): Promise<Failure> {
   if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
     return new Failure("command_not_executable", { detail: quotedCommand(reason) });
   }
+  const hidden = /mounting "(proc|sysfs)".*operation not permitted/.exec(reason)?.[1];
+  if (hidden) {
+    const folder = { proc: "/proc", sysfs: "/sys" }[hidden];
+    const detail = `something is mounted over a part of this host's ${folder}, as in a container; Linux lets no user namespace mount one then; --userns host does without, with weaker walls`;
+    return new Failure("unsupported_host", { detail });
+  }
   const detail = reason || `${step}: no reason was given`;
   const hint = step === "users" ? "; --userns host does without a user namespace, with weaker walls" : "";
   return new Failure(causes[step] ?? "state_unusable", { detail: `${detail}${hint}` });

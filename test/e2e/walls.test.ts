@@ -2,11 +2,12 @@
  * The walls between a job and the host (DESIGN.md 9), each with the others down: two faults that once made a job root on
  * the host, and which wall alone stops them.
  */
+import { spawnSync } from "node:child_process";
 import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
+import { claimcheck, image, entry as plainEntry } from "../command.ts";
 import { remains } from "../host.ts";
 import { makeImage } from "../made-image.ts";
 import { makeFolder } from "../served.ts";
@@ -122,6 +123,27 @@ describe("a host that cannot build a wall", () => {
     expect(await claimcheck(["run", "--userns", "host", image, "true"], { entry })).toMatchObject({
       code: 0,
     });
+  });
+
+  test("because it hides a part of its /sys says so, and goes on without a user namespace alone", async () => {
+    // As an executor in a container would see it.
+    const run = (...flags: string[]) =>
+      spawnSync(
+        "unshare",
+        ["--mount", "sh", "-c", 'mount -t tmpfs t /sys/firmware && "$@"', "sh"].concat([
+          process.execPath,
+          plainEntry,
+          "run",
+          ...flags,
+          image,
+          "true",
+        ]),
+        { encoding: "utf8" },
+      );
+    const { status, stderr } = run();
+    expect(status).toBe(125);
+    expect(stderr).toMatch(/this host's \/sys.*--userns host.*\[unsupported_host\]/);
+    expect(run("--userns", "host")).toMatchObject({ status: 0, stderr: "" });
   });
 
   test("and has no numbers left for users says so", async () => {
