@@ -13,7 +13,7 @@ import type { SigningKey } from "../../shared/handle.ts";
 import type { HeadMemory, KeptHead } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";
-import type { AuditSink, ChainEnd } from "./sink.ts";
+import type { AuditSink, ChainEnd, OpenedChain } from "./sink.ts";
 
 export type AuditChain = Awaited<ReturnType<typeof openChain>>;
 
@@ -51,6 +51,8 @@ export async function openChain(
   let isOpen = false;
   let recalled = memory === undefined;
   let accepted: KeptHead["head"] | undefined;
+  /** What was cut off when the sink was opened, until the log says so. */
+  let recovered: OpenedChain["recovered"];
   /** The last line that is durable. */
   let end: ChainEnd | undefined;
   /** Where the last write ends, while nobody knows whether it is there. */
@@ -63,13 +65,15 @@ export async function openChain(
     else if (undecided && opened.end && !isSame(opened.end, undecided)) throw lost(undecided, opened.end);
     end = opened.end ?? end;
     undecided = undefined;
+    recovered = opened.recovered ?? recovered;
     const missing = recalled ? undefined : await findMissing();
     recalled = true;
     isOpen = true;
     const notes: Unplaced[] = [];
-    if (opened.recovered) notes.push({ type: "recovered", ...opened.recovered });
+    if (recovered) notes.push({ type: "recovered", ...recovered });
     if (missing) notes.push({ type: "accepted", head: missing });
     if (notes.length > 0) await commit(notes);
+    recovered = undefined;
   }
 
   /** @returns the head that the log lacks, where that is accepted. */

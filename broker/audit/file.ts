@@ -57,6 +57,9 @@ export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: 
   return {
     async open(): Promise<OpenedChain> {
       if (failure) throw failure.cause;
+      // Our own lock is in the way, too.
+      await log?.file.close();
+      log = undefined;
       const opened = await openLocked(path);
       const { file } = opened;
       try {

@@ -1,6 +1,6 @@
 /** What a restart knows of a log: the newest head is in the store, and a log that lacks it is not taken without a word. */
 import { once } from "node:events";
-import { rmSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createKeys } from "../../broker/keys.ts";
@@ -113,6 +113,17 @@ describe("a log in a file", () => {
     expect(await startAgain()).toBeUndefined();
     await expect(redeem()).rejects.toThrow();
     expect(recordsOf(path).at(-1)).toMatchObject({ seq: 2 });
+  });
+
+  test("is written once the store, which was away at the start, is back", async () => {
+    const { startAgain, path, redis, redeem } = await setUp();
+    // What a crash leaves, so that there is something to note too.
+    appendFileSync(path, "{");
+    await redis.kill();
+    expect(await startAgain()).toBeUndefined();
+    await redis.restart();
+    await expect.poll(() => redeem().catch(() => []), { timeout: 30_000 }).toHaveLength(1);
+    expect(recordsOf(path).filter(({ type }) => type === "recovered")).toHaveLength(1);
   });
 });
 
