@@ -6,7 +6,7 @@ import { remoteKeys } from "../../broker/access/key-set.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
-import { allow, type Executor, someResult, startBroker, type TestBroker } from "../broker.ts";
+import { allow, type Executor, fixedProvider, someResult, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
 
 interface Scene {
@@ -26,6 +26,9 @@ type Provocation = (scene: Scene) => Promise<Response>;
 
 const tooLarge = "x".repeat(1024 * 1024 + 1);
 const good = { uri: "env://API_TOKEN" };
+/** More than one request can carry. */
+const large = Array.from({ length: 17 }, (_, nth) => ({ uri: `fixed://${nth}` }));
+const mebibyte = new Uint8Array(1024 * 1024);
 
 const provocations: Record<string, Record<string, Provocation>> = {
   "POST /v1/handles": {
@@ -36,12 +39,21 @@ const provocations: Record<string, Record<string, Provocation>> = {
     invalid_cache_key: ({ ask }) => ask({ ...good, cacheKey: "" }),
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/handles", { secrets: [good] }),
     forbidden: ({ ask }) => ask({ uri: "env://FORBIDDEN" }),
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/handles", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/handles", tooLarge),
     secrets_unavailable: ({ ask }) => ask(good, { uri: "env://MISSING" }),
+    values_too_large: async ({ ask }) => ask(...large),
     ...whenBroken(({ ask }) => ask(good)),
   },
   "POST /v1/redemptions": {
     ...atTheDoor("POST", "/v1/redemptions"),
+    values_too_large: async ({ broker, executor }) => {
+      const halves = [large.slice(0, 10), large.slice(10)].map((items) => executor.client.issue(items));
+      const handles = (await Promise.all(halves)).flat();
+      return broker.redeem(
+        executor,
+        handles.map(({ handle }) => handle),
+      );
+    },
     invalid_request: ({ broker, executor }) => broker.redeem(executor, []),
     invalid_handle: ({ broker, executor }) => broker.redeem(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -73,7 +85,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       const { identity } = executor;
       return restarted.broker.redeem(await restarted.broker.executor({ identity }), [await handle()]);
     },
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/redemptions", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/redemptions", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.redeem(executor, [handle])),
   },
   "POST /v1/handles/wrap": {
@@ -83,7 +95,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     invalid_value: ({ wrap }) => wrap({ jkt: "x".repeat(43) }),
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/handles/wrap", {}),
     forbidden: ({ wrap }) => wrap({ name: "FORBIDDEN" }),
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/wrap", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/handles/wrap", tooLarge),
     secrets_unavailable: ({ wrap }) => wrap({ name: "FORBIDDEN" }, { cacheKey: "" }),
     ...whenBroken(({ wrap }) => wrap({})),
   },
@@ -112,7 +124,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
       return broker.check(executor, [gone]);
     },
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/check", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/handles/check", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.check(executor, [handle])),
   },
   "POST /v1/receipts": {
@@ -136,7 +148,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
       return broker.attest(executor, [gone]);
     },
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/receipts", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/receipts", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.attest(executor, [handle])),
   },
   "GET /v1/handles/:jti": {
@@ -157,7 +169,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     unauthenticated: ({ broker }) => broker.send("POST", "/v1/revocations", { subject: "ci" }),
     forbidden: ({ send }) => send("POST", "/v1/revocations", { all: true }),
     not_found: ({ send }) => send("POST", "/v1/revocations", { jti: randomUUID() }),
-    body_too_large: ({ broker }) => broker.send("POST", "/v1/revocations", tooLarge),
+    body_too_large: ({ send }) => send("POST", "/v1/revocations", tooLarge),
     ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
   },
   "GET /v1/audit": {
@@ -184,6 +196,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     },
   },
   "GET /.well-known/jwks.json": {},
+  "GET /openapi.json": {},
   "GET /healthz": {},
   "GET /readyz": {
     not_ready: async ({ broker, ask }) => {
@@ -249,6 +262,7 @@ const nothing = createQuotas({ limits: { issue: none, redeem: none, manage: none
 async function setScene(quotas?: Quotas): Promise<Scene> {
   const broker = await startBroker({
     environment: { API_TOKEN: "guessme", ISSUE_ONLY: "sesame" },
+    providers: [fixedProvider(Object.fromEntries(large.map((_, nth) => [nth, mebibyte])))],
     ...(quotas && { quotas }),
     moreIssuers: [
       {
@@ -261,7 +275,7 @@ async function setScene(quotas?: Quotas): Promise<Scene> {
       },
     ],
     rules: [
-      allow(["env://API_TOKEN", "env://MISSING", "wrap://"]),
+      allow(["env://API_TOKEN", "env://MISSING", "wrap://", "fixed://*"]),
       allow(["env://ISSUE_ONLY"], { actions: ["issue"] }),
     ],
   });
