@@ -238,6 +238,15 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     orders.write(bytes, written);
   }
 
+  /** Its process group has unshare(1) and the supervisor, whose end is the end of all in its namespace. */
+  function kill(): void {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It has ended.
+    }
+  }
+
   function orderTerminal(verb: string, { columns, rows }: TerminalSize): void {
     orders.write(`${verb} ${columns} ${rows}\n`);
   }
@@ -375,14 +384,12 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     /** Ends the run, whatever it is doing. `gone` tells when nothing is left of it. */
     abandon(): void {
       orders.end();
-      const timer = setTimeout(() => child.kill("SIGKILL"), endLimit);
+      const timer = setTimeout(kill, endLimit);
       void gone.then(() => clearTimeout(timer));
     },
 
     /** The same for a supervisor that does not listen, because the runtime it waits for hangs. The next run sweeps up. */
-    destroy(): void {
-      child.kill("SIGKILL");
-    },
+    destroy: kill,
   };
 }
 

@@ -12,7 +12,7 @@ use warnings;
 use Errno qw(ENOEXEC);
 use Fcntl qw(O_CREAT O_NOFOLLOW O_RDWR);
 
-use constant { F_OFD_SETLK => 37, F_WRLCK => 1, CAPABILITY_VERSION => 0x20080522 };
+use constant { F_OFD_SETLK => 37, F_WRLCK => 1, CAPABILITY_VERSION => 0x20080522, PR_SET_PDEATHSIG => 1 };
 
 # For each run.
 my $count = 65536;
@@ -172,6 +172,8 @@ sub as_root {
     SystemCalls::raw('setfsuid', 0);
     SystemCalls::raw('setfsgid', 0);
     restore_capabilities();
+    # Linux forgets with every other user that this process is to end with its parent.
+    SystemCalls::call('prctl', PR_SET_PDEATHSIG, 9, 0, 0, 0);
     $! = $reason;
     return $result;
 }

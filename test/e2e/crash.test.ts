@@ -43,6 +43,20 @@ test.each([
   expect(finished.stderr).not.toContain(secret);
 });
 
+test("unshare(1), which holds a run's namespaces, takes all of it along when it is killed", async () => {
+  const running = start(args("echo up; exec sleep 1007"), { env });
+  await printed(running, "up");
+  const [unshare] = readFileSync(
+    `/proc/${running.child.pid}/task/${running.child.pid}/children`,
+    "utf8",
+  ).split(" ");
+  expect(readFileSync(`/proc/${unshare}/comm`, "utf8")).toBe("unshare\n");
+  process.kill(Number(unshare), "SIGKILL");
+  expect((await running.finished).code).toBe(125);
+  // The next run sweeps up after it.
+  await claimcheck(["run", image, "true"]);
+});
+
 test("what buildah says of a failure is masked, though it be the file with the password", async () => {
   const buildah = file("buildah", '#!/bin/sh\ntest "$1" = pull && cat "$4" >&2\nexit 1\n');
   const flags = ["--registry-auth", "registry.example=robot,env://SECRET"];
