@@ -5,8 +5,14 @@
 import { Failure } from "./failure.ts";
 import type { Plan, SecretSource, Step } from "./plan.ts";
 
-/** Of the layers that Linux can stack; each step has one on those before it. */
+/** Each step has a layer on those before it, and this many go on one page with their names, of the usual image. */
 export const stepLimit = 400;
+
+/** Layers that Linux stacks (OVL_MAX_STACK, fs/overlayfs), and bytes of all their names together: a page. */
+const stackLimit = 500;
+const pageSize = 4095;
+/** What supervisor.pl writes there beside the names of the layers, in bytes, with room for a little more. */
+const mountOptions = 150;
 
 const counts = {
   args: 100_000,
@@ -61,6 +67,20 @@ export function checkSizes({ image: from, registries, steps, tag, publish }: Pla
     if (step.secretInput) secrets.add(JSON.stringify(step.secretInput));
   }
   whole.count("secrets", secrets.size, secretLimit);
+}
+
+/**
+ * What only the image can tell: its layers lie below those of all steps.
+ *
+ * @throws {Failure} `invalid_plan`.
+ */
+export function checkStack(layers: readonly string[], steps: number): void {
+  const names = [...layers, ...Array.from({ length: steps - 1 }, (_, index) => `${index + 1}/upper`)];
+  const size = names.reduce((sum, each) => sum + Buffer.byteLength(each) + 1, 0);
+  if (steps === 1 || (names.length <= stackLimit && size + mountOptions <= pageSize)) return;
+  throw new Failure("invalid_plan", {
+    detail: `the plan: it has ${steps} steps, more than Linux can stack on this image; make it several plans`,
+  });
 }
 
 type Refusing = ReturnType<typeof refusing>;

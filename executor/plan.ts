@@ -198,13 +198,12 @@ function checkStep(step: Step): void {
   const refuse = (detail: string): never => {
     throw new Failure("invalid_plan", { detail: step.name ? `step "${step.name}": ${detail}` : detail });
   };
-  const targets = new Set(step.binds.map(({ target }) => target));
   for (const { path } of step.secretFiles) {
     if (!isPlainPath(path)) refuse(`a secret file needs an absolute path without "." and "..", not ${path}`);
     if (/^\/(proc|sys)\//.test(path)) refuse(`${path} is the kernel's; a secret file goes elsewhere`);
     // What had to be made to mount it on would stay in the host's folder.
-    const around = foldersOf(path).find((folder) => targets.has(folder));
-    if (around) refuse(`the secret file ${path} would lie in ${around}, which is this host's`);
+    const around = step.binds.find(({ target }) => isWithin(path, target));
+    if (around) refuse(`the secret file ${path} would lie in ${around.target}, which is this host's`);
   }
   for (const { target } of step.binds) {
     if (!isPlainPath(target))
@@ -228,8 +227,8 @@ function checkStep(step: Step): void {
   if (step.terminal && step.secretInput) refuse("a terminal does not pass on a secret as it is");
 }
 
-/** A path, and all folders around it but the root. */
-const foldersOf = (path: string): string[] =>
-  [...path.matchAll(/\/|$/g)].map(({ index }) => path.slice(0, index)).filter((folder) => folder !== "");
+/** Without a new text for each comparison: there may be many, of long paths. */
+const isWithin = (path: string, folder: string) =>
+  path.startsWith(folder) && (path.length === folder.length || path[folder.length] === "/");
 
 const isPlainPath = (path: string) => /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/.test(path);

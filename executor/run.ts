@@ -13,6 +13,7 @@ import { type Image, prepareImage } from "./image.ts";
 import { createMasking } from "./masking.ts";
 import { forward, unmasked } from "./output.ts";
 import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "./plan.ts";
+import { checkStack } from "./plan-limits.ts";
 import type { Login } from "./pull.ts";
 import type { RunResult } from "./result.ts";
 import { checkRootless, isRootless } from "./rootless.ts";
@@ -95,6 +96,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       prepareImage(plan.image, { ...surroundings, signal: abort.signal, logins: () => logIn(requested) }),
       forbidCores(surroundings.environment),
     ]);
+    checkStack(image.layers, steps.length);
     return image;
   }
 

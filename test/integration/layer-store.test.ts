@@ -1,6 +1,15 @@
 /** Layers: from what overlayfs has to an OCI archive and back, with nothing lost and nothing followed. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { expect, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
 import { describe, inOverlay, scratch, setAttribute } from "../overlay.ts";
@@ -122,3 +131,14 @@ test("an archive that is not what its name says is neither unpacked nor taken ov
 async function* chunks(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000);
 }
+
+test("a file with very many holes is read in the time that it takes to read it once", async () => {
+  const { upper, store, commit } = fixture();
+  const [extents, distance] = [100_000, 8192];
+  const file = openSync(`${upper}/sparse`, "w");
+  for (let index = 0; index < extents; index++) writeSync(file, "x", index * distance);
+  closeSync(file);
+  const { digest } = await commit();
+  // With each extent before it looked at again this takes minutes.
+  expect(await store.find(digest)).toMatchObject({ holes: expect.any(Number) });
+});
