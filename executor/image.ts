@@ -161,9 +161,9 @@ async function obtain(name: string, surroundings: Surroundings): Promise<Found> 
     if (isMissing(error))
       throw new Failure("unsupported_host", { detail: "buildah is not installed", cause: error });
     signal.throwIfAborted();
+    const logins = admit ? [] : await surroundings.logins();
     onProgress(`pulling ${name}`);
     if (admit) return getShared(false);
-    const logins = await surroundings.logins();
     return logins.length > 0 ? getWith(logins, false) : get([], false);
   }
   if (!admit || !privates.has({ names: [], ...found })) return found;

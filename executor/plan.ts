@@ -68,7 +68,7 @@ export interface Step {
   readonly memory?: number;
   readonly cpus?: number;
   readonly pidsLimit?: number;
-  /** In seconds, from the container's start. */
+  /** In seconds, from the order for its container until what it left has been looked at. */
   readonly timeout?: number;
   /** Whether the container can only read its files. */
   readonly readOnly: boolean;
