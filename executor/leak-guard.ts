@@ -30,8 +30,8 @@ export interface LeakGuard {
  */
 export function createLeakGuard(scrubber: Scrubber, nameOf: (value: number) => string): LeakGuard {
   const places: string[] = [];
-  // Line breaks in wrapped base64 count too.
-  const reach = 2 * scrubber.longest;
+  // An escape is up to 12 bytes for one.
+  const reach = 12 * scrubber.longest;
 
   /** A place is told once for each secret. */
   function note(value: number, place: string): void {

@@ -91,6 +91,7 @@ export function buildAutomaton(patterns: readonly Uint8Array[]): Automaton {
     classes,
     outs,
     lengths: Int32Array.from(patterns, (pattern) => pattern.length),
+    longest,
     depthOf,
     spell: (place) => patterns[originOf(nodeOf(place))]!,
   };

@@ -59,6 +59,8 @@ export interface Automaton {
   readonly outs: Int32Array;
   /** Length of each pattern. */
   readonly lengths: Int32Array;
+  /** The greatest of them. */
+  readonly longest: number;
   depthOf(place: number): number;
   /** A pattern that begins with the bytes on the way to the place; depthOf() says how many they are. */
   spell(place: number): Uint8Array;

@@ -6,7 +6,7 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 /** Views of the lines, which end in CRLF, LF or CR. */
-function linesOf(value: Uint8Array): Uint8Array[] {
+export function linesOf(value: Uint8Array): Uint8Array[] {
   const lines: Uint8Array[] = [];
   let start = 0;
   for (let at = 0; at < value.length; at++) {
@@ -37,20 +37,10 @@ export function lineBreaks(value: Uint8Array): Uint8Array[] {
   return lines.length > 1 ? [join(lines, "\n"), join(lines, "\r\n")] : [];
 }
 
-/** The lines of a value that has several, but for the armour of PEM. */
-export function singleLines(value: Uint8Array): Uint8Array[] {
-  const lines = linesOf(value);
-  if (lines.length === 1) return [];
-  return lines
-    .map(trimSpace)
-    .filter((line) => !isArmour(line))
-    .map((line) => new Uint8Array(line));
-}
-
 const marks = ["BEGIN ", "END "].map((mark) => new TextEncoder().encode(mark));
 
 /** RFC 7468 section 2 and, with spaces, RFC 4716 section 3.1: public text that says nothing of the key. */
-function isArmour(line: Uint8Array): boolean {
+export function isArmour(line: Uint8Array): boolean {
   let from = 0;
   let to = line.length;
   while (line[from] === dash) from++;

@@ -2,7 +2,9 @@
 
 import { buildAutomaton } from "./automaton.ts";
 import { buildFilters, type Filter } from "./filter.ts";
+import { buildHints, type Hints, wipeHints } from "./hints.ts";
 import type { Automaton } from "./layout.ts";
+import type { Doubled } from "./triggers.ts";
 
 /** Read only, but for wipe(). */
 export interface Matcher {
@@ -10,10 +12,15 @@ export interface Matcher {
   readonly filters: readonly Filter[];
   /** Pattern to the index of the value it spells; the first one where several share it. */
   readonly owners: Int32Array;
-  /** Whether patterns are also found across the line breaks of wrapped base64 (wrap.ts). */
-  readonly seesWraps: boolean;
+  /** What dressed.ts needs; undefined if patterns are only found as they are. */
+  readonly dressing: Dressing | undefined;
   /** Zeroes all that could give a value away. What is found from then on is undefined. */
   wipe(): void;
+}
+
+export interface Dressing {
+  readonly hints: Hints;
+  readonly doubled: Doubled;
 }
 
 /** A byte pattern and the index of the value it stands for. */
@@ -22,19 +29,25 @@ export interface Pattern {
   readonly owner: number;
 }
 
-/** Empty patterns are found nowhere, the same one twice is one. */
-export function compile(given: readonly Pattern[], seesWraps: boolean): Matcher {
+/**
+ * Empty patterns are found nowhere, the same one twice is one.
+ *
+ * @param dressed whether they are also found dressed.
+ * @param blanks whether a value has white space, so that more of it counts as well.
+ */
+export function compile(given: readonly Pattern[], dressed: boolean, blanks = false): Matcher {
   const sorted = given.filter(({ bytes }) => bytes.length > 0);
   sorted.sort((a, b) => compareBytes(a.bytes, b.bytes) || a.owner - b.owner);
   const unique = sorted.filter(({ bytes }, i) => i === 0 || compareBytes(sorted[i - 1]!.bytes, bytes) !== 0);
   const patterns = unique.map(({ bytes }) => bytes);
   const automaton = buildAutomaton(patterns);
   const filters = buildFilters(patterns);
+  const dressing = dressed && patterns.length > 0 ? buildDressing(patterns, blanks) : undefined;
   return {
     automaton,
     filters,
     owners: Int32Array.from(unique, ({ owner }) => owner),
-    seesWraps,
+    dressing,
     wipe() {
       for (const table of [
         automaton.flags,
@@ -46,8 +59,15 @@ export function compile(given: readonly Pattern[], seesWraps: boolean): Matcher 
         table.fill(0);
       automaton.classes.fill(0);
       for (const { grams } of filters) grams.fill(0);
+      if (dressing) wipeHints(dressing.hints);
     },
   };
+}
+
+function buildDressing(patterns: readonly Uint8Array[], blanks: boolean): Dressing {
+  const hints = buildHints(patterns);
+  const uses = (...bytes: number[]) => bytes.some((byte) => hints.used[byte] === 1);
+  return { hints, doubled: { quotes: uses(0x22, 0x27), dollars: uses(0x24), blanks } };
 }
 
 function compareBytes(a: Uint8Array, b: Uint8Array): number {

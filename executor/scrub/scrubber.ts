@@ -12,6 +12,7 @@
 //   values ─ forms.ts ─→ patterns ─ matcher.ts ─→ automaton.ts + filter.ts      compiled once, shared
 //   chunk ─ reader.ts (search.ts, tail.ts) ─→ hits ─ stream.ts (runs.ts) ─→ chunk       one a stream
 
+import { isSpace } from "./bytes.ts";
 import { spellings } from "./forms.ts";
 import { trimSpace } from "./lines.ts";
 import { compile, type Pattern } from "./matcher.ts";
@@ -56,7 +57,7 @@ export interface Scrubber extends ScrubStream {
   stream(): ScrubStream;
   /** The same as a web transform stream, which ends its scrubbing when it is closed. */
   transform(): TransformStream<Uint8Array, Uint8Array>;
-  /** Length of the longest spelling that is searched, in bytes; line breaks in wrapped base64 come on top. */
+  /** Length of the longest spelling that is searched, in bytes; escapes and white space come on top. */
   readonly longest: number;
   /** All hits in `bytes`. */
   find(bytes: Uint8Array): Hit[];
@@ -93,6 +94,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
   const withForms = options.forms ?? true;
   const patterns: Pattern[] = [];
   let count = 0;
+  let blanks = false;
 
   function expand(added: readonly Uint8Array[]): Pattern[] {
     return added.flatMap((value, index) => {
@@ -108,6 +110,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
           `value ${index} is shorter than ${shortest} bytes and cannot be hidden`,
         );
       }
+      blanks ||= trimmed.some(isSpace);
       return spellings(new Uint8Array(trimmed)).map((bytes) => ({ bytes, owner }));
     });
   }
@@ -116,7 +119,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
   count = values.length;
   for (const literal of options.literals ?? [])
     patterns.push({ bytes: new Uint8Array(literal), owner: count++ });
-  const current: Current = { matcher: compile(patterns, withForms) };
+  const current: Current = { matcher: compile(patterns, withForms, blanks) };
   let own: ScrubStream | undefined;
   const first = () => (own ??= createStream(current));
 
@@ -172,7 +175,7 @@ export function createScrubber(values: readonly Uint8Array[], options: ScrubberO
       patterns.push(...expand(added));
       count += added.length;
       const before = current.matcher;
-      current.matcher = compile(patterns, withForms);
+      current.matcher = compile(patterns, withForms, blanks);
       before.wipe();
     },
     wipe() {

@@ -104,7 +104,7 @@ export function createStream(current: Current): ScrubStream {
       return render(nothing, reader.position());
     },
     end() {
-      reader.refresh();
+      reader.end();
       const read = reader.position();
       if (reader.held() > harmless) addRun(runs, read - reader.held(), read);
       const rest = shown < read ? render(nothing, read) : nothing;

@@ -82,39 +82,85 @@ function patternGame(roll: Roll): Game {
   return { mode: "patterns", secrets, moves };
 }
 
-/** Values in base64 and hex that was wrapped, between other bytes. */
-function wrapGame(roll: Roll): Game {
-  const word = wordsOf(roll);
-  const value = () => {
-    const inner = word(4 + roll(pick(roll, [8, 60, 200])));
-    return `v${roll(8) === 0 ? `${inner}\n${word(64)}\n${word(9)}` : inner}w..`;
-  };
-  const secrets = Array.from({ length: 1 + roll(2) }, value);
-  const late = roll(5) === 0 ? [value()] : [];
-  const known = [...secrets, ...late];
-  let text = "";
-  for (let i = roll(3); i >= 0; i--) {
-    const inner =
-      word(roll(70)) + (roll(5) === 0 ? part(roll, pick(roll, known)) : pick(roll, known)) + word(roll(70));
-    if (roll(6) === 0) text += `${pick(roll, known)}\n`;
-    else {
-      const encoded = Buffer.from(inner, "latin1").toString(
-        pick(roll, ["base64", "base64", "base64url", "hex"]),
-      );
-      const lines = encoded.match(new RegExp(`.{1,${pick(roll, [64, 76])}}`, "g")) ?? [];
-      text +=
-        pick(roll, ["", " ", "x"]) +
-        lines.join(pick(roll, ["\n", "\r\n", "\r"])) +
-        pick(roll, ["", "\n", "\r\n", "\r"]);
+const dress = (roll: Roll) => {
+  const hex = (byte: number, width = 2) => byte.toString(16).padStart(width, "0");
+  const either = (text: string) => (roll(2) === 0 ? text : text.toUpperCase());
+  const ways: ((c: string, byte: number) => string)[] = [
+    (_, byte) => `%${either(hex(byte))}`,
+    (_, byte) => `%25${either(hex(byte))}`,
+    (_, byte) => `\\x${either(hex(byte))}`,
+    (_, byte) => `\\u${either(hex(byte, 4))}`,
+    (_, byte) => `\\\\u${hex(byte, 4)}`,
+    (_, byte) => `\\${byte.toString(8).padStart(3, "0")}`,
+    (_, byte) => `&#${byte};`,
+    (_, byte) => `&#x${hex(byte)};`,
+    (c) => (/[A-Za-z0-9]/.test(c) ? c : `\\${c}`),
+    (c, byte) => (/[A-Za-z0-9]/.test(c) ? c : `=${hex(byte).toUpperCase()}`),
+    (c) => (c === "'" ? pick(roll, ["''", "'\"'\"'", "'\\''"]) : c),
+    (c) => ('"$%'.includes(c) ? c + c : c),
+  ];
+  const kinds = roll(3) === 0 ? ways : [pick(roll, ways), pick(roll, ways)];
+  const often = 1 + roll(4);
+  return (value: string) =>
+    Array.from(value, (c) => {
+      if (c === " ") return pick(roll, [" ", "  ", "\n", "\r\n    ", "\t", "\\n", "%20", "%0A"]);
+      return roll(often) === 0 ? pick(roll, kinds)(c, c.charCodeAt(0)) : c;
+    }).join("");
+};
+
+/** A value in some dress, or encoded and wrapped, between other bytes. */
+function dressGame(roll: Roll): Game {
+  const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  const word = (length: number) => Array.from({ length }, () => letters[roll(letters.length)]).join("");
+  // No %, which may be read as a part of what is dressed beside it.
+  const signs = "!\"#$&'()*+,-./:;<=>?@[]^_`{|}~ ";
+  const inner = Array.from({ length: 2 + roll(5) }, () => word(1 + roll(8)) + signs[roll(signs.length)]).join(
+    "",
+  );
+  // At both ends, letters that no neighbour makes an escape of.
+  const value = `q${word(3)}${inner}${word(4)}z`;
+  const around = () => pick(roll, ["", " ", '"', "'", "x: ", "KEY:", "(", ",", "\n"]);
+  let text: string;
+  let never: string[];
+  const wrapped = roll(3) === 0;
+  if (wrapped) {
+    const coding = pick(roll, ["base64", "hex"] as const);
+    const whole = Buffer.from(word(roll(60)) + value + word(roll(60)), "latin1").toString(coding);
+    const size = 40 + roll(60);
+    const lines = whole.match(new RegExp(`.{1,${size}}`, "g")) ?? [];
+    const lineBreak = pick(roll, [
+      "\n",
+      "\r\n",
+      "\n    ",
+      "\\n",
+      "\\r\\n",
+      "\n2026-03-01T00:00:00Z build | ",
+    ]);
+    text = `${around()}${lines.join(lineBreak)}\n`;
+    const own = Buffer.from(value, "latin1").toString("hex");
+    never = coding === "hex" ? [own.slice(12, 24)] : [];
+    // Of base64, the letters that are the value's wherever it stands.
+    for (const before of coding === "base64" ? [0, 1, 2] : []) {
+      const all = Buffer.from("x".repeat(before) + value, "latin1")
+        .toString("base64")
+        .replaceAll("=", "");
+      never.push(all.slice(before + 10, before + 18));
     }
+  } else {
+    text = `${around()}${dress(roll)(value)}${around()}\n`;
+    never = (value.match(/[A-Za-z0-9]{4,}/g) ?? []).map((run) => run);
   }
-  const moves = cut(roll, text.slice(0, 700));
-  if (late.length > 0) moves.splice(roll(moves.length + 1), 0, ["add", late]);
-  return { mode: "values", secrets, moves };
+  text = `${word(roll(9))} ${text}${word(roll(9))}`;
+  return {
+    mode: "values",
+    secrets: [value],
+    moves: cut(roll, text).filter(([kind]) => kind === "push"),
+    never,
+  };
 }
 
-/** The game of this number; one in 512 is about wrapped base64, which takes the oracle far longer. */
+/** The game of this number; one in 64 is about a value in some dress. */
 export function draw(seed: number): Game {
   const roll = dice(seed);
-  return seed % 512 === 0 ? wrapGame(roll) : patternGame(roll);
+  return seed % 64 === 0 ? dressGame(roll) : patternGame(roll);
 }

@@ -1,8 +1,6 @@
 // One run of the scrubber against the oracle, as data: what the fuzz job draws by the million, what the
 // properties draw with fast-check, and what is kept as corpus when the two disagree.
 
-import { spellings } from "../../executor/scrub/forms.ts";
-import { trimSpace } from "../../executor/scrub/lines.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
 import { createOracle } from "../unit/scrub/oracle.ts";
 
@@ -14,27 +12,22 @@ export type Move =
   | readonly ["add", readonly string[]];
 
 export interface Game {
-  /** As in cases.json. */
+  /** Patterns are compared with the oracle; of values, the parts in `never` must not come out, whatever the chunks. */
   readonly mode: "patterns" | "values";
   readonly secrets: readonly string[];
   readonly moves: readonly Move[];
+  readonly never?: readonly string[];
 }
 
 const bytes = (text: string) => Buffer.from(text, "latin1");
 
 /** Plays until the two disagree, and says how; undefined if they never do. An end() closes each game. */
-export function play({ mode, secrets, moves }: Game): string | undefined {
-  const forms = mode === "values";
-  const patterns = (values: readonly string[]) =>
-    forms
-      ? values
-          .map((value) => trimSpace(bytes(value)))
-          .filter((value) => value.length > 0)
-          .flatMap((value) => spellings(value).map((spelling) => Buffer.from(spelling).toString("latin1")))
-      : values;
-  const scrubber = createScrubber(secrets.map(bytes), { forms });
+export function play(game: Game): string | undefined {
+  if (game.mode === "values") return playValues(game);
+  const { secrets, moves } = game;
+  const scrubber = createScrubber(secrets.map(bytes), { forms: false });
   const stream = scrubber.stream();
-  const oracle = createOracle(patterns(secrets), forms);
+  const oracle = createOracle(secrets);
   let held = false;
   for (const [i, move] of [...moves, ["end"] as const].entries()) {
     let got = "";
@@ -51,7 +44,7 @@ export function play({ mode, secrets, moves }: Game): string | undefined {
       held = oracle.held() > 0;
     } else if (move[0] === "add") {
       scrubber.add(move[1].map(bytes));
-      oracle.add(patterns(move[1]));
+      oracle.add(move[1]);
     } else {
       got = Buffer.from(stream[move[0]]()).toString("latin1");
       wanted = oracle[move[0]]();
@@ -60,5 +53,24 @@ export function play({ mode, secrets, moves }: Game): string | undefined {
     if (got !== wanted)
       return `move ${i}, ${move[0]}: got ${JSON.stringify(got)}, wanted ${JSON.stringify(wanted)}`;
   }
+  return undefined;
+}
+
+/** The same text in the game's chunks, in one and byte by byte. */
+function playValues({ secrets, moves, never = [] }: Game): string | undefined {
+  const scrubber = createScrubber(secrets.map(bytes), { shortValues: "show" });
+  const chunks = moves.flatMap((move) => (move[0] === "push" ? [move[1]] : []));
+  const whole = chunks.join("");
+  const outputs = [chunks, [whole], [...whole]].map((parts) => {
+    const stream = scrubber.stream();
+    const out = parts.map((part) => Buffer.from(stream.push(bytes(part))).toString("latin1"));
+    return [...out, Buffer.from(stream.end()).toString("latin1")].join("");
+  });
+  for (const part of never)
+    if (outputs[0]!.includes(part))
+      return `${JSON.stringify(part)} is left of ${JSON.stringify(whole)}: ${JSON.stringify(outputs[0])}`;
+  for (const output of outputs)
+    if (output !== outputs[0])
+      return `chunks matter for ${JSON.stringify(whole)}: ${JSON.stringify(outputs[0])}, ${JSON.stringify(output)}`;
   return undefined;
 }

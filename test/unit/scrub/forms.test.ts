@@ -1,8 +1,8 @@
-// Every form: what real programs print of a value, then round trips through encoders that are not ours.
+// What real programs print of a value, one form at a time, then round trips through encoders that are not ours.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Form, forms, spellings } from "../../../executor/scrub/forms.ts";
+import { spellings } from "../../../executor/scrub/forms.ts";
 import { createScrubber } from "../../../executor/scrub/scrubber.ts";
 
 function scrub(value: string | Uint8Array, text: string): string {
@@ -10,7 +10,7 @@ function scrub(value: string | Uint8Array, text: string): string {
   return Buffer.concat([scrubber.push(Buffer.from(text)), scrubber.end()]).toString();
 }
 
-/** Form, value, what was printed (and by what), what is left of it. The form alone hides it. */
+/** Form, value, what was printed (and by what), what is left of it. */
 const printed: [form: string, value: string, text: string, left: string][] = [
   // printf 'first-line\r\nsecond-line' of a value that was stored with LF
   ["line breaks as LF and CRLF", "1-line\n2-line\n3", "a 1-line\r\n2-line\r\n3 b", "a *** b"],
@@ -72,19 +72,8 @@ const printed: [form: string, value: string, text: string, left: string][] = [
   ["XML text", "R&D<secret>", "<v>R&amp;D&lt;secret&gt;</v>", "<v>***</v>"],
 ];
 
-test.each(printed)("%s hides %j in %j", (name, value, text, left) => {
+test.each(printed)("%s hides %j in %j", (_, value, text, left) => {
   expect(scrub(value, text)).toBe(left);
-  const hider = forms.find((form) => form.name === name)!;
-  const parts = left.split("***");
-  if (parts.length === 1) return;
-  const hidden = Buffer.from(text)
-    .toString("latin1")
-    .slice(parts[0]!.length, text.length - parts[1]!.length);
-  const spelled = (form: Form) =>
-    form.spell(Buffer.from(value.trim())).map((bytes) => Buffer.from(bytes).toString("latin1"));
-  expect(spelled(hider)).toContain(hidden);
-  const others = forms.filter((form) => form !== hider && spelled(form).includes(hidden));
-  expect(others.map((form) => form.name)).toEqual([]);
 });
 
 test.each([
@@ -103,12 +92,8 @@ test.each([
   expect(scrub(value, text)).toBe("a *** b");
 });
 
-test("every form has a row", () => {
-  expect(new Set(printed.map(([name]) => name))).toEqual(new Set(forms.map((form) => form.name)));
-});
-
-test("a token of letters and digits costs at most 10 patterns", () => {
-  expect(spellings(Buffer.from("Q7fk2LmX9pRt4vBz8sNw")).length).toBeLessThanOrEqual(10);
+test("a token of letters and digits costs at most 16 patterns", () => {
+  expect(spellings(Buffer.from("Q7fk2LmX9pRt4vBz8sNw")).length).toBeLessThanOrEqual(16);
 });
 
 test("a spelling that is dropped, and so wiped, does not come back as zeros", () => {
@@ -130,16 +115,15 @@ test.each([
   expect(spellings(value).filter((spelled) => Buffer.from(spelled).includes("\\u"))).toEqual([]);
 });
 
-test("a value of 4 bytes is searched, its spellings of 8 bytes are, one of 7 is not", () => {
+test("a value of 4 bytes is searched, its encodings of 8 bytes are, and its escapes", () => {
   expect(scrub("abcd", "abcd 61626364 YWJjZA==")).toBe("*** *** ***");
-  expect(scrub('a"b"c', 'a"b"c a\\"b\\"c')).toBe('*** a\\"b\\"c');
+  expect(scrub('a"b"c', 'a"b"c a\\"b\\"c')).toBe("*** ***");
 });
 
-test("a value over 64 KiB is searched raw and encoded, but not escaped", () => {
+test("a value over 64 KiB is searched raw and encoded", () => {
   const value = `${"0123456789abcdef".repeat(5000)}"`;
   expect(scrub(value, value)).toBe("***");
   expect(scrub(value, Buffer.from(value).toString("base64"))).toBe("***");
-  expect(scrub(value, encodeURIComponent(value))).not.toBe("***");
 });
 
 test.each([

@@ -1,28 +1,6 @@
 // What the scrubber should give, worked out the slow way: all text is kept, and at each step every pattern is
 // looked for wherever it could have ended since. Text and patterns are byte strings (one character a byte). It shares no code with the
-// scrubber but the list of forms.
-
-const letter = /[A-Za-z0-9+/_-]/;
-
-/** The text without the line breaks of wrapped base64, and where each of its characters was. */
-function unwrap(text: string): { text: string; at: number[] } {
-  const kept: string[] = [];
-  const at: number[] = [];
-  let run = 0;
-  for (let i = 0; i < text.length; ) {
-    const size = text.startsWith("\n", i) ? 1 : text.startsWith("\r\n", i) ? 2 : 0;
-    if (size > 0 && (run === 64 || run === 76)) {
-      i += size;
-      run = 0;
-      continue;
-    }
-    const character = text[i]!;
-    run = letter.test(character) ? run + 1 : 0;
-    kept.push(character);
-    at.push(i++);
-  }
-  return { text: kept.join(""), at };
-}
+// scrubber.
 
 /**
  * Start of the longest suffix of `text` that is a proper prefix of some pattern and begins at `from` or later; the
@@ -47,7 +25,7 @@ export interface Oracle {
   held(): number;
 }
 
-export function createOracle(given: readonly string[], seesWraps: boolean): Oracle {
+export function createOracle(given: readonly string[]): Oracle {
   const patterns = given.filter((pattern) => pattern !== "");
   let text = "";
   /** Patterns that joined are looked for from here on: what came before was passed on and forgotten. */
@@ -56,37 +34,17 @@ export function createOracle(given: readonly string[], seesWraps: boolean): Orac
   let shown = 0;
 
   /** Marks the occurrences that end at `from` or later. */
-  function cover(part: string, from: number, at: (i: number) => number) {
+  function search(from: number) {
     for (const pattern of patterns) {
       const first = Math.max(0, from - pattern.length);
-      for (let i = part.indexOf(pattern, first); i >= 0; i = part.indexOf(pattern, i + 1)) {
-        if (at(i) < origin) continue;
-        for (let k = at(i); k <= at(i + pattern.length - 1); k++) hidden[k] = true;
+      for (let i = text.indexOf(pattern, first); i >= 0; i = text.indexOf(pattern, i + 1)) {
+        if (i < origin) continue;
+        for (let k = i; k < i + pattern.length; k++) hidden[k] = true;
       }
     }
   }
 
-  function search(from: number) {
-    cover(text, from, (i) => i);
-    if (!seesWraps) return;
-    const joined = unwrap(text);
-    if (joined.text.length < text.length) cover(joined.text, 0, (i) => joined.at[i]!);
-  }
-
-  function heldFrom(): number {
-    let from = prefixStart(text, origin, patterns);
-    if (!seesWraps) return from;
-    // A CR at the end may be half of a line break.
-    for (const whole of text.endsWith("\r") ? [text, `${text}\n`] : [text]) {
-      const joined = unwrap(whole);
-      if (joined.text.length === whole.length) continue;
-      const first = joined.at.findIndex((position) => position >= origin);
-      if (first < 0) continue;
-      const start = prefixStart(joined.text, first, patterns);
-      if (start < joined.text.length) from = Math.min(from, joined.at[start]!);
-    }
-    return from;
-  }
+  const heldFrom = () => prefixStart(text, origin, patterns);
 
   function render(until: number): string {
     let out = "";

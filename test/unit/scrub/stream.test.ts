@@ -110,16 +110,6 @@ describe("find", () => {
   });
 });
 
-test("a line break that is seen through is not also there", () => {
-  // The value's own line breaks come after 64 letters. A blank line more, and it is not the value: only its long
-  // lines are hidden, each for itself.
-  const [first, second] = ["a".repeat(64), "b".repeat(64)];
-  const scrubber = createScrubber([bytes(`${first}\n${second}\ntail`)]);
-  expect(text(scrubber.push(bytes(`${first}\n${second}\n\ntail.`)))).toBe("***\n***\n\ntail.");
-  scrubber.end();
-  expect(text(scrubber.push(bytes(`${first}\n${second}\ntail.`)))).toBe("***.");
-});
-
 test("a finder reports a hit once, also if values join while it is held", () => {
   const scrubber = createScrubber([bytes("abcd"), bytes("abcdefgh")], { forms: false });
   const finder = scrubber.finder();

@@ -1,0 +1,166 @@
+// Finds where in a chunk a byte may not stand for itself: an escape begins, a quote or a dollar is doubled, white space
+// is more than one blank. Most texts have few such places, so finding none must cost next to nothing: bytes that are
+// rare are looked for by the engine's own search, line breaks and tabs sixteen bytes at a time.
+
+import { isQuote, isSpace } from "./bytes.ts";
+import { begins, mayEscape } from "./escapes.ts";
+import { mayMatter } from "./glance.ts";
+
+const backslash = 0x5c;
+const percent = 0x25;
+const ampersand = 0x26;
+const equals = 0x3d;
+const blank = 0x20;
+const dollar = 0x24;
+
+/** In chunks below this many bytes, each byte is looked at. */
+const worthSearching = 1024;
+/** So far is looked byte by byte before the engine is asked, which costs as much as these. */
+const near = 16;
+
+export interface Triggers {
+  /** The first place at `from` or later, or the chunk's length. `from` never goes back within a chunk. */
+  next(from: number): number;
+}
+
+/** What counts if it is doubled: what patterns have. */
+export interface Doubled {
+  readonly quotes: boolean;
+  readonly dollars: boolean;
+  readonly blanks: boolean;
+}
+
+/** The engine's search, where it has a fast one. */
+const nativeIndexOf: ((this: Uint8Array, needle: number | Uint8Array, from: number) => number) | undefined =
+  typeof Buffer === "undefined" ? undefined : Buffer.prototype.indexOf;
+
+/** @param before the byte before the chunk, or -1. */
+export function findTriggers(
+  bytes: Uint8Array,
+  view: DataView | undefined,
+  before: number,
+  { quotes, dollars, blanks }: Doubled,
+): Triggers {
+  const { length } = bytes;
+  const isTrigger = (at: number) => {
+    const byte = bytes[at]!;
+    if (begins[byte] === 1 || (byte >= 0x09 && byte <= 0x0d)) return true;
+    if (byte !== blank && byte !== dollar && !isQuote(byte)) return false;
+    const last = at > 0 ? bytes[at - 1]! : before;
+    if (byte === blank) return blanks && isSpace(last);
+    return byte === dollar ? dollars && last === dollar : quotes && isQuote(last);
+  };
+  function scan(from: number, to: number): number {
+    let at = from;
+    while (at < to && (plain[bytes[at]!] === 1 || !isTrigger(at))) at++;
+    return at;
+  }
+  if (length < worthSearching || view === undefined || nativeIndexOf === undefined)
+    return { next: (from) => scan(from, length) };
+
+  const indexOf = nativeIndexOf;
+  const needles: (number | Uint8Array)[] = [backslash, percent, ampersand, equals];
+  if (blanks) needles.push(twoBlanks);
+  if (quotes) needles.push(...twoQuotes);
+  if (dollars) needles.push(twoDollars);
+
+  /** Where `needle` is next; of a pair, the second one is the place. */
+  function find(needle: number | Uint8Array, from: number): number {
+    if (typeof needle !== "number") {
+      const at = indexOf.call(bytes, needle, Math.max(0, from - 1));
+      return at < 0 ? length : at + 1;
+    }
+    for (let start = from; ; ) {
+      const close = Math.min(start + near, length);
+      let at = start;
+      while (at < close && bytes[at] !== needle) at++;
+      if (at === close) at = indexOf.call(bytes, needle, close);
+      if (at < 0 || at >= length) return length;
+      if (at + 1 === length || mayEscape(needle, bytes[at + 1]!)) return at;
+      start = at + 1;
+    }
+  }
+
+  const controls = findControls(bytes, view, blanks);
+  let control = 0;
+  let next = controls[0]!;
+  const found = needles.map((needle) => find(needle, 0));
+  // What the byte before makes a pair of.
+  if (isTrigger(0)) found.push(0);
+  let nearest = Math.min(...found);
+  return {
+    next(from) {
+      if (nearest < from) {
+        nearest = length;
+        for (let i = 0; i < found.length; i++) {
+          if (found[i]! < from) found[i] = i < needles.length ? find(needles[i]!, from) : length;
+          nearest = Math.min(nearest, found[i]!);
+        }
+      }
+      while (next < from) next = controls[++control]!;
+      return Math.min(next, nearest);
+    },
+  };
+}
+
+const twoBlanks = Uint8Array.of(blank, blank);
+const twoDollars = Uint8Array.of(dollar, dollar);
+const twoQuotes = [0x22, 0x27].flatMap((a) => [0x22, 0x27].map((b) => Uint8Array.of(a, b)));
+
+/** Bytes that are never a trigger. */
+const plain = new Uint8Array(256).fill(1);
+for (const byte of [backslash, percent, ampersand, equals, blank, dollar, 0x22, 0x27]) plain[byte] = 0;
+for (let byte = 0x09; byte <= 0x0d; byte++) plain[byte] = 0;
+
+/** A bit for each byte below 0x0E in a word; with one of them, there may be more bits than that. */
+const tops = 0x80808080 | 0;
+const low = (word: number) => (word - 0x0e0e0e0e) & ~word;
+
+/** Where tabs, LF, VT, FF and CR are. */
+function findControls(bytes: Uint8Array, view: DataView, every: boolean): Int32Array {
+  const { length } = bytes;
+  let count = 0;
+  const last = length - 16;
+  let at = 0;
+  while (at <= last) {
+    const a = low(view.getInt32(at, true));
+    const b = low(view.getInt32(at + 4, true));
+    const c = low(view.getInt32(at + 8, true));
+    const d = low(view.getInt32(at + 12, true));
+    if (((a | b | c | d) & tops) === 0) {
+      at += 16;
+      continue;
+    }
+    // The lowest bit is never one too many.
+    let bits = a & tops;
+    if (bits === 0) {
+      at += 4;
+      bits = b & tops;
+      if (bits === 0) {
+        at += 4;
+        bits = c & tops;
+        if (bits === 0) {
+          at += 4;
+          bits = d & tops;
+        }
+      }
+    }
+    at += (31 - Math.clz32(bits & -bits)) >> 3;
+    if (count > controlsFound.length - 20) growControls();
+    controlsFound[count] = at;
+    count += bytes[at]! >= 0x09 && (every || mayMatter(bytes, at)) ? 1 : 0;
+    at++;
+  }
+  for (; at < length; at++) if (bytes[at]! >= 0x09 && bytes[at]! <= 0x0d) controlsFound[count++] = at;
+  controlsFound[count] = length;
+  return controlsFound;
+}
+
+/** Of the last chunk, and its length behind them: one chunk is searched at a time. */
+let controlsFound = new Int32Array(1024);
+
+function growControls() {
+  const larger = new Int32Array(2 * controlsFound.length);
+  larger.set(controlsFound);
+  controlsFound = larger;
+}
