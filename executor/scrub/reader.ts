@@ -26,6 +26,8 @@ export interface Reader {
   position(): number;
   /** How many bytes at the end may still become part of a hit. */
   held(): number;
+  /** Whether the plain search alone holds as many. */
+  isPlain(): boolean;
   /** The held bytes as of the last keep(), and some before them. */
   readonly tail: Tail;
   /** Searches the chunk. keep() must follow. */
@@ -99,6 +101,7 @@ export function createReader(current: Current, { every, onHit, onAgain }: Listen
     tail,
     position: () => cursor.position,
     held: () => held,
+    isPlain: () => held === matcher.automaton.depthOf(cursor.place),
     refresh,
     read(chunk) {
       refresh();

@@ -5,6 +5,7 @@
 //
 // A run's mask goes out as soon as its first byte is settled; the rest of the run then just vanishes.
 
+import { isSpace } from "./bytes.ts";
 import { type Current, createReader, type Listener } from "./reader.ts";
 import { addRun, dropRuns, newRuns, shiftRuns } from "./runs.ts";
 
@@ -106,7 +107,10 @@ export function createStream(current: Current): ScrubStream {
     end() {
       reader.end();
       const read = reader.position();
-      if (reader.held() > harmless) addRun(runs, read - reader.held(), read);
+      const held = reader.held();
+      // A line break behind a dressed beginning is no part of it, as far as anybody knows.
+      const loose = reader.isPlain() ? 0 : spacesAtEnd(reader.tail.bytes(), held);
+      if (held - loose > harmless) addRun(runs, read - held, read - loose);
       const rest = shown < read ? render(nothing, read) : nothing;
       reader.tail.wipe();
       reader = createReader(current, listener);
@@ -116,6 +120,13 @@ export function createStream(current: Current): ScrubStream {
       return rest;
     },
   };
+}
+
+/** Of the last `most` bytes. */
+function spacesAtEnd(bytes: Uint8Array, most: number): number {
+  let count = 0;
+  while (count < most && isSpace(bytes[bytes.length - 1 - count]!)) count++;
+  return count;
 }
 
 /** Copies `[from, to)` to `out`, where 0 is the first byte of `chunk`, and `tail` ends. */
