@@ -1,7 +1,7 @@
 /** What a run waits for has an end: readers that do not read, containers that cannot be made, pipes that never close. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -10,11 +10,33 @@ import { ask, open, planOf, startHost } from "../executor.ts";
 import { processesContaining, until } from "../host.ts";
 import { makeFolder } from "../served.ts";
 
+let marks = 0;
+
+/** When all between a command and its reader is full: what those that have this in their arguments write grows no more. */
+async function stuck(mark: string): Promise<void> {
+  const writtenBy = (pid: number) => {
+    try {
+      return /^wchar: \d+$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[0];
+    } catch {
+      return "gone";
+    }
+  };
+  let [written, times] = ["", 0];
+  await until(() => {
+    const now = processesContaining("cmdline", mark).map(writtenBy).join();
+    times = now === written ? times + 1 : 0;
+    written = now;
+    return times > 50;
+  });
+}
+
 /** A command that prints until its reader has had enough, which is soon. */
 async function startUnread(flags: readonly string[], env: Record<string, string> = {}) {
-  const running = start(["run", ...flags, image, "--", "sh", "-c", "trap '' TERM; yes"], { env });
-  await printed(running, "y");
+  const mark = `unread${process.pid}-${++marks}`;
+  const running = start(["run", ...flags, image, "--", "sh", "-c", `trap '' TERM; yes ${mark}`], { env });
+  await printed(running, mark);
   running.child.stdout?.pause();
+  await stuck(mark);
   const { child } = running;
   // While it ends a signal may still end it, as its exit code says.
   const exited = once(child, "exit").then(([code, signal]) =>
