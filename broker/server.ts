@@ -1,13 +1,8 @@
 /** The app on a socket, with limits on what a client can make this process hold: time, headers, connections. */
-import {
-  createServer as createPlainServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import { createServer as createPlainServer, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
-import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
+import { createAdaptorServer } from "@hono/node-server";
 import { rawRefusal } from "../shared/raw-refusal.ts";
 import type { BrokerApp } from "./app.ts";
 
@@ -28,7 +23,10 @@ const keepAlive = 5_000;
 /** How long a refused connection may take to hear so, in milliseconds. */
 const lingering = 1_000;
 
-/** What a connection is good for, so that load balancers spread what comes. */
+/**
+ * What a connection is good for. Node.js begins all the requests that somebody sends on it without waiting for answers,
+ * and a few hundred clients that do so would keep it busy for minutes.
+ */
 const requestsPerConnection = 100;
 
 export const defaultLimits: ServerLimits = { headersTimeout: 10, requestTimeout: 30, connections: 8192 };
@@ -44,11 +42,7 @@ export function createServer(
   tls?: { readonly cert: Buffer; readonly key: Buffer },
 ): Server {
   const server = createAdaptorServer({
-    // Of requests that came in one piece, some are parsed after the connection was closed for it.
-    fetch: (request, env) =>
-      (env as HttpBindings).incoming.socket.destroyed
-        ? new Response(null, { status: 503 })
-        : app.fetch(request, env),
+    fetch: app.fetch,
     createServer: tls ? createTlsServer : createPlainServer,
     serverOptions: {
       ...(tls && { ...tls, minVersion: "TLSv1.2", handshakeTimeout: limits.headersTimeout * 1000 }),
@@ -66,13 +60,7 @@ export function createServer(
     // With our half closed, the connection would be the client's to keep for as long as it likes.
     endIn(lingering, socket);
   });
-  const busy = new WeakSet<Socket>();
-  server.prependListener("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
-    // Node.js begins every request that somebody sends without waiting for answers: a megabyte for each connection.
-    // Our clients wait, and so do proxies.
-    if (busy.has(socket)) socket.destroy();
-    busy.add(socket);
-    response.once("close", () => busy.delete(socket));
+  server.prependListener("request", (_, response: ServerResponse) => {
     // From here on the whole answer waits for its reader, in memory of ours.
     response.once("prefinish", () => {
       if (response.socket) endIn(limits.requestTimeout * 1000, response.socket, response);

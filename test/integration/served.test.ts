@@ -105,29 +105,17 @@ describe("a client that", () => {
   });
 });
 
-const healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-
-test("a connection is good for a hundred requests, one after the other", async () => {
-  const { port } = await serve(issuer);
+test("a connection is good for a hundred requests, also for one that does not wait for its answers", async () => {
+  const { port, output } = await serve(issuer);
   const socket = open(port);
-  const closed = once(socket, "close");
-  let answers = 0;
+  let answers = "";
   socket.setEncoding("utf8").on("data", (part: string) => {
-    answers += part.match(/HTTP\/1\.1 200 OK/g)?.length ?? 0;
-    if (part.endsWith("}")) socket.write(healthy);
+    answers += part;
   });
-  socket.write(healthy);
-  await closed;
-  expect(answers).toBe(100);
-});
-
-test("a connection whose client does not wait for its answers is closed, and costs a request at most", async () => {
-  const { port, url, output } = await serve(issuer);
-  const socket = open(port).resume();
-  socket.write(healthy.repeat(1000));
+  socket.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
   await once(socket, "close");
-  expect((await fetch(`${url}/readyz`)).status).toBe(200);
-  expect(output.stderr.match(/"route":"\/healthz"/g)?.length ?? 0).toBeLessThanOrEqual(1);
+  expect(answers.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(100);
+  expect(output.stderr.match(/"route":"\/healthz"/g)).toHaveLength(100);
 });
 
 test("a thousand connections that do nothing keep nobody else waiting, and are let go", async () => {
