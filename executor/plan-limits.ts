@@ -75,7 +75,11 @@ export function checkSizes({ image: from, registries, steps, tag, publish }: Pla
  * @throws {Failure} `invalid_plan`.
  */
 export function checkStack(layers: readonly string[], steps: number): void {
-  const names = [...layers, ...Array.from({ length: steps - 1 }, (_, index) => `${index + 1}/upper`)];
+  // As supervisor.pl calls them.
+  const names = [
+    ...layers.map((_, index) => `/l/${index}`),
+    ...Array.from({ length: steps - 1 }, (_, index) => `${index + 1}/upper`),
+  ];
   const size = names.reduce((sum, each) => sum + Buffer.byteLength(each) + 1, 0);
   if (steps === 1 || (names.length <= stackLimit && size + mountOptions <= pageSize)) return;
   throw new Failure("invalid_plan", {

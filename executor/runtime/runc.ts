@@ -95,6 +95,9 @@ export interface Placed {
 
 export type Supervisor = ReturnType<typeof startSupervisor>;
 
+/** For an answer of a supervisor, in milliseconds: then something hangs that it waits for. */
+const answerLimit = 120_000;
+
 /** A supervisor that has not ended a run by then waits for something that hangs, and is killed; in milliseconds. */
 const endLimit = 30_000;
 
@@ -124,16 +127,6 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
 
-/**
- * To start a program that inherits standard output makes writing to it wait, for this process too (libuv,
- * `uv__process_child_init`), and while it waits for a reader that does not read no signal is heard and no timer ends
- * anything. Node.js has no public way to say so.
- */
-function unblockOutput(): void {
-  const { _handle: handle } = process.stdout as { _handle?: { setBlocking?: (blocks: boolean) => void } };
-  handle?.setBlocking?.(false);
-}
-
 /** Starts the supervisor. Containers come one after the other. */
 export function startSupervisor({ runtime, runs, layers, userns, environment }: SupervisorSettings) {
   const id = randomBytes(6).toString("hex");
@@ -150,13 +143,13 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
     "unshare",
     [...namespaces, "--", "perl", script, runtime, runs, id, userns, ...layers],
     {
-      stdio: ["ignore", "inherit", "pipe", "pipe", "pipe"],
+      // Our output as 5: libuv has what a child gets as 1 block, for this process too.
+      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", 1],
       env: environment,
       // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
       detached: true,
     },
   );
-  unblockOutput();
   const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
 
   const reason = lastWords(reasons);
@@ -179,7 +172,13 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
   function answer(word: string): Promise<string> {
     if (failed) return Promise.reject(failed);
     const answered = new Promise<string>((resolve, reject) => waiting.set(word, { resolve, reject }));
-    answered.catch(() => {});
+    // A command may take as long as it likes; nothing else does.
+    const late = () => {
+      fail(new Failure("runtime_failed", { detail: `it was not "${word}" after ${answerLimit / 1000} s` }));
+      kill();
+    };
+    const timer = word === "exited" ? undefined : setTimeout(late, answerLimit);
+    answered.finally(() => clearTimeout(timer)).catch(() => {});
     return answered;
   }
 

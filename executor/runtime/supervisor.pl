@@ -48,7 +48,7 @@
 # IN, OUT and ERR are descriptors of this process, where the executor finds its ends of the next container's pipes. It opens
 # them before it orders the container. (Pipes, because what Node.js makes are sockets: a container cannot open /dev/stdout
 # where that is a socket, and reads of them are slow. Without names, because whoever opened /dev/stdin by a name after the
-# writer's end would wait for another.) Descriptor 1 is where the executor writes to: if that is a pipe it is made larger.
+# writer's end would wait for another.) Descriptor 5 is where the executor writes to: if that is a pipe it is made larger.
 #
 # The runtime waits in a hook, which a configuration has to name: `createRuntime` is when all mounts are made and nothing of
 # the container has run. It is a shell that tells its state through BUNDLE/state, and goes on at a line of
@@ -83,14 +83,16 @@ my $ours = readline($uids) =~ /^\s*0\s+0\s/ ? '' : 'userxattr,';
 # finish() kills every process it can see.
 $$ == 1 or die "not process 1 of a namespace\n";
 
-$^F = 2;    # 3 and 4 are for us alone
+$^F = 2;    # 3 to 5 are for us alone
 open(my $answers, '>&=', 4) or die "descriptor 4: $!\n";
 open(my $reasons, '>&', 2) or die "descriptor 2: $!\n";
 
 # As large as Linux lets everybody have it: fewer turns between who writes and who reads. Node.js cannot ask for it.
 sub enlarge { fcntl $_[0], F_SETPIPE_SZ, 1048576 }
 
-enlarge(\*STDOUT);
+open(my $printed, '>&=', 5) or die "descriptor 5: $!\n";
+enlarge($printed);
+close $printed;
 open(STDOUT, '>&', $reasons) or die "descriptor 1: $!\n";
 # What is ours alone is made with a mode that says so; what a container finds is made as everybody's programs make it.
 umask 022;
@@ -184,9 +186,9 @@ sub add_lower {
     my $mount = View::on_host(sub { copy_of($path) }) or fail('layer', "$path: $!");
     Users::map_mount($mount) or fail('users', "$path: its file system cannot map users ($!)");
     SystemCalls::change_mount($mount, SystemCalls::ATTR_RDONLY() | SystemCalls::ATTR_NODEV(), 0) or fail('layer', $!);
-    my $name = 'lower/' . $lowers++;
-    mkdir "/own/$name" or fail('layer', $!);
-    my $place = SystemCalls::open_path("/own/$name") or fail('layer', $!);
+    my $name = '/l/' . $lowers++;
+    mkdir $name or fail('layer', $!);
+    my $place = SystemCalls::open_path($name) or fail('layer', $!);
     SystemCalls::attach_mount($mount, $place) or fail('layer', $!);
     return $name;
 }
@@ -197,15 +199,15 @@ sub add_layer {
     for my $part ($count, "$count/upper", "$count/work") {
         mkdir "$dir/$part" or fail('prepare', $!);
     }
-    # Short names, because the kernel has a page for all of them.
-    chdir '/own' or fail('prepare', $!);
+    # Short names, because the kernel has a page for all of them (plan-limits.ts reckons with them).
+    chdir '/own/mapped' or fail('prepare', $!);
     # The container's / is the layer's own folder, not the image's: it takes over who may enter it.
     my ($mode, $uid, $gid) = (stat $lower[0])[2, 4, 5];
     chown Users::own_number($uid), Users::own_number($gid), "$dir/$count/upper" and chmod S_IMODE($mode), "$dir/$count/upper" or fail('prepare', $!);
     my $layers = join ':', @lower;
     # volatile: what the container writes is thrown away or copied, so nobody needs to wait for the disk.
     # A layer is complete in itself: nothing in it points to what is below.
-    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=mapped/$count/upper,workdir=mapped/$count/work";
+    my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=$count/upper,workdir=$count/work";
     Users::as_root(sub { SystemCalls::mount('overlay', ROOTFS, 'overlay', MS_NODEV, $options) }) or fail('rootfs', "overlay: $!");
     chdir '/';
     my $first = Init::start() or fail('prepare', "process 1: $!");
@@ -360,7 +362,7 @@ sub keep {
         or fail('keep', $!{EBUSY} ? 'a process outside of the container still writes to a file of it' : $!);
     SystemCalls::umount(ROOTFS, MNT_DETACH) or fail('keep', $!);
     remove_made("$dir/$count/upper");
-    unshift @lower, "mapped/$count/upper";
+    unshift @lower, "$count/upper";
     answer('kept');
 }
 

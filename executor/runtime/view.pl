@@ -6,8 +6,7 @@
 #   /own           for the supervisor alone (mode 0700)
 #     disk/        the run's folder on the host's disk
 #     mapped/      the same, with the container's users (users.pl)
-#     lower/N      the image's layers and those that containers left, the upper ones first
-#     volume/N     the host's folders that the run mounts
+#   /l/N           the image's layers and those of cached steps (mode 0700)
 #   /dev /proc     what a runtime needs of them
 #   /sys           read-only, but for the cgroups in it
 #   /usr …         the host's, read-only
@@ -83,8 +82,8 @@ sub enclose {
     if (my $cgroups = SystemCalls::open_path("$top/sys/fs/cgroup")) {
         SystemCalls::change_mount($cgroups, 0, SystemCalls::ATTR_RDONLY());    # where there are none, there are no limits
     }
-    for my $name (qw(bundle rootfs own own/disk own/mapped own/lower own/volume)) { mkdir "$top/$name" or return }
-    chmod 0700, "$top/own" or return;
+    for my $name (qw(bundle rootfs l own own/disk own/mapped)) { mkdir "$top/$name" or return }
+    chmod 0700, "$top/own", "$top/l" or return;
     my $place = SystemCalls::open_path("$top/own/disk") or return;
     SystemCalls::attach_mount($kept, $place) && chdir $top or return;
     # The old root comes to lie on the new one, where it is unmounted.
