@@ -66,7 +66,7 @@ describe("cmd://", () => {
       await read(
         'cmd://printf %s "$ODD"',
         'cmd://printf %s "$LAST$TEXT$0"',
-        "cmd://env | grep -c ^CLAIMCHECK",
+        "cmd://env | grep -c ^CLAIMCHECK_BYTES",
       ),
     ).toMatchObject([
       every.toString("latin1"),
