@@ -16,7 +16,7 @@ export interface Caller {
   readonly roles: readonly Role[];
   /** Thumbprints of its registered proof keys: where there are any, it proves with no other. */
   readonly proofKeys: readonly string[];
-  /** Whether it may redeem handles that are bound to no key with a key that nobody knows. */
+  /** Whether its token alone is enough: it then proves with a key that nobody knows. */
   readonly anyProofKey: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface Membership {
   readonly who: Who;
   readonly roles: readonly Role[];
   readonly proofKeys?: readonly string[];
-  /** Makes a token alone worth a secret: only for an issuer in this very process. */
+  /** Makes a token alone worth a secret: for an issuer in this very process, or where the policy says `dangerouslyTokenAlone`. */
   readonly anyProofKey?: boolean;
 }
 

@@ -10,6 +10,10 @@ const table = {
   invalid_value: [400, "The value is not encrypted to this broker for this request."],
   unauthenticated: [401, "The request carries no token that is accepted here."],
   invalid_proof: [401, "The proof of possession does not fit this request."],
+  key_not_registered: [
+    403,
+    "The proof's key is not registered for this principal: add what `claimcheck executor key` prints to its `proofKeys` in the broker's policy.",
+  ],
   forbidden: [403, "The policy does not allow this."],
   not_permitted: [403, "This executor's configuration does not allow that."],
   not_found: [404, "There is no such thing here."],

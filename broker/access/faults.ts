@@ -70,8 +70,10 @@ function checkIssuers({ issuers }: PolicyFile, report: Report): void {
 function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
   const byIssuer = new Map<string, Member[]>();
   for (const [tenant, { principals }] of Object.entries(tenants)) {
-    for (const [index, { issuer, claims }] of principals.entries()) {
+    for (const [index, entry] of principals.entries()) {
+      const { issuer, claims } = entry;
       const path = ["tenants", tenant, "principals", index];
+      checkKeys(entry, path, report);
       if (!Object.hasOwn(issuers, issuer)) report([...path, "issuer"], `there is no issuer "${issuer}"`);
       const members = byIssuer.get(issuer) ?? [];
       byIssuer.set(issuer, members);
@@ -92,6 +94,26 @@ function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
         `a token can fit both ${earlier.tenant} and ${later.tenant}: their claims do not exclude each other`,
       );
     }
+  }
+}
+
+/** Handles are redeemed by a key that the issuer of a token, or this file, knows; never by one that only came along. */
+function checkKeys(
+  { roles, proofKeys, dangerouslyTokenAlone }: PolicyFile["tenants"][string]["principals"][number],
+  path: Path,
+  report: Report,
+): void {
+  if (roles.includes("executor") && !proofKeys && !dangerouslyTokenAlone) {
+    report(
+      [...path, "roles"],
+      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints",
+    );
+  }
+  if (proofKeys && dangerouslyTokenAlone) {
+    report(
+      [...path, "dangerouslyTokenAlone"],
+      "dangerouslyTokenAlone has no effect beside proofKeys: remove it",
+    );
   }
 }
 

@@ -92,10 +92,16 @@ function* compile({ tenants }: PolicyFile): Generator<void, Record<string, Compi
 function membersOf({ tenants }: PolicyFile): ReadonlyMap<string, readonly Membership[]> {
   const members = new Map<string, Membership[]>();
   for (const [tenant, { principals }] of Object.entries(tenants)) {
-    for (const { issuer, claims, roles, proofKeys } of principals) {
+    for (const { issuer, claims, roles, proofKeys, dangerouslyTokenAlone } of principals) {
       const own = members.get(issuer) ?? [];
       members.set(issuer, own);
-      own.push({ tenant, who: claims as Who, roles, ...(proofKeys && { proofKeys }) });
+      own.push({
+        tenant,
+        who: claims as Who,
+        roles,
+        ...(proofKeys && { proofKeys }),
+        ...(dangerouslyTokenAlone && { anyProofKey: true }),
+      });
     }
   }
   return members;

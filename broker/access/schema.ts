@@ -78,7 +78,11 @@ const MemberEntry = z.strictObject({
   ),
   proofKeys: described(
     z.optional(z.array(z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/))).check(z.minLength(1))),
-    "RFC 7638 thumbprints of the only keys by which it proves possession. With one, it may redeem handles that are bound to no key.",
+    "RFC 7638 thumbprints of the only keys by which it proves possession, as `claimcheck executor key` prints them. An executor needs one.",
+  ),
+  dangerouslyTokenAlone: described(
+    z.optional(z.literal(true)),
+    "Makes its token alone worth its secrets: whoever sees the token, such as a proxy that ends TLS, redeems with a key of their own. For tests.",
   ),
 });
 
