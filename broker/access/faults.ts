@@ -1,7 +1,7 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 import { isTrustworthy } from "../../shared/origin.ts";
 import { atOnce } from "../paced.ts";
-import { actions, type CompiledRule, caretaking, isPermitted } from "../policy.ts";
+import { actions, type CompiledRule, caretaking, guarded, isPermitted } from "../policy.ts";
 import { findAlike, type Member } from "./alike.ts";
 import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import type { Fault, Path } from "./document.ts";
@@ -99,27 +99,27 @@ function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
 
 /** Handles are redeemed by a key that the issuer of a token, or this file, knows; never by one that only came along. */
 function checkKeys(
-  { roles, proofKeys, dangerouslyTokenAlone }: PolicyFile["tenants"][string]["principals"][number],
+  { roles, proofKeys, confined, dangerouslyTokenAlone }: PolicyFile["tenants"][string]["principals"][number],
   path: Path,
   report: Report,
 ): void {
-  if (roles.includes("executor") && !proofKeys && !dangerouslyTokenAlone) {
+  if (roles.includes("executor") && !proofKeys && !confined && !dangerouslyTokenAlone) {
     report(
       [...path, "roles"],
-      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints",
+      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints; or confined: true, for jobs whose tokens name their key",
     );
   }
-  if (proofKeys && dangerouslyTokenAlone) {
+  if ((proofKeys || confined) && dangerouslyTokenAlone) {
     report(
       [...path, "dangerouslyTokenAlone"],
-      "dangerouslyTokenAlone has no effect beside proofKeys: remove it",
+      "dangerouslyTokenAlone has no effect beside proofKeys or confined: remove it",
     );
   }
 }
 
 function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): void {
   const names = new Set<string>();
-  for (const [order, { name, effect, secrets, actions: own, limits }] of rules.entries()) {
+  for (const [order, { name, effect, secrets, actions: own, limits, tokenAlone }] of rules.entries()) {
     const path = [...within, order];
     if (names.has(name)) report([...path, "name"], `"${name}" is the name of another rule`);
     names.add(name);
@@ -127,6 +127,12 @@ function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): 
       report(
         [...path, "limits"],
         `"${name}" has limits, which only mean something where it allows to issue or wrap`,
+      );
+    }
+    if (tokenAlone && (effect === "deny" || !own.some((action) => guarded.includes(action)))) {
+      report(
+        [...path, "tokenAlone"],
+        `"${name}" has tokenAlone, which only means something where it allows ${guarded.join(" or ")}`,
       );
     }
     const handsOut = own.filter((action) => !caretaking.includes(action));

@@ -161,7 +161,7 @@ describe("the head", () => {
   });
 
   test("is nothing for others, and their asking is on record: how the log grows tells what all tenants do", async () => {
-    const made = await setUp({ rules: [allow(["**"], { principals: ["auditor"] })] });
+    const made = await setUp({ rules: [allow(undefined, { principals: ["auditor"] })] });
     expect((await ask(made, "auditor")).status).toBe(200);
     expect((await ask(made, "anyone")).status).toBe(403);
     expect(made.broker.audit.latest).toMatchObject([{ action: "audit.read", outcome: "denied" }]);

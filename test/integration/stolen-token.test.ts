@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { readPolicy } from "../../broker/access/policy-file.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { boundAudience } from "../../shared/bound-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
 import { brokerUrl, type TestBroker } from "../broker.ts";
 import { policyText, startPolicyBroker } from "../policy-broker.ts";
@@ -29,6 +30,20 @@ const rules = [
 ];
 
 const standings: Record<string, Standing> = {
+  "one identity, whose token names its key as audience": {
+    principals: () => ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }"],
+    tokens: async (sign, jkt) => {
+      const token = await sign({ sub: "job", aud: boundAudience(brokerUrl, jkt) });
+      return { requester: token, executor: token };
+    },
+  },
+  "one identity, whose token is bound to its key by cnf": {
+    principals: () => ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }"],
+    tokens: async (sign, jkt) => {
+      const token = await sign({ sub: "job", cnf: { jkt } });
+      return { requester: token, executor: token };
+    },
+  },
   "two identities, the executor's key registered": {
     principals: (jkt) => [
       "{ issuer: ci, claims: { sub: job }, roles: [requester] }",

@@ -12,6 +12,8 @@ const statuses = {
   invalid_value: 400,
   unauthenticated: 401,
   invalid_proof: 401,
+  token_not_confined: 401,
+  proof_required: 401,
   key_not_registered: 403,
   forbidden: 403,
   not_permitted: 403,
