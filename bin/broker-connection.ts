@@ -96,14 +96,15 @@ async function connectRemote(
     import("../executor/broker-client.ts"),
     import("./token.ts"),
   ]);
-  const findToken = tokenSource(tokenFile, environment, origin);
+  const identity = await createIdentity(proofKey);
+  const findToken = tokenSource(tokenFile, environment, origin, identity.jkt);
   const pinnedKeys = pinnedKeysOf(environment);
   return createBrokerClient({
     url: origin,
     fetch: directFetch,
     findToken,
     pinnedKeys,
-    identity: await createIdentity(proofKey),
+    identity,
     keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,

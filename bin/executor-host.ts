@@ -31,7 +31,7 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
   const { broker, limits, listen } = config;
   const url = brokerUrl(broker.url);
   const identity = await createIdentity(await loadProofKey(config.state));
-  const findToken = tokenSource(broker.tokenFile, environment, url);
+  const findToken = tokenSource(broker.tokenFile, environment, url, identity.jkt);
   const keepHeads = headsIn(join(config.state, "audit-heads"));
   const { signal: never } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal: never });

@@ -13,7 +13,7 @@ export function inspectCommand(): Command {
 
 async function inspect(args: string[], options: RequesterOptions): Promise<void> {
   const ids = await readIds(args);
-  const broker = connectRequester(options, process.env);
+  const broker = await connectRequester(options, process.env);
   const found = await Promise.all(ids.map((jti) => broker.inspect(jti)));
   process.stdout.write(options.format === "json" ? `${printableJson(found)}\n` : found.map(show).join("\n"));
 }

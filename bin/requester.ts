@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
 import { Failure } from "../executor/failure.ts";
+import { createIdentity } from "../executor/identity.ts";
+import { makeProof } from "../shared/proof.ts";
 import {
   HandleStatus,
   type IssueRequest,
@@ -11,7 +13,9 @@ import {
   Revoked,
 } from "../shared/wire.ts";
 import { brokerUrl, directFetch, sayThatWeWait } from "./broker-connection.ts";
+import { stateFolder } from "./environment.ts";
 import { limits, readNamed } from "./read.ts";
+import { loadProofKey } from "./root-key.ts";
 import { tokenSource } from "./token.ts";
 
 export interface RequesterOptions {
@@ -31,19 +35,25 @@ export function withBroker(command: Command): Command {
 }
 
 /** @throws {Failure} `usage` when nothing says which broker, or who we are. */
-export function connectRequester({ broker, tokenFile }: RequesterOptions, environment: NodeJS.ProcessEnv) {
+export async function connectRequester(
+  { broker, tokenFile }: RequesterOptions,
+  environment: NodeJS.ProcessEnv,
+) {
   const given = broker ?? environment.CLAIMCHECK_BROKER;
   if (!given)
     throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER has to say where the broker is" });
   const url = brokerUrl(given);
-  const findToken = tokenSource(tokenFile, environment, url);
+  const identity = await createIdentity(await loadProofKey(stateFolder(environment)));
+  const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
   const { signal } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal });
-  const askOnce = async (method: string, path: string, asked?: object) =>
-    call(method, path, {
-      accessToken: await findToken(),
-      ...(asked && { body: JSON.stringify(asked) }),
-    });
+  const askOnce = async (method: string, path: string, asked?: object) => {
+    const accessToken = await findToken();
+    const body = asked && JSON.stringify(asked);
+    const covered = { method, url: `${url}${path}`, accessToken, body: body ?? "" };
+    const { jwt: proof } = await makeProof(covered, identity.proofKey);
+    return call(method, path, { accessToken, proof, ...(body !== undefined && { body }) });
+  };
   const ask = (...request: Parameters<typeof askOnce>) =>
     askPatiently(() => askOnce(...request), { signal, onWait: sayThatWeWait });
 

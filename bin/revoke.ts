@@ -30,7 +30,7 @@ async function revoke(args: string[], { subject, run, tenant, ...options }: Opti
     throw new Failure("usage", { detail: "handles, --subject, --run or --tenant: one of them" });
   }
   const asked = many.length > 0 ? many : (await readIds(args)).map((jti) => ({ jti }));
-  const broker = connectRequester(options, process.env);
+  const broker = await connectRequester(options, process.env);
   // One that cannot be revoked keeps none of the others alive.
   const done = await Promise.allSettled(asked.map((each) => broker.revoke(each)));
   const revoked = asked.filter((_, index) => done[index]?.status === "fulfilled");

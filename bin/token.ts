@@ -5,17 +5,22 @@
  */
 import { readFile } from "node:fs/promises";
 import { Failure } from "../executor/failure.ts";
+import { boundAudience } from "../shared/bound-token.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 
 /** A token from GitHub is used again until so little of its life is left, in seconds. */
 const margin = 60;
 const timeLimit = 10_000;
 
-/** @param audience what a token that is made for us has to be for: the broker's URL, if it is known. */
+/**
+ * @param audience what a token that is made for us has to be for: the broker's URL, if it is known.
+ * @param jkt the key that such a token has to name, so that it is worth nothing to those who see it.
+ */
 export function tokenSource(
   tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   audience: string | undefined,
+  jkt?: string,
 ): () => Promise<string> {
   const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: credential } = environment;
@@ -29,7 +34,8 @@ export function tokenSource(
   if (url && credential) {
     if (audience === undefined)
       throw new Failure("usage", { detail: "GitHub has to know the broker: --broker" });
-    return githubTokens(url.trim(), checkToken("ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential), audience);
+    const named = jkt === undefined ? audience : boundAudience(audience, jkt);
+    return githubTokens(url.trim(), checkToken("ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential), named);
   }
   throw new Failure("usage", {
     detail: "a broker needs a token: --token-file, CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE",

@@ -22,7 +22,7 @@ import { type Account, budgetPause } from "./budget.ts";
 import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
-import type { ProvenMessage } from "./presentation.ts";
+import { confirmCaller, type ProvenMessage } from "./presentation.ts";
 import type { QuotaName } from "./quota.ts";
 import { attest } from "./receipt.ts";
 import { redeem } from "./redeem.ts";
@@ -41,7 +41,7 @@ const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f
 export type BrokerApp = Hono<Env>;
 
 /** Refusals that could come without end, from anybody: the audit log counts them. All others are recorded by name. */
-const counted: readonly ErrorCode[] = ["unauthenticated", "quota_exceeded"];
+const counted: readonly ErrorCode[] = ["unauthenticated", "token_not_confined", "quota_exceeded"];
 
 export function createApp(broker: Broker): BrokerApp {
   const app = new Hono<Env>();
@@ -59,7 +59,7 @@ export function createApp(broker: Broker): BrokerApp {
     proof: c.req.header("dpop"),
     method: c.req.method,
     url: `${broker.url}${c.req.path}`,
-    body: c.get("body"),
+    body: c.get("body") ?? "",
   });
   /** Counts what the caller asks for, and says in the answer how its quotas stand. */
   const charge = async (c: Context<Env>, quota: QuotaName, amount: number): Promise<void> => {
@@ -87,7 +87,21 @@ export function createApp(broker: Broker): BrokerApp {
         else account?.close();
       }
     });
-  const asking = (quota: QuotaName) => every(readable, authenticated(quota), withBody);
+  /** Where no handle is presented, a proof is asked for by the token, and by some actions. */
+  const confirmed = createMiddleware<Env>(async (c, next) => {
+    const caller = c.get("caller");
+    try {
+      c.set("caller", await confirmCaller(broker, caller, messageOf(c)));
+    } catch (thrown) {
+      // Whoever saw a token can cause them without end.
+      countRefusal(broker, asClaimcheckError(thrown), caller);
+      throw thrown;
+    }
+    return next();
+  });
+  const proving = (quota: QuotaName) => every(readable, authenticated(quota), withBody);
+  const asking = (quota: QuotaName) => every(proving(quota), confirmed);
+  const looking = every(authenticated("manage"), confirmed);
 
   app.use(async (c, next) => {
     const start = performance.now();
@@ -126,18 +140,18 @@ export function createApp(broker: Broker): BrokerApp {
     return c.json(await wrap(broker, c.get("caller"), asked, c.get("request")));
   });
 
-  app.post("/v1/handles/check", asking("redeem"), async (c) => {
+  app.post("/v1/handles/check", proving("redeem"), async (c) => {
     const message = messageOf(c);
     const asked = parse(message.body, CheckRequest);
     await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await check(broker, c.get("caller"), asked, message, c.get("request")));
   });
 
-  app.get("/v1/handles/:jti", authenticated("manage"), async (c) =>
+  app.get("/v1/handles/:jti", looking, async (c) =>
     c.json(await inspect(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
-  app.delete("/v1/handles/:jti", authenticated("manage"), async (c) =>
+  app.delete("/v1/handles/:jti", looking, async (c) =>
     c.json(await revokeOne(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
@@ -145,14 +159,14 @@ export function createApp(broker: Broker): BrokerApp {
     c.json(await revoke(broker, c.get("caller"), parse(c.get("body"), RevocationRequest), c.get("request"))),
   );
 
-  app.post("/v1/redemptions", asking("redeem"), async (c) => {
+  app.post("/v1/redemptions", proving("redeem"), async (c) => {
     const message = messageOf(c);
     const asked = parse(message.body, RedemptionRequest);
     await charge(c, "redeem", asked.handles.length - 1);
     return c.json(await redeem(broker, c.get("caller"), asked, message, c.get("request"), c.get("account")));
   });
 
-  app.post("/v1/receipts", asking("redeem"), async (c) => {
+  app.post("/v1/receipts", proving("redeem"), async (c) => {
     const message = messageOf(c);
     const asked = parse(message.body, ReceiptRequest);
     await charge(c, "redeem", asked.handles.length - 1);
@@ -160,13 +174,13 @@ export function createApp(broker: Broker): BrokerApp {
   });
 
   // An embedded broker, which is started for each run, has nobody who asks these.
-  app.get("/v1/audit", authenticated("manage"), async (c) => {
+  app.get("/v1/audit", looking, async (c) => {
     const { AuditQuery, readAudit } = await import("./auditor.ts");
     const asked = validate(parametersOf(c), AuditQuery, "the query");
     return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
   });
 
-  app.get("/v1/audit/head", authenticated("manage"), async (c) => {
+  app.get("/v1/audit/head", looking, async (c) => {
     const { readHeads } = await import("./auditor.ts");
     return c.json(await readHeads(broker, c.get("caller"), c.get("request")));
   });
@@ -251,7 +265,7 @@ function problem(c: Context<Env>, error: ClaimcheckError, headers: Record<string
     ...(error.code === "issuer_unavailable" && { "retry-after": "10" }),
     // The rest of the body is not read, so the connection is of no more use.
     ...(error.code === "body_too_large" && { connection: "close" }),
-    ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA", Bearer' }),
+    ...(status === 401 && { "www-authenticate": 'DPoP algs="EdDSA Ed25519 ES256", Bearer' }),
     ...headers,
   });
 }

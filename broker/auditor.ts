@@ -1,11 +1,10 @@
 /** What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. */
 import * as z from "zod/mini";
-import { ClaimcheckError } from "../shared/errors.ts";
 import { AuditEntry } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { denial } from "./policy.ts";
+import { refusalOf } from "./policy.ts";
 
 const time = z.iso.datetime({ offset: true });
 
@@ -36,7 +35,7 @@ export async function readAudit(
   const about = { action: "audit.read", tenant, principal: caller.principal, request } as const;
   const decision = broker.policy.decide(caller, "audit.read");
   if (!decision.allowed) {
-    const refusal = new ClaimcheckError("forbidden", denial(decision));
+    const refusal = refusalOf(broker.policy, caller, "audit.read");
     await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
     throw refusal;
   }
@@ -63,7 +62,7 @@ export async function readHeads(
   const decision = broker.policy.decide(caller, "audit.read");
   if (decision.allowed) return { heads: await broker.audit.heads() };
   const { tenant, principal } = caller;
-  const refusal = new ClaimcheckError("forbidden", denial(decision));
+  const refusal = refusalOf(broker.policy, caller, "audit.read");
   const about = { action: "audit.read", tenant, principal, request, outcome: "denied" } as const;
   await broker.audit.record([{ ...about, ...blame(refusal) }]);
   throw refusal;

@@ -1,6 +1,7 @@
 /** Who is asking: the bearer token of a request, checked against the issuers that this broker trusts. */
 import { createHash } from "node:crypto";
 import * as jose from "jose";
+import { boundAudience, keyOf } from "../shared/bound-token.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./access/claims.ts";
 import { type Role, roles } from "./policy.ts";
@@ -16,7 +17,13 @@ export interface Caller {
   readonly roles: readonly Role[];
   /** Thumbprints of its registered proof keys: where there are any, it proves with no other. */
   readonly proofKeys: readonly string[];
-  /** Whether it may redeem handles that are bound to no key with a key that nobody knows. */
+  /** Thumbprint of the key that its token names: every request with the token needs a proof by it. */
+  readonly boundKey?: string;
+  /** Whether all tokens of this principal name a key. */
+  readonly confined?: boolean;
+  /** Whether this request has a proof by a key that the token or the policy names. */
+  readonly proven?: boolean;
+  /** Whether its token alone is enough: it then proves with a key that nobody knows. */
   readonly anyProofKey: boolean;
 }
 
@@ -26,7 +33,9 @@ export interface Membership {
   readonly who: Who;
   readonly roles: readonly Role[];
   readonly proofKeys?: readonly string[];
-  /** Makes a token alone worth a secret: only for an issuer in this very process. */
+  /** Its tokens have to name a key; it redeems what it asked for itself, by that key. */
+  readonly confined?: boolean;
+  /** Makes a token alone worth a secret: for an issuer in this very process, or where the policy says `dangerouslyTokenAlone`. */
   readonly anyProofKey?: boolean;
 }
 
@@ -55,7 +64,7 @@ export type Authenticate = (authorization: string | undefined) => Promise<Caller
 const remembered = 10_000;
 const rememberedLength = 16 * 1024 * 1024;
 
-type Known = Omit<Caller, "accessToken">;
+type Known = Omit<Caller, "accessToken" | "proven">;
 
 type ReadyIssuer = ReturnType<typeof prepare>;
 
@@ -95,7 +104,9 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     }
     const keysVersion = await issuer.keysVersion?.();
     const claims = await verify(accessToken, issuer, audience);
-    const known = recognise(claims, issuer);
+    const boundKey = keyOfToken(claims, issuer.audience ?? audience);
+    const known = { ...recognise(claims, issuer), ...(boundKey !== undefined && { boundKey }) };
+    if (known.confined && boundKey === undefined) throw new ClaimcheckError("token_not_confined");
     for (const oldest of verified.keys()) {
       if (verified.size < remembered && length + accessToken.length <= rememberedLength) break;
       forget(oldest);
@@ -133,11 +144,22 @@ function peek(token: string): jose.JWTPayload {
   }
 }
 
+function keyOfToken(claims: Claims, audience: string): string | undefined {
+  try {
+    return keyOf(claims, audience);
+  } catch (cause) {
+    throw new ClaimcheckError("unauthenticated", { reason: "token_invalid", cause });
+  }
+}
+
 async function verify(token: string, issuer: Issuer, audience: string) {
+  const own = issuer.audience ?? audience;
+  const named = keyOfToken(peek(token) as Claims, own);
   try {
     const { payload, protectedHeader } = await jose.jwtVerify<{ exp: number }>(token, issuer.keys, {
       issuer: issuer.issuer,
-      audience: issuer.audience ?? audience,
+      // What is read here before the signature is checked is what the signature is over.
+      audience: named === undefined ? own : [own, boundAudience(own, named)],
       algorithms: [...issuer.algorithms],
       clockTolerance: issuer.skew,
       requiredClaims: ["sub", "exp"],
@@ -175,6 +197,7 @@ export function recognise(claims: Claims, { prefix, members }: ReadyIssuer): Kno
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),
     anyProofKey: fitting.some((member) => member.anyProofKey),
+    ...(fitting.some((member) => member.confined) && { confined: true }),
   };
 }
 

@@ -2,6 +2,7 @@
  * Who may do what with which secrets, and within which limits. Nothing is allowed that no rule allows; a rule
  * that denies beats all that allow. Among several that allow, the first in the file sets the limits.
  */
+import { ClaimcheckError } from "../shared/errors.ts";
 import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
 import { compileGlob, matches, type Pattern } from "./access/glob.ts";
 import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
@@ -28,6 +29,9 @@ export type Action = (typeof actions)[number];
 /** What gives nobody a value: a rule about these alone can leave out the secrets. */
 export const caretaking: readonly Action[] = roles.operator;
 
+/** What a token alone does not do, unless a rule says so: it could be anybody's who saw it. */
+export const guarded: readonly Action[] = ["revoke", "audit.read"];
+
 export interface Limits {
   /** The longest life of a handle, in seconds. */
   readonly ttl: number;
@@ -53,6 +57,8 @@ export interface Rule {
   /** Over canonical URIs. Without them the rule is about every secret, and about requests that name none. */
   readonly secrets?: readonly Pattern[];
   readonly limits: Limits;
+  /** Whether it allows what is guarded to a token alone. */
+  readonly tokenAlone?: boolean;
 }
 
 export type Decision =
@@ -108,6 +114,7 @@ export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void,
         const best = rule.effect === "deny" ? denying : allowing;
         if (best && best.order <= order) return;
         if (!rule.actions.includes(action) || !secret.matches(uri) || !isAbout(found, caller)) return;
+        if (!isOpenTo(rule, caller, action)) return;
         if (rule.effect === "deny") denying = found;
         else allowing = found;
       };
@@ -131,6 +138,7 @@ export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void,
 const fittingRules = (rules: readonly CompiledRule[], caller: Caller, action: Action): CompiledRule[] =>
   rules
     .filter((each) => each.rule.actions.includes(action) && isAbout(each, caller))
+    .filter(({ rule }) => isOpenTo(rule, caller, action))
     .sort((a, b) => a.order - b.order);
 
 export function isPermitted({ roles: own }: Pick<Caller, "roles">, action: Action): boolean {
@@ -140,6 +148,20 @@ export function isPermitted({ roles: own }: Pick<Caller, "roles">, action: Actio
 export function isAbout({ rule, who }: CompiledRule, caller: Caller): boolean {
   if (rule.tenant !== undefined && rule.tenant !== caller.tenant) return false;
   return who.every((condition) => holds(condition, caller.claims));
+}
+
+const isOpenTo = ({ effect, tokenAlone }: Rule, caller: Caller, action: Action): boolean =>
+  effect === "deny" || tokenAlone || !guarded.includes(action) || isTrusted(caller);
+
+/** Whether it is the caller who asks, and not somebody who saw its token. */
+export const isTrusted = ({ proven, anyProofKey }: Caller): boolean => proven === true || anyProofKey;
+
+/** The refusal of what a policy does not allow: without a proof, where one would have helped. */
+export function refusalOf(policy: Policy, caller: Caller, action: Action, uri?: string): ClaimcheckError {
+  const decision = policy.decide({ ...caller, proven: true }, action, uri);
+  return decision.allowed
+    ? new ClaimcheckError("proof_required")
+    : new ClaimcheckError("forbidden", denial(decision));
 }
 
 /**

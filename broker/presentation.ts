@@ -19,17 +19,47 @@ export interface ProvenMessage {
   readonly body: string;
 }
 
-/** @throws {ClaimcheckError} `invalid_proof`, also for a proof that any broker saw before. */
+/** @throws {ClaimcheckError} `invalid_proof`, also for a proof that any broker saw before; `key_not_registered`. */
 export async function prove(
+  broker: Broker,
+  caller: Caller,
+  message: ProvenMessage,
+  encryptionKey?: EncryptionKey,
+) {
+  const { roles, proofKeys, anyProofKey, confined = false } = caller;
+  const proven = await verifyOnce(broker, caller, message, encryptionKey);
+  // Whatever key a handle names: whoever stole a token can have asked for it.
+  const known = proofKeys.length > 0 ? proofKeys.includes(proven.jkt) : confined || anyProofKey;
+  // Who is no executor is refused by the policy, which knows no key that would help.
+  if (!known && roles.includes("executor")) throw new ClaimcheckError("key_not_registered");
+  return proven;
+}
+
+/**
+ * The proof of a request that could do without: a token that names a key is good for nothing without it, and it lets a
+ * caller do what a token alone does not.
+ *
+ * @throws {ClaimcheckError} `proof_required`, `invalid_proof`.
+ */
+export async function confirmCaller(broker: Broker, caller: Caller, message: ProvenMessage): Promise<Caller> {
+  const { boundKey, proofKeys } = caller;
+  if (boundKey !== undefined && message.proof === undefined) throw new ClaimcheckError("proof_required");
+  // Nothing is said by a proof where nobody has named a key.
+  if (message.proof === undefined || (boundKey === undefined && proofKeys.length === 0)) return caller;
+  const { jkt } = await verifyOnce(broker, caller, message);
+  return { ...caller, proven: boundKey !== undefined || proofKeys.includes(jkt) };
+}
+
+async function verifyOnce(
   { store }: Broker,
-  { accessToken, proofKeys }: Caller,
+  { accessToken, boundKey }: Caller,
   { proof, ...message }: ProvenMessage,
   encryptionKey?: EncryptionKey,
 ) {
   const covered = { ...message, accessToken, ...(encryptionKey && { encryptionKey }) };
   const proven = await verifyProof(proof, covered);
-  if (proofKeys.length > 0 && !proofKeys.includes(proven.jkt)) {
-    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_unregistered" });
+  if (boundKey !== undefined && proven.jkt !== boundKey) {
+    throw new ClaimcheckError("invalid_proof", { reason: "proof_key_mismatch" });
   }
   // Under the key's name, or somebody could use up the ids of other people's proofs.
   if (!(await store.rememberProof(`${proven.jkt}:${proven.jti}`, proven.expires))) {
@@ -38,10 +68,10 @@ export async function prove(
   return proven;
 }
 
-/** Only handles of this broker, for this principal of this tenant, bound to its key; or to none, if that is registered. */
+/** Only handles of this broker, for this principal of this tenant, bound to its key or to none. */
 export async function readHandles(
   { keys, url }: Broker,
-  { tenant, principal, proofKeys, anyProofKey }: Caller,
+  { tenant, principal, confined, proofKeys }: Caller,
   jkt: string,
   handles: readonly string[],
 ): Promise<HandleClaims[]> {
@@ -52,7 +82,9 @@ export async function readHandles(
         (claims.tenant !== tenant && "another_tenant") ||
         (claims.aud !== principal && "another_audience") ||
         (claims.cnf && claims.cnf.jkt !== jkt && "another_key") ||
-        (!claims.cnf && !anyProofKey && !proofKeys.includes(jkt) && "no_key");
+        // Others may have asked with a token alone, which somebody stole, for a key that this one has by right.
+        (confined && proofKeys.length === 0 && claims.sub !== principal && "another_requester") ||
+        (confined && proofKeys.length === 0 && !claims.cnf && "no_key");
       if (wrong) throw new ClaimcheckError("invalid_handle", { reason: wrong });
       return claims;
     }),

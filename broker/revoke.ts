@@ -1,6 +1,6 @@
 /**
  * Looking after handles once they are out: what state one is in, and how to void it or many. Who asked for a handle
- * may always look at it and revoke it; others need a rule. A handle that is not there, one of another tenant and one
+ * may always look at it and, with a proof, revoke it; others need a rule. A handle that is not there, one of another tenant and one
  * that is none of the caller's business are the same to the caller.
  */
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
@@ -10,7 +10,7 @@ import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { lookUp } from "./look-up.ts";
-import { denial } from "./policy.ts";
+import { denial, isTrusted, refusalOf } from "./policy.ts";
 import type { HandleState, Revocation } from "./store/store.ts";
 
 export async function inspect(
@@ -57,12 +57,11 @@ export async function revoke(
     ...("run" in asked && { run: asked.run }),
     ...("subject" in asked && { subject: asked.subject }),
   };
-  if ("subject" in asked && asked.subject === caller.principal) {
-    return revokeRecorded(broker, caller, asked, about);
-  }
+  const own = "subject" in asked && asked.subject === caller.principal;
+  if (own && isTrusted(caller)) return revokeRecorded(broker, caller, asked, about);
   const decision = broker.policy.decide(caller, "revoke");
   if (!decision.allowed) {
-    const refusal = new ClaimcheckError("forbidden", denial(decision));
+    const refusal = own ? new ClaimcheckError("proof_required") : refusalOf(broker.policy, caller, "revoke");
     await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
     throw refusal;
   }
@@ -105,8 +104,13 @@ async function findOwn(
   const [state] = known ? await lookUp(broker, caller.tenant, [jti]) : [];
   const decision = state && broker.policy.decide(caller, action, state.uri);
   if (decision?.allowed) return { state: state as HandleState, rule: { rule: decision.rule } };
-  if (state?.subject === caller.principal) return { state, rule: {} };
-  const refusal = new ClaimcheckError("not_found", decision && denial(decision));
+  const own = state?.subject === caller.principal;
+  if (own && (action === "inspect" || isTrusted(caller))) return { state, rule: {} };
+  const wanted = state && refusalOf(broker.policy, caller, action, state.uri);
+  const refusal =
+    own || wanted?.code === "proof_required"
+      ? new ClaimcheckError("proof_required")
+      : new ClaimcheckError("not_found", decision && denial(decision));
   await broker.audit.record([
     { ...aboutOf(caller, action, request), outcome: "denied", ...blame(refusal), ...(known && { jti }) },
   ]);

@@ -3,6 +3,7 @@
  * and one across the network are spoken to in the same words.
  */
 import { randomUUID } from "node:crypto";
+import { namesKey } from "../shared/bound-token.ts";
 import { verifyConfirmation } from "../shared/confirmation.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
@@ -88,7 +89,11 @@ export function createBrokerClient(connection: Connection) {
     const ask = async () => {
       const accessToken = await authorise(requester?.findToken);
       const secrets = await describe(accessToken);
-      return call("POST", path, { body: JSON.stringify({ secrets }), accessToken });
+      const body = JSON.stringify({ secrets });
+      if (!namesKey(accessToken)) return call("POST", path, { body, accessToken });
+      const covered = { method: "POST", url: `${url}${path}`, accessToken, body };
+      const { jwt: proof } = await makeProof(covered, identity.proofKey);
+      return call("POST", path, { body, accessToken, proof });
     };
     const [find, answer] = await Promise.all([findKeys(), askPatiently(ask, connection)]);
     const { handles } = understand(IssueResponse, answer);

@@ -10,6 +10,18 @@ const table = {
   invalid_value: [400, "The value is not encrypted to this broker for this request."],
   unauthenticated: [401, "The request carries no token that is accepted here."],
   invalid_proof: [401, "The proof of possession does not fit this request."],
+  token_not_confined: [
+    401,
+    "The token names no key, and this principal's tokens have to: ask its issuer for one whose audience is the broker's URL, #jkt= and the thumbprint of your proof key.",
+  ],
+  proof_required: [
+    401,
+    "This request needs a DPoP proof, with ath and bh, by a key that the token or the principal's `proofKeys` in the broker's policy name.",
+  ],
+  key_not_registered: [
+    403,
+    "The proof's key is not registered for this principal: add what `claimcheck executor key` prints to its `proofKeys` in the broker's policy.",
+  ],
   forbidden: [403, "The policy does not allow this."],
   not_permitted: [403, "This executor's configuration does not allow that."],
   not_found: [404, "There is no such thing here."],

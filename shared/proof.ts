@@ -94,7 +94,7 @@ function covered(request: ProvenRequest): Omit<z.infer<typeof ProofClaims>, "jti
 async function readProof(proof: string) {
   try {
     const { payload, protectedHeader } = await jose.jwtVerify(proof, jose.EmbeddedJWK, {
-      algorithms: ["EdDSA"],
+      algorithms: ["EdDSA", "Ed25519", "ES256"],
       typ,
     });
     return { claims: ProofClaims.parse(payload), jwk: protectedHeader.jwk as jose.JWK };

@@ -32,7 +32,7 @@ tenants:
     principals:
       - { issuer: ci, claims: ${JSON.stringify(job)}, roles: [requester] }
       - { issuer: ci, claims: { sub: executor-1 }, roles: [executor], proofKeys: [${jkt}] }
-      - { issuer: ci, claims: { sub: executor-2 }, roles: [executor] }
+      - { issuer: ci, claims: { sub: executor-2 }, roles: [executor], dangerouslyTokenAlone: true }
     rules:
       - name: jobs ask for handles
         actions: [issue, wrap]

@@ -28,7 +28,7 @@ issuers:
 tenants:
   acme:
     principals:
-      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor] }
+      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor], dangerouslyTokenAlone: true }
     rules:
 ${rules}`;
 

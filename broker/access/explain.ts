@@ -5,6 +5,7 @@ import { type Caller, prepare, recognise, subjectForm } from "../caller.ts";
 import {
   type Action,
   type CompiledRule,
+  guarded,
   isAbout,
   isPermitted,
   type Limits,
@@ -60,11 +61,16 @@ export function explain(loaded: LoadedPolicy, question: Question): { allowed: bo
     };
   }
   const later = others.map(({ rule }) => `        ${named(rule)} allows it too, but comes later`);
+  const { tokenAlone } = decisive.rule;
+  const proof =
+    guarded.includes(question.action) && !tokenAlone
+      ? ["with    a proof by a key that the token or proofKeys names"]
+      : [];
   const limited = question.action === "issue" || question.action === "wrap";
   const limits = limited ? [`limits  ${describe(decision.limits)}`] : [];
   return {
     allowed: true,
-    text: lines(`allowed by ${named(decisive.rule)}`, [...reasons, ...limits, ...later]),
+    text: lines(`allowed by ${named(decisive.rule)}`, [...reasons, ...limits, ...proof, ...later]),
   };
 }
 
@@ -98,7 +104,8 @@ function findCaller({ issuers }: LoadedPolicy, claims: Claims): Caller | string 
   if (!issuer) return `no issuer here is ${printableJson(claims.iss ?? null)}`;
   const ready = prepare(issuer);
   try {
-    return { ...recognise(claims, ready), accessToken: "" };
+    // It is the claims that are asked about; what else the request needs is said beside.
+    return { ...recognise(claims, ready), accessToken: "", proven: true };
   } catch (thrown) {
     if (asClaimcheckError(thrown).reason === "subject_invalid") return `its sub is no name: ${subjectForm}`;
     const wanted = ready.members.map(({ tenant, conditions }) => {

@@ -1,7 +1,7 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 import { isTrustworthy } from "../../shared/origin.ts";
 import { atOnce } from "../paced.ts";
-import { actions, type CompiledRule, caretaking, isPermitted } from "../policy.ts";
+import { actions, type CompiledRule, caretaking, guarded, isPermitted } from "../policy.ts";
 import { findAlike, type Member } from "./alike.ts";
 import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import type { Fault, Path } from "./document.ts";
@@ -70,8 +70,10 @@ function checkIssuers({ issuers }: PolicyFile, report: Report): void {
 function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
   const byIssuer = new Map<string, Member[]>();
   for (const [tenant, { principals }] of Object.entries(tenants)) {
-    for (const [index, { issuer, claims }] of principals.entries()) {
+    for (const [index, entry] of principals.entries()) {
+      const { issuer, claims } = entry;
       const path = ["tenants", tenant, "principals", index];
+      checkKeys(entry, path, report);
       if (!Object.hasOwn(issuers, issuer)) report([...path, "issuer"], `there is no issuer "${issuer}"`);
       const members = byIssuer.get(issuer) ?? [];
       byIssuer.set(issuer, members);
@@ -95,9 +97,29 @@ function checkMembers({ issuers, tenants }: PolicyFile, report: Report): void {
   }
 }
 
+/** Handles are redeemed by a key that the issuer of a token, or this file, knows; never by one that only came along. */
+function checkKeys(
+  { roles, proofKeys, confined, dangerouslyTokenAlone }: PolicyFile["tenants"][string]["principals"][number],
+  path: Path,
+  report: Report,
+): void {
+  if (roles.includes("executor") && !proofKeys && !confined && !dangerouslyTokenAlone) {
+    report(
+      [...path, "roles"],
+      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints; or confined: true, for jobs whose tokens name their key",
+    );
+  }
+  if ((proofKeys || confined) && dangerouslyTokenAlone) {
+    report(
+      [...path, "dangerouslyTokenAlone"],
+      "dangerouslyTokenAlone has no effect beside proofKeys or confined: remove it",
+    );
+  }
+}
+
 function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): void {
   const names = new Set<string>();
-  for (const [order, { name, effect, secrets, actions: own, limits }] of rules.entries()) {
+  for (const [order, { name, effect, secrets, actions: own, limits, tokenAlone }] of rules.entries()) {
     const path = [...within, order];
     if (names.has(name)) report([...path, "name"], `"${name}" is the name of another rule`);
     names.add(name);
@@ -105,6 +127,12 @@ function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): 
       report(
         [...path, "limits"],
         `"${name}" has limits, which only mean something where it allows to issue or wrap`,
+      );
+    }
+    if (tokenAlone && (effect === "deny" || !own.some((action) => guarded.includes(action)))) {
+      report(
+        [...path, "tokenAlone"],
+        `"${name}" has tokenAlone, which only means something where it allows ${guarded.join(" or ")}`,
       );
     }
     const handsOut = own.filter((action) => !caretaking.includes(action));

@@ -74,11 +74,12 @@ function* compile({ tenants }: PolicyFile): Generator<void, Record<string, Compi
   for (const [tenant, { rules, limits }] of Object.entries(tenants)) {
     const own: CompiledRule[] = [];
     compiled[tenant] = own;
-    for (const [order, { secrets, ...entry }] of rules.entries()) {
+    for (const [order, { secrets, tokenAlone, ...entry }] of rules.entries()) {
       const rule = {
         ...entry,
         tenant,
         ...(secrets && { secrets }),
+        ...(tokenAlone && { tokenAlone }),
         limits: limitsOf({ ...limits, ...entry.limits }),
       };
       own.push(compileRule(rule satisfies Rule as Rule, order));
@@ -92,10 +93,17 @@ function* compile({ tenants }: PolicyFile): Generator<void, Record<string, Compi
 function membersOf({ tenants }: PolicyFile): ReadonlyMap<string, readonly Membership[]> {
   const members = new Map<string, Membership[]>();
   for (const [tenant, { principals }] of Object.entries(tenants)) {
-    for (const { issuer, claims, roles, proofKeys } of principals) {
+    for (const { issuer, claims, roles, proofKeys, confined, dangerouslyTokenAlone } of principals) {
       const own = members.get(issuer) ?? [];
       members.set(issuer, own);
-      own.push({ tenant, who: claims as Who, roles, ...(proofKeys && { proofKeys }) });
+      own.push({
+        tenant,
+        who: claims as Who,
+        roles,
+        ...(proofKeys && { proofKeys }),
+        ...(confined && { confined }),
+        ...(dangerouslyTokenAlone && { anyProofKey: true }),
+      });
     }
   }
   return members;

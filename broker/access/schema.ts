@@ -78,7 +78,15 @@ const MemberEntry = z.strictObject({
   ),
   proofKeys: described(
     z.optional(z.array(z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/))).check(z.minLength(1))),
-    "RFC 7638 thumbprints of the only keys by which it proves possession. With one, it may redeem handles that are bound to no key.",
+    "RFC 7638 thumbprints of the only keys by which it proves possession, as `claimcheck executor key` prints them. An executor needs one, unless it is `confined`.",
+  ),
+  confined: described(
+    z.optional(z.literal(true)),
+    "Its tokens have to name a key, as audience BROKER#jkt=THUMBPRINT or in `cnf.jkt`, and every request needs a proof by that key. For jobs that redeem what they ask for themselves.",
+  ),
+  dangerouslyTokenAlone: described(
+    z.optional(z.literal(true)),
+    "Makes its token alone worth its secrets: whoever sees the token, such as a proxy that ends TLS, redeems with a key of their own. For tests.",
   ),
 });
 
@@ -116,6 +124,10 @@ const RuleEntry = z.strictObject({
     "Canonical URIs. A rule about inspect, revoke and audit.read alone can do without, and is then about all of the tenant's: only such a rule allows audit.read, and revoking a run, a principal or the whole tenant.",
   ),
   limits: z.optional(z.strictObject(limitFields)),
+  tokenAlone: described(
+    z.optional(z.literal(true)),
+    "Whether it allows revoke and audit.read to a token without a proof, too. Without it, they need one by a key that the token or `proofKeys` names.",
+  ),
 });
 
 const TenantEntry = z.strictObject({

@@ -25,7 +25,7 @@ const rules =
 
 const attackers = `  attackers:
     principals:
-      - { issuer: ci, claims: { sub: attacker }, roles: [requester, executor] }
+      - { issuer: ci, claims: { sub: attacker }, roles: [requester, executor], dangerouslyTokenAlone: true }
     rules:
 ${rules}`;
 

@@ -63,7 +63,7 @@ describe("a token", () => {
         good,
         header === undefined ? {} : { authorization: header },
       );
-      expect(refused.headers.get("www-authenticate")).toBe('DPoP algs="EdDSA", Bearer');
+      expect(refused.headers.get("www-authenticate")).toBe('DPoP algs="EdDSA Ed25519 ES256", Bearer');
       expect(await problemOf(refused)).toMatchObject({ status: 401, code: "unauthenticated" });
       expect(broker.log.at(-1)).toMatchObject({ status: 401, code: reason, route: path });
     }

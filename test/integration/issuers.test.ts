@@ -70,7 +70,7 @@ describe("the token of", () => {
         pipeline_source: "push",
         groups_direct: ["acme/devs"],
       },
-      "{ issuer: ci, claims: { namespace_path: acme }, roles: [requester, executor] }",
+      "{ issuer: ci, claims: { namespace_path: acme }, roles: [requester, executor], dangerouslyTokenAlone: true }",
       { principal: "ci:project_path:acme/site:ref_type:branch:ref:main", roles: ["requester", "executor"] },
     ],
     [

@@ -19,9 +19,9 @@ issuers:
 tenants:
   acme:
     principals:
-      - { issuer: ci, claims: { sub: "job*" }, roles: [requester] }
+      - { issuer: ci, claims: { sub: "job*" }, roles: [requester], proofKeys: ["${proofKey}"] }
       - { issuer: ci, claims: { sub: "host*" }, roles: [executor], proofKeys: ["${proofKey}"] }
-      - { issuer: ci, claims: { sub: "boss*" }, roles: [operator] }
+      - { issuer: ci, claims: { sub: "boss*" }, roles: [operator], proofKeys: ["${proofKey}"] }
     rules:
       - { name: jobs, actions: [issue], who: { sub: job }, secrets: ["env://API_TOKEN"], limits: { ttl: 1h, uses: 3 } }
       - { name: wrapping, actions: [wrap], who: { sub: job }, secrets: ["wrap://KEY"] }
@@ -74,11 +74,11 @@ function tokenOf(sub: string): Promise<string> {
   return token;
 }
 
-async function ask(sub: string, method: string, path: string, content?: object, proven = false) {
+async function ask(sub: string, method: string, path: string, content?: object, proven = method !== "POST") {
   const accessToken = await tokenOf(sub);
   const body = content && JSON.stringify(content);
   const { key } = (content ?? {}) as Partial<RedemptionRequest>;
-  const covered = { method, url: `${broker.url}${path}`, accessToken, body: body ?? "" };
+  const covered = { method, url: `${broker.url}${path.split("?")[0]}`, accessToken, body: body ?? "" };
   const proof =
     proven && (await makeProof({ ...covered, ...(key && { encryptionKey: key }) }, identity.proofKey));
   const response = await fetch(`${broker.url}${path}`, {
@@ -134,9 +134,10 @@ const requests = {
     ),
   inspect: async (sub: string) => ask(sub, "GET", `/v1/handles/${(await issued()).jti}`),
   "revoke one": async (sub: string) => ask(sub, "DELETE", `/v1/handles/${(await issued()).jti}`),
-  "revoke a run": async (sub: string) => ask(sub, "POST", "/v1/revocations", { run: "nightly" }),
-  "revoke a principal": async (sub: string) => ask(sub, "POST", "/v1/revocations", { subject: "ci:someone" }),
-  "revoke the tenant": async (sub: string) => ask(sub, "POST", "/v1/revocations", { all: true }),
+  "revoke a run": async (sub: string) => ask(sub, "POST", "/v1/revocations", { run: "nightly" }, true),
+  "revoke a principal": async (sub: string) =>
+    ask(sub, "POST", "/v1/revocations", { subject: "ci:someone" }, true),
+  "revoke the tenant": async (sub: string) => ask(sub, "POST", "/v1/revocations", { all: true }, true),
   "audit.read": async (sub: string) => ask(sub, "GET", "/v1/audit"),
 } as const;
 type Request = keyof typeof requests;

@@ -545,30 +545,33 @@ describe("a registered proof key", () => {
     const { broker, executor, handle } = await ask();
     const refused = await broker.redeem({ ...executor, identity: own }, [handle]);
     expect(await refusal(broker, refused)).toEqual({
-      status: 401,
-      code: "invalid_proof",
-      written: ["denied proof_key_unregistered"],
+      status: 403,
+      code: "key_not_registered",
+      written: ["denied key_not_registered"],
     });
   });
 
   test("is needed for a handle that is bound to another key, too", async () => {
     const { broker, executor, handle } = await ask(own.jkt);
-    expect((await broker.redeem({ ...executor, identity: own }, [handle])).status).toBe(401);
+    expect((await broker.redeem({ ...executor, identity: own }, [handle])).status).toBe(403);
     expect(await codeOf(await broker.redeem(executor, [handle]))).toMatchObject({ code: "invalid_handle" });
   });
 
-  test("that nobody has registered redeems nothing that is bound to no key", async () => {
+  test.each([
+    ["no key", undefined],
+    ["that key", own.jkt],
+  ])("that nobody has registered redeems nothing that is bound to %s", async (_, jkt) => {
     const { broker } = await setUp({ proofKeys: [] });
-    const executor = await broker.executor();
+    const executor = await broker.executor({ identity: own });
     const headers = { authorization: `Bearer ${executor.accessToken}` };
-    const asked = { secrets: [{ uri: "env://API_TOKEN" }] };
+    const asked = { secrets: [{ uri: "env://API_TOKEN", ...(jkt && { jkt }) }] };
     const answer = await broker.send("POST", "/v1/handles", asked, headers);
     const { handles } = (await answer.json()) as { handles: [{ handle: string }] };
     const refused = await broker.redeem(executor, [handles[0].handle]);
     expect(await refusal(broker, refused)).toEqual({
-      status: 400,
-      code: "invalid_handle",
-      written: ["denied no_key"],
+      status: 403,
+      code: "key_not_registered",
+      written: ["denied key_not_registered"],
     });
   });
 });

@@ -69,6 +69,7 @@ const caller: fc.Arbitrary<Caller> = fc.record({
   roles: fc.uniqueArray(fc.constantFrom(...(Object.keys(roles) as Role[])), { minLength: 1 }),
   proofKeys: fc.constant([]),
   anyProofKey: fc.constant(false),
+  proven: fc.constant(true),
 });
 
 test("an indexed decision is the linear one: same answer, same rule, same limits", () => {

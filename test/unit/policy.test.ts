@@ -19,6 +19,7 @@ const caller = (principal = "ci"): Caller => ({
   roles: ["requester", "executor", "operator"],
   proofKeys: [],
   anyProofKey: false,
+  proven: true,
 });
 
 describe("a pattern over secrets", () => {

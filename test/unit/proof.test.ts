@@ -160,10 +160,10 @@ describe("no proof", () => {
       return new jose.SignJWT(await claims()).setProtectedHeader({ ...header, jwk }).sign(privateKey);
     },
     "of another algorithm": async () => {
-      const { privateKey, publicKey } = await jose.generateKeyPair("ES256");
+      const { privateKey, publicKey } = await jose.generateKeyPair("ES384");
       const jwk = await jose.exportJWK(publicKey);
       return new jose.SignJWT(await claims())
-        .setProtectedHeader({ ...header, alg: "ES256", jwk })
+        .setProtectedHeader({ ...header, alg: "ES384", jwk })
         .sign(privateKey);
     },
     "of another type": async () => sign(await claims(), { typ: "JWT" }),

@@ -116,6 +116,13 @@ describe("GitHub", () => {
     expect(headers?.authorization).toBe("Bearer runner-credential");
   });
 
+  test("is asked for an audience that names our key, where we have one", async () => {
+    const { env, requests } = await startRunner();
+    await tokenSource(undefined, env, audience, "k".repeat(43))();
+    const { searchParams } = new URL(requests[0]?.url ?? "", "http://runner.example");
+    expect(searchParams.get("audience")).toBe(`${audience}#jkt=${"k".repeat(43)}`);
+  });
+
   test("is asked again when a minute is left, not before", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: 1_800_000_000_000 });
     const { env, requests } = await startRunner();
