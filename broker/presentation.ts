@@ -7,9 +7,9 @@ import type { AuditRecord } from "./audit/record.ts";
 import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { lookUp } from "./look-up.ts";
+import { type Found, lookUp } from "./look-up.ts";
 import { denial } from "./policy.ts";
-import type { HandleState, Taker } from "./store/store.ts";
+import type { Taker } from "./store/store.ts";
 
 /** The HTTP request as the proof covers it. */
 export interface ProvenMessage {
@@ -69,7 +69,7 @@ export async function readHandles(
 
 /** A handle's state, and the name of the rule that allows what is asked today. */
 export interface Allowed {
-  readonly state: HandleState;
+  readonly state: Found;
   readonly rule: string;
 }
 
@@ -128,12 +128,7 @@ export async function refuse(
 ): Promise<never> {
   const error = asClaimcheckError(thrown);
   const denied = { ...about, outcome: "denied" } as const;
-  const named = handles.map(({ jti, digest }, index) => ({
-    ...denied,
-    jti,
-    digest,
-    ...blameItem(error, index),
-  }));
+  const named = handles.map(({ jti }, index) => ({ ...denied, jti, ...blameItem(error, index) }));
   await audit.record(named.length > 0 ? named : [{ ...denied, ...blame(error) }]);
   throw thrown;
 }

@@ -22,7 +22,7 @@
  *     uri         which secret, canonical; `redacted:` and a keyed hash where no rule allowed it, and for commands,
  *                 because people paste values into URIs
  *     jti         which handle
- *     digest      keyed digest of the secret's value, as in the handle
+ *     digest      keyed digest of the secret's value: equal values of a tenant have equal ones. No handle carries it
  *     rule        the name of the rule that decided
  *     run         what the requester calls the run
  *     subject     whose handles were revoked

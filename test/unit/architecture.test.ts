@@ -74,7 +74,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/(remote-run|results))\.ts$/,
+    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|marks|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/(remote-run|results))\.ts$/,
   ],
 ];
 
