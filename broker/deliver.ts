@@ -74,7 +74,9 @@ export async function deliver(
 /** However many handles are for a value, it is sealed, sent and stored once. */
 function sealOnce({ keys }: Broker, { tenant, principal }: Caller, made: readonly Made[]): OpenHandle[] {
   const values = new Map<Secret, { readonly id: string; readonly sealed: Uint8Array }>();
-  return made.map(({ reference, value, named, claims: { jti, run, uses, exp } }) => {
+  return made.map((each) => {
+    const { reference, value, named, claims } = each;
+    const { jti, run, uses, exp } = claims;
     const id = randomUUID();
     const kept = values.get(value) ?? { id, sealed: keys.seal(tenant, id, value) };
     values.set(value, kept);
@@ -84,7 +86,7 @@ function sealOnce({ keys }: Broker, { tenant, principal }: Caller, made: readonl
       subject: principal,
       ...(run !== undefined && { run }),
       uri: reference.canonical,
-      marks: sealMarks(keys, tenant, jti, named),
+      marks: sealMarks(keys, tenant, jti, { ...named, cacheId: cacheIdOf(keys, tenant, each) }),
       uses,
       expires: exp,
       value: kept.id,
@@ -127,12 +129,18 @@ interface Named extends Marks {
   readonly cacheId: string;
 }
 
+function cacheIdOf(keys: Broker["keys"], tenant: string, { item, limits, named }: Made): string {
+  if (limits.cache === "never") return "";
+  const { wrappedBy, cacheId } = named;
+  return item.cacheKey === undefined ? cacheId : keys.cacheId(tenant, { cacheKey: item.cacheKey, wrappedBy });
+}
+
 function claim(
   { keys, url }: Broker,
   { tenant, principal }: Caller,
   { run }: About,
   { item, reference, limits }: Granted,
-  { wrappedBy, sha256, cacheId }: Named,
+  { sha256 }: Named,
 ): HandleClaims {
   const iat = Math.floor(Date.now() / 1000);
   const jti = randomUUID();
@@ -149,8 +157,6 @@ function claim(
     scheme: reference.scheme,
     digest: keys.handleDigest(tenant, jti, sha256),
     ...(item.cacheKey !== undefined && { cache_key: item.cacheKey }),
-    cache_id:
-      item.cacheKey === undefined ? cacheId : keys.cacheId(tenant, { cacheKey: item.cacheKey, wrappedBy }),
     uses: item.uses ?? 1,
     ...(item.jkt !== undefined && { cnf: { jkt: item.jkt } }),
     ...(item.plan !== undefined && { plan: item.plan }),

@@ -99,7 +99,7 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
       roots.some((root) => isEqual(digest, handleDigest(root, tenant, jti, sha256Of(value)))),
 
     /**
-     * The handle's `cache_id`. A tag byte keeps cache keys and values apart, so that neither can be made to
+     * What stands for a secret in caches; executors get it from a check. A tag byte keeps cache keys and values apart, so that neither can be made to
      * collide with the other; a value that a requester brought has that requester's key, as in `digest`, also under
      * a cache key: otherwise anybody could bring a value that counts as somebody else's.
      */

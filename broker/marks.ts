@@ -1,7 +1,7 @@
 /**
- * What a handle's value is known by: in the audit log. It lies in the store sealed, as
+ * What a handle's value is known by: in the audit log, and in executors' caches. It lies in the store sealed, as
  *
- *     digest
+ *     digest LF cache id
  *
  * in base64url, under a name of the handle's own: who can read the store cannot see which values are equal.
  */
@@ -11,12 +11,14 @@ import type { BrokerKeys } from "./keys.ts";
 export interface Marks {
   /** For audit records alone (`keys.digest`). */
   readonly digest: string;
+  /** For checks alone (`keys.cacheId`); empty where the rule that the handle was issued by says `cache: never`. */
+  readonly cacheId: string;
 }
 
 const nameOf = (jti: string) => `marks:${jti}`;
 
-export function sealMarks(keys: BrokerKeys, tenant: string, jti: string, { digest }: Marks): string {
-  const text = new Secret(Buffer.from(digest));
+export function sealMarks(keys: BrokerKeys, tenant: string, jti: string, { digest, cacheId }: Marks): string {
+  const text = new Secret(Buffer.from(`${digest}\n${cacheId}`));
   return Buffer.from(keys.seal(tenant, nameOf(jti), text)).toString("base64url");
 }
 
@@ -24,7 +26,8 @@ export function sealMarks(keys: BrokerKeys, tenant: string, jti: string, { diges
 export function openMarks(keys: BrokerKeys, tenant: string, jti: string, marks: string): Marks | undefined {
   try {
     const opened = keys.open(tenant, nameOf(jti), Buffer.from(marks, "base64url"));
-    return { digest: Buffer.from(opened.expose()).toString() };
+    const [digest = "", cacheId = ""] = Buffer.from(opened.expose()).toString().split("\n");
+    return { digest, cacheId };
   } catch {
     return undefined;
   }

@@ -8,7 +8,7 @@ import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { type Found, lookUp } from "./look-up.ts";
-import { denial } from "./policy.ts";
+import { denial, type Limits } from "./policy.ts";
 import type { Taker } from "./store/store.ts";
 
 /** The HTTP request as the proof covers it. */
@@ -67,10 +67,11 @@ export async function readHandles(
   return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
 
-/** A handle's state, and the name of the rule that allows what is asked today. */
+/** A handle's state, and the rule that allows what is asked today: its name and its limits. */
 export interface Allowed {
   readonly state: Found;
   readonly rule: string;
+  readonly limits: Limits;
 }
 
 /** @throws {ClaimcheckError} for the whole batch, where one of the handles is void or not allowed today. */
@@ -90,7 +91,7 @@ export async function authorise(
   const failures: ItemFailure[] = [];
   const allowed = states.flatMap((state, index) => {
     const decision = state && broker.policy.decide(caller, action, state.uri);
-    if (state && decision?.allowed) return [{ state, rule: decision.rule }];
+    if (state && decision?.allowed) return [{ state, rule: decision.rule, limits: decision.limits }];
     const error = decision
       ? new ClaimcheckError("forbidden", denial(decision))
       : new ClaimcheckError("handle_void");

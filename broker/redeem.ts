@@ -2,9 +2,10 @@
  * Redeeming, the only way by which plaintext leaves a broker. The order is the guarantee: proof, policy of
  * today, take, durable record, answer. What cannot be recorded is given back and not answered.
  */
+import type { Recipient } from "../shared/ecdh-es.ts";
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
-import { importRecipient, type Recipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
+import { importRecipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import { blameItem } from "./blame.ts";

@@ -16,7 +16,8 @@
  *     action      issue, wrap, redeem, check, inspect, revoke, audit.read, attest (to a result, for a shared cache)
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
  *                 attested, shown, revoked, denied, failed
- *     code        why, where the outcome is denied or failed; finer than the public code
+ *     code        why, where the outcome is denied or failed; finer than the public code. `cache_never` where a check is
+ *                 confirmed without a cache id, because a rule says so
  *     tenant      whose principals and secrets it is about
  *     principal   who asked: the issuer's prefix and the token's `sub`
  *     uri         which secret, canonical; `redacted:` and a keyed hash where no rule allowed it, and for commands,

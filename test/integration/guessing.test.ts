@@ -56,7 +56,7 @@ tenants:
 
 /** What is the same in the handle of the secret and in those of some guesses, and not of all: it tells them apart. */
 const telling = (secret: Record<string, unknown>, tried: readonly Record<string, unknown>[]) =>
-  ["digest"].filter((claim) => {
+  Object.keys(secret).filter((claim) => {
     const equal = tried.filter((each) => JSON.stringify(each[claim]) === JSON.stringify(secret[claim]));
     return equal.length > 0 && equal.length < tried.length;
   });
@@ -84,7 +84,7 @@ test("two handles for one secret have no more in common than two for different o
       JSON.stringify((another as Record<string, unknown>)[claim]) === JSON.stringify(value) ? [claim] : [],
     );
   const [alike, unlike] = [common(first!, again!), common(first!, other!)];
-  const times = ["iat", "exp", "cache_id"];
+  const times = ["iat", "exp"];
   expect(alike.filter((claim) => !times.includes(claim))).toEqual(
     unlike.filter((claim) => !times.includes(claim)),
   );

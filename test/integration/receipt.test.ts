@@ -9,7 +9,8 @@ async function setUp() {
   const broker = await startBroker({ environment: { API_TOKEN: "guessme", OTHER: "sesame" } });
   const executor = await broker.executor();
   const handles = await executor.client.issue([{ uri: "env://API_TOKEN" }, { uri: "env://OTHER" }]);
-  return { broker, executor, handles, secrets: handles.map(({ claims }) => claims.cache_id) };
+  const { cacheIds } = await executor.client.check(handles);
+  return { broker, executor, handles, secrets: cacheIds as string[] };
 }
 
 const redeem = ({ client }: Executor, handles: Parameters<Executor["client"]["redeem"]>[0], run?: string) =>

@@ -64,9 +64,11 @@ describe("a result is taken", () => {
     });
     expect(broker.audit.records.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual([
       "issue issued",
+      "check confirmed",
       "redeem released",
       "attest attested",
       "issue issued",
+      "check confirmed",
       "check confirmed",
     ]);
     expect(await filesContaining(["the-value"], [server.data])).toEqual([]);

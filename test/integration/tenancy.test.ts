@@ -101,8 +101,10 @@ test("equal values and equal cache keys of two tenants have nothing in common", 
   const { broker, owner, thief } = await setUp();
   const items = [{ uri: "env://API_TOKEN" }, { uri: "env://API_TOKEN", cacheKey: "npm" }];
   const [mine, theirs] = [await owner.client.issue(items), await thief.client.issue(items)];
-  const marks = [...mine, ...theirs].flatMap(({ claims: { digest, cache_id } }) => [digest, cache_id]);
-  expect(new Set(marks).size).toBe(8);
+  const checked = [await owner.client.check(mine), await thief.client.check(theirs)];
+  const ids = checked.flatMap(({ cacheIds }) => cacheIds);
+  const digests = [...mine, ...theirs].map(({ claims }) => claims.digest);
+  expect(new Set([...digests, ...ids]).size).toBe(8);
   const logged = broker.audit.records.map(({ tenant, digest }) => `${tenant} ${digest}`);
   expect(new Set(logged).size).toBe(2);
   expect(new Set(logged.map((each) => each.split(" ")[1])).size).toBe(2);

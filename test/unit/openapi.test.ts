@@ -224,7 +224,7 @@ describe("the examples", () => {
     const { broker, accessToken } = await startThen();
     const { uses } = await verifyHandle(handle, broker.keys.findKey, brokerUrl);
     const sealed = broker.keys.seal("acme", jti, secret());
-    const marks = { digest: broker.keys.digest("acme", secret()) };
+    const marks = { digest: broker.keys.digest("acme", secret()), cacheId: "" };
     const fields = {
       tenant: "acme",
       jti,
