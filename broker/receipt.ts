@@ -6,7 +6,7 @@
  */
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
-import { signReceipt, sortIds } from "../shared/receipt.ts";
+import { signReceipt } from "../shared/receipt.ts";
 import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
@@ -42,7 +42,7 @@ export async function attest(
       state.taken ? [] : [new ClaimcheckError("not_redeemed").at(index)],
     );
     if (unredeemed.length > 0) throw batchError(unredeemed);
-    const ids = allowed.map((each) => {
+    const secrets = allowed.map((each) => {
       const cacheId = cacheIdOf(each);
       if (cacheId === undefined)
         throw new ClaimcheckError("forbidden", { reason: "cache_never", rule: each.rule });
@@ -54,9 +54,9 @@ export async function attest(
     const attested = { ...about, outcome: "attested" } as const;
     const records = grants(attested, allowed);
     await broker.audit.record(records.length > 0 ? records : [{ ...attested, rule: decision.rule }]);
-    const secrets = sortIds(ids);
-    const receipt = { iss: broker.url, tenant, key, manifest, secrets, iat: Math.floor(Date.now() / 1000) };
-    return { receipt: await signReceipt(receipt, broker.keys.signingKey) };
+    const result = { iss: broker.url, tenant, key, manifest, secrets };
+    const now = Math.floor(Date.now() / 1000);
+    return { receipt: await signReceipt(result, now, broker.keys.signingKey) };
   } catch (thrown) {
     return refuse(broker, about, handles, thrown);
   }

@@ -7,7 +7,7 @@ import { openConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
-import { verifyReceipt } from "../shared/receipt.ts";
+import { OutdatedReceipt, verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import {
@@ -204,6 +204,7 @@ export function createBrokerClient(connection: Connection) {
     /**
      * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
      * under this key, of this tenant, made with these secrets.
+     * @throws {Failure} `receipt_outdated`.
      */
     async readReceipt(
       receipt: string,
@@ -213,7 +214,10 @@ export function createBrokerClient(connection: Connection) {
       }: { readonly key: string; readonly tenant: string; readonly secrets: readonly string[] },
     ): Promise<string | undefined> {
       const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
-      return verifyReceipt(receipt, await findKeys(), expected).catch(() => undefined);
+      return verifyReceipt(receipt, await findKeys(), expected).catch((cause) => {
+        if (cause instanceof OutdatedReceipt) throw new Failure("receipt_outdated", { cause });
+        return undefined;
+      });
     },
 
     /**
