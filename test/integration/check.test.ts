@@ -4,6 +4,7 @@ import { throwawayIssuer } from "../../broker/caller.ts";
 import type { Action } from "../../broker/policy.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import { createIdentity } from "../../executor/identity.ts";
+import { signHandle } from "../../shared/handle.ts";
 import type { Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../broker.ts";
 
@@ -209,6 +210,46 @@ describe("a handle is not good", () => {
     const [handle] = await take(executor, "env://API_TOKEN");
     expect(await refusal(broker, await broker.check(executor, [handle!.handle]))).toMatchObject({
       code: "forbidden",
+    });
+  });
+});
+
+describe("a handle of an older version", () => {
+  async function outdated() {
+    const { broker, executor } = await setUp();
+    const [handle] = await take(executor, "env://API_TOKEN");
+    const claims = Object.assign({ ...handle!.claims }, { cache_id: "y" });
+    return { broker, executor, old: await signHandle(claims, broker.keys.signingKey) };
+  }
+
+  test("is refused, and the log says why", async () => {
+    const { broker, executor, old } = await outdated();
+    expect(await refusal(broker, await broker.check(executor, [old]))).toMatchObject({
+      code: "handle_outdated",
+      written: ["denied handle_outdated"],
+    });
+  });
+
+  test("that somebody was given is refused by the executor, with what to do", async () => {
+    const { executor, old } = await outdated();
+    await expect(executor.client.accept(old)).rejects.toMatchObject({
+      code: "handle_outdated",
+      message: "The handle has the form of an older version; issue it again.",
+    });
+  });
+
+  test("of an older broker is refused by the executor, and names the broker", async () => {
+    const { broker, old } = await outdated();
+    const { client } = await broker.executor({
+      proxy: (forward) => async (url, init) => {
+        const answer = await forward(url, init);
+        if (!url.endsWith("/v1/handles")) return answer;
+        return Response.json({ handles: [{ jti: "x", handle: old, expires: 0 }] });
+      },
+    });
+    await expect(client.issue([{ uri: "env://API_TOKEN" }])).rejects.toMatchObject({
+      code: "handle_outdated",
+      detail: "the broker is of an older version; upgrade it",
     });
   });
 });
