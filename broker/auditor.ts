@@ -1,4 +1,7 @@
-/** What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. */
+/**
+ * What an auditor gets: the decisions about its own tenant, and nobody else's. That it looked is one of them. Digests of
+ * values are for those alone who cannot ask for handles: who can set one secret and use another could guess its value.
+ */
 import * as z from "zod/mini";
 import { AuditEntry } from "./audit/record.ts";
 import { blame } from "./blame.ts";
@@ -50,7 +53,17 @@ export async function readAudit(
     },
     { after, limit: limit === undefined ? defaultLimit : Number(limit) },
   );
-  return { records: [...entries], ...(!isLast && { next }) };
+  const records = mayAsk(broker, caller) ? entries.map(withoutDigest) : [...entries];
+  return { records, ...(!isLast && { next }) };
+}
+
+const mayAsk = ({ policy }: Broker, caller: Caller): boolean =>
+  (["issue", "wrap"] as const).some((action) => policy.decideForAny(caller, action).allowed);
+
+function withoutDigest(entry: AuditEntry): AuditEntry {
+  if (entry.type !== "decision") return entry;
+  const { digest, ...rest } = entry;
+  return rest;
 }
 
 /** All of the log until now, for who may read in it: how it grows tells what others do. */

@@ -10,16 +10,22 @@
  * The last is for a run that meets its own results again: whoever got a spent handle from a log has neither the
  * key nor, under an executor that serves several jobs, the run.
  *
+ * The answer, which only the executor can read, says what stands for each secret in its cache: from these ids it makes the
+ * keys that it looks for. A hit tells it that two values are equal, and so does the answer itself; each question is on
+ * record with the values' digests, and a rule that says `cache: never` leaves an id out.
+ *
  * Without any handle it tells an executor that some rule lets check its tenant, whose cached results are the only ones that it may have.
  */
-import { signConfirmation } from "../shared/confirmation.ts";
+import { sealConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
+import { importRecipient } from "../shared/redemption.ts";
 import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import { denial } from "./policy.ts";
 import {
+  type Allowed,
   authorise,
   batchError,
   grants,
@@ -40,7 +46,8 @@ export async function check(
   const about = { action: "check", tenant, principal, request } as const;
   let handles: HandleClaims[] = [];
   try {
-    const proof = await prove(broker, caller, message);
+    const proof = await prove(broker, caller, message, asked.key);
+    const recipient = await importRecipient(asked.key);
     const taker = { principal, jkt: proof.jkt, run: asked.run ?? "" };
     handles = await readHandles(broker, caller, taker.jkt, asked.handles);
     const allowed = await authorise(broker, caller, "check", taker, handles);
@@ -52,11 +59,19 @@ export async function check(
     const decision = broker.policy.decideForAny(caller, "check");
     if (!decision.allowed) throw new ClaimcheckError("forbidden", denial(decision));
     const confirmed = { ...about, outcome: "confirmed" } as const;
-    const records = grants(confirmed, allowed);
+    const records = grants(confirmed, allowed).map((record, index) => ({
+      ...record,
+      ...(cacheIdOf(allowed[index] as Allowed) === undefined && { code: "cache_never" }),
+    }));
     await broker.audit.record(records.length > 0 ? records : [{ ...confirmed, rule: decision.rule }]);
-    const said = { iss: broker.url, tenant, proof: proof.jti, handles: handles.map(({ jti }) => jti) };
-    return { confirmation: await signConfirmation(said, broker.keys.signingKey) };
+    const named = allowed.map((each) => ({ jti: each.state.jti, cacheId: cacheIdOf(each) }));
+    const said = { iss: broker.url, tenant, proof: proof.jti, handles: named };
+    return { confirmation: await sealConfirmation(said, broker.keys.signingKey, recipient) };
   } catch (thrown) {
     return refuse(broker, about, handles, thrown);
   }
 }
+
+/** Undefined where the rule that issued the handle, or the one that lets it be checked today, says `cache: never`. */
+export const cacheIdOf = ({ state, limits }: Allowed): string | undefined =>
+  limits.cache === "never" || state.cacheId === "" ? undefined : state.cacheId;

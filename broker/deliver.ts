@@ -7,13 +7,15 @@ import type { IssueResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { About, Granted } from "./grant.ts";
-import { sealOverhead } from "./keys.ts";
+import { sealOverhead, sha256Of } from "./keys.ts";
+import { type Marks, sealMarks } from "./marks.ts";
 import type { OpenHandle } from "./store/store.ts";
 
 const defaultLifetime = 15 * 60;
 
 interface Made extends Granted {
   readonly value: Secret;
+  readonly named: Named;
   readonly claims: HandleClaims;
 }
 
@@ -29,9 +31,10 @@ export async function deliver(
     const names = nameOnce(broker, caller, about);
     const made = granted.map((each, index): Made => {
       const value = values[index] as Secret;
-      return { ...each, value, claims: claim(broker, caller, about, each, names(value)) };
+      const named = names(value);
+      return { ...each, value, named, claims: claim(broker, caller, about, each, named) };
     });
-    const records = made.map(({ reference, rule, claims: { jti, digest } }) => ({
+    const records = made.map(({ reference, rule, named: { digest }, claims: { jti } }) => ({
       ...about,
       uri: reference.canonical,
       rule,
@@ -71,7 +74,9 @@ export async function deliver(
 /** However many handles are for a value, it is sealed, sent and stored once. */
 function sealOnce({ keys }: Broker, { tenant, principal }: Caller, made: readonly Made[]): OpenHandle[] {
   const values = new Map<Secret, { readonly id: string; readonly sealed: Uint8Array }>();
-  return made.map(({ reference, value, claims: { jti, run, digest, uses, exp } }) => {
+  return made.map((each) => {
+    const { reference, value, named, claims } = each;
+    const { jti, run, uses, exp } = claims;
     const id = randomUUID();
     const kept = values.get(value) ?? { id, sealed: keys.seal(tenant, id, value) };
     values.set(value, kept);
@@ -81,7 +86,7 @@ function sealOnce({ keys }: Broker, { tenant, principal }: Caller, made: readonl
       subject: principal,
       ...(run !== undefined && { run }),
       uri: reference.canonical,
-      digest,
+      marks: sealMarks(keys, tenant, jti, { ...named, cacheId: cacheIdOf(keys, tenant, each) }),
       uses,
       expires: exp,
       value: kept.id,
@@ -102,13 +107,14 @@ function holdOpen({ budgets }: Broker, handles: readonly OpenHandle[]): void {
   budgets?.holdOpen(first.tenant, sealed + named, Math.max(...handles.map(({ expires }) => expires)));
 }
 
-/** A digest and a cache id take the time of the value's length, so they are made once for all handles that are for it. */
+/** What takes the time of the value's length is made once for all handles that are for it. */
 function nameOnce({ keys }: Broker, { tenant, principal }: Caller, { action }: About) {
   const wrappedBy = action === "wrap" ? principal : undefined;
   const known = new Map<Secret, Named>();
   return (value: Secret): Named => {
     const names = known.get(value) ?? {
       wrappedBy,
+      sha256: sha256Of(value),
       digest: keys.digest(tenant, value, wrappedBy),
       cacheId: keys.cacheId(tenant, { value, wrappedBy }),
     };
@@ -117,10 +123,16 @@ function nameOnce({ keys }: Broker, { tenant, principal }: Caller, { action }: A
   };
 }
 
-interface Named {
+interface Named extends Marks {
   readonly wrappedBy: string | undefined;
-  readonly digest: string;
+  readonly sha256: Uint8Array;
   readonly cacheId: string;
+}
+
+function cacheIdOf(keys: Broker["keys"], tenant: string, { item, limits, named }: Made): string {
+  if (limits.cache === "never") return "";
+  const { wrappedBy, cacheId } = named;
+  return item.cacheKey === undefined ? cacheId : keys.cacheId(tenant, { cacheKey: item.cacheKey, wrappedBy });
 }
 
 function claim(
@@ -128,24 +140,23 @@ function claim(
   { tenant, principal }: Caller,
   { run }: About,
   { item, reference, limits }: Granted,
-  { wrappedBy, digest, cacheId }: Named,
+  { sha256 }: Named,
 ): HandleClaims {
   const iat = Math.floor(Date.now() / 1000);
+  const jti = randomUUID();
   return {
     iss: url,
     aud: item.audience ?? principal,
     sub: principal,
-    jti: randomUUID(),
+    jti,
     iat,
     exp: iat + (item.ttl ?? Math.min(defaultLifetime, limits.ttl)),
     tenant,
     ...(run !== undefined && { run }),
     name: item.name ?? "",
     scheme: reference.scheme,
-    digest,
+    digest: keys.handleDigest(tenant, jti, sha256),
     ...(item.cacheKey !== undefined && { cache_key: item.cacheKey }),
-    cache_id:
-      item.cacheKey === undefined ? cacheId : keys.cacheId(tenant, { cacheKey: item.cacheKey, wrappedBy }),
     uses: item.uses ?? 1,
     ...(item.jkt !== undefined && { cnf: { jkt: item.jkt } }),
     ...(item.plan !== undefined && { plan: item.plan }),

@@ -21,7 +21,15 @@ export const rootKeyLength = 32;
 const cacheSize = 10_000;
 
 /** What is derived for a tenant, or for one requester of a tenant. */
-export type Purpose = "digest" | "cache" | "redact" | "record" | "seal" | "digest-wrapped" | "cache-wrapped";
+export type Purpose =
+  | "digest"
+  | "handle"
+  | "cache"
+  | "redact"
+  | "record"
+  | "seal"
+  | "digest-wrapped"
+  | "cache-wrapped";
 
 export type Derivation = ReturnType<typeof createDerivation>;
 

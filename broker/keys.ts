@@ -5,6 +5,7 @@
 import {
   createCipheriv,
   createDecipheriv,
+  createHash,
   createHmac,
   type KeyObject,
   randomBytes,
@@ -57,6 +58,12 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     return hmac.digest("base64url");
   };
 
+  const handleDigest = (root: Derivation, tenant: string, jti: string, sha256: Uint8Array) => {
+    const key = createHmac("sha256", root.key("handle", tenant)).update(jti).digest();
+    const digest = createHmac("sha256", key).update(sha256).digest("base64url");
+    return `hmac-sha256:${root.id}:${digest}`;
+  };
+
   return {
     signingKey: (signing[0] as (typeof signing)[0]).signingKey,
     jwks,
@@ -71,8 +78,9 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
       encryption.find(({ jwk }) => jwk.kid === kid)?.decryptionKey,
 
     /**
-     * The handle's `digest`: `hmac-sha256:`, the id of the root key, ":", the MAC. A value that a requester brought
-     * is digested under a key of that requester: trying values and comparing digests tells about its own alone.
+     * What the audit log calls a value, and nobody else hears: `hmac-sha256:`, the id of the root key, ":", the MAC.
+     * Equal values of a tenant have equal ones. A value that a requester brought is digested under a key of that
+     * requester, so that bringing values and reading the log tells about its own alone.
      */
     digest(tenant: string, value: Secret, wrappedBy?: string): string {
       const purpose = wrappedBy === undefined ? "digest" : "digest-wrapped";
@@ -80,7 +88,18 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     },
 
     /**
-     * The handle's `cache_id`. A tag byte keeps cache keys and values apart, so that neither can be made to
+     * The handle's `digest`, in the same form, under a key for its `jti`: it compares with no other handle's. The MAC
+     * is over the value's SHA-256, because one value may have a thousand handles.
+     */
+    handleDigest: (tenant: string, jti: string, sha256: Uint8Array): string =>
+      handleDigest(current, tenant, jti, sha256),
+
+    /** Whether this value is the one that the handle was issued for, under whichever root key. */
+    isHandleDigest: (digest: string, tenant: string, jti: string, value: Secret): boolean =>
+      roots.some((root) => isEqual(digest, handleDigest(root, tenant, jti, sha256Of(value)))),
+
+    /**
+     * What stands for a secret in caches; executors get it from a check. A tag byte keeps cache keys and values apart, so that neither can be made to
      * collide with the other; a value that a requester brought has that requester's key, as in `digest`, also under
      * a cache key: otherwise anybody could bring a value that counts as somebody else's.
      */
@@ -129,8 +148,11 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   };
 }
 
-const fieldsOf = ({ tenant, jti, subject, run, uri, digest, uses, expires, value, size }: StoredFields) =>
-  JSON.stringify([tenant, jti, subject, run ?? null, uri, digest, uses, expires, value, size]);
+const fieldsOf = ({ tenant, jti, subject, run, uri, marks, uses, expires, value, size }: StoredFields) =>
+  JSON.stringify([tenant, jti, subject, run ?? null, uri, marks, uses, expires, value, size]);
+
+/** For `handleDigest`; it never leaves the broker as it is. */
+export const sha256Of = (value: Secret): Uint8Array => createHash("sha256").update(value.expose()).digest();
 
 /** In memory of its own: what Buffer lends from its pool keeps all of the pool alive, 64 KiB for 39 bytes. */
 export function joinExactly(...parts: readonly Uint8Array[]): Uint8Array {

@@ -42,6 +42,8 @@ export interface Limits {
   readonly keyBinding?: boolean;
   /** Cache keys that may be asked for, as patterns; none where it is missing. */
   readonly cacheKeys?: readonly Pattern[];
+  /** Whether results that are made with the secret may be cached: a hit tells that two values are equal. */
+  readonly cache?: "never";
   /** Whether what one-time passwords are made of is given out, and not only the passwords. */
   readonly totpSeeds?: boolean;
 }

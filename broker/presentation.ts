@@ -7,9 +7,9 @@ import type { AuditRecord } from "./audit/record.ts";
 import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { lookUp } from "./look-up.ts";
-import { denial } from "./policy.ts";
-import type { HandleState, Taker } from "./store/store.ts";
+import { type Found, lookUp } from "./look-up.ts";
+import { denial, type Limits } from "./policy.ts";
+import type { Taker } from "./store/store.ts";
 
 /** The HTTP request as the proof covers it. */
 export interface ProvenMessage {
@@ -99,10 +99,11 @@ export async function readHandles(
   return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
 
-/** A handle's state, and the name of the rule that allows what is asked today. */
+/** A handle's state, and the rule that allows what is asked today: its name and its limits. */
 export interface Allowed {
-  readonly state: HandleState;
+  readonly state: Found;
   readonly rule: string;
+  readonly limits: Limits;
 }
 
 /** @throws {ClaimcheckError} for the whole batch, where one of the handles is void or not allowed today. */
@@ -122,7 +123,7 @@ export async function authorise(
   const failures: ItemFailure[] = [];
   const allowed = states.flatMap((state, index) => {
     const decision = state && broker.policy.decide(caller, action, state.uri);
-    if (state && decision?.allowed) return [{ state, rule: decision.rule }];
+    if (state && decision?.allowed) return [{ state, rule: decision.rule, limits: decision.limits }];
     const error = decision
       ? new ClaimcheckError("forbidden", denial(decision))
       : new ClaimcheckError("handle_void");
@@ -160,12 +161,7 @@ export async function refuse(
 ): Promise<never> {
   const error = asClaimcheckError(thrown);
   const denied = { ...about, outcome: "denied" } as const;
-  const named = handles.map(({ jti, digest }, index) => ({
-    ...denied,
-    jti,
-    digest,
-    ...blameItem(error, index),
-  }));
+  const named = handles.map(({ jti }, index) => ({ ...denied, jti, ...blameItem(error, index) }));
   await audit.record(named.length > 0 ? named : [{ ...denied, ...blame(error) }]);
   throw thrown;
 }

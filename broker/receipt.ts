@@ -6,10 +6,11 @@
  */
 import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
-import { signReceipt, sortIds } from "../shared/receipt.ts";
+import { signReceipt } from "../shared/receipt.ts";
 import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
+import { cacheIdOf } from "./check.ts";
 import { denial } from "./policy.ts";
 import {
   authorise,
@@ -41,15 +42,21 @@ export async function attest(
       state.taken ? [] : [new ClaimcheckError("not_redeemed").at(index)],
     );
     if (unredeemed.length > 0) throw batchError(unredeemed);
+    const secrets = allowed.map((each) => {
+      const cacheId = cacheIdOf(each);
+      if (cacheId === undefined)
+        throw new ClaimcheckError("forbidden", { reason: "cache_never", rule: each.rule });
+      return cacheId;
+    });
     // Without handles there is no rule yet that has let the caller do this.
     const decision = broker.policy.decideForAny(caller, "redeem");
     if (!decision.allowed) throw new ClaimcheckError("forbidden", denial(decision));
     const attested = { ...about, outcome: "attested" } as const;
     const records = grants(attested, allowed);
     await broker.audit.record(records.length > 0 ? records : [{ ...attested, rule: decision.rule }]);
-    const secrets = sortIds(handles.map((handle) => handle.cache_id));
-    const receipt = { iss: broker.url, tenant, key, manifest, secrets, iat: Math.floor(Date.now() / 1000) };
-    return { receipt: await signReceipt(receipt, broker.keys.signingKey) };
+    const result = { iss: broker.url, tenant, key, manifest, secrets };
+    const now = Math.floor(Date.now() / 1000);
+    return { receipt: await signReceipt(result, now, broker.keys.signingKey) };
   } catch (thrown) {
     return refuse(broker, about, handles, thrown);
   }

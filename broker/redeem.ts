@@ -2,9 +2,10 @@
  * Redeeming, the only way by which plaintext leaves a broker. The order is the guarantee: proof, policy of
  * today, take, durable record, answer. What cannot be recorded is given back and not answered.
  */
+import type { Recipient } from "../shared/ecdh-es.ts";
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
-import { importRecipient, type Recipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
+import { importRecipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import { blameItem } from "./blame.ts";
@@ -22,7 +23,7 @@ import {
   readHandles,
   refuse,
 } from "./presentation.ts";
-import type { HandleState, Redemption } from "./store/store.ts";
+import type { Redemption } from "./store/store.ts";
 
 export async function redeem(
   broker: Broker,
@@ -58,7 +59,11 @@ export async function redeem(
     account?.grow(size);
     const taken = await take(broker, redemption, handles);
     if (taken.outcome === "taken") attempt = taken.attempt;
-    released = allowed.map((each, index) => ({ ...each, sealed: taken.handles[index]?.sealed ?? none }));
+    released = allowed.map((each, index) => ({
+      ...each,
+      sealed: taken.handles[index]?.sealed ?? none,
+      claims: handles[index] as HandleClaims,
+    }));
   } catch (thrown) {
     return refused(thrown);
   }
@@ -91,6 +96,7 @@ export async function redeem(
 /** What leaves: the record that the policy was asked about, and the value that was taken under its name. */
 interface Release extends Allowed {
   readonly sealed: Uint8Array;
+  readonly claims: HandleClaims;
 }
 
 const none = new Uint8Array();
@@ -123,9 +129,9 @@ async function answer(
 ): Promise<RedemptionResponse> {
   const values: RedeemedValue[] = [];
   try {
-    for (const [index, { state, sealed }] of released.entries()) {
-      const { jti, digest } = state;
-      values.push({ jti, digest, value: open(keys, tenant, state, sealed, index) });
+    for (const [index, release] of released.entries()) {
+      const { jti, digest } = release.claims;
+      values.push({ jti, digest, value: open(keys, tenant, release, index) });
     }
     const context = { iss: url, tenant, redemption: id, proof };
     return { id, payload: await sealRedemption(context, { values, heads }, keys.signingKey, recipient) };
@@ -134,17 +140,14 @@ async function answer(
   }
 }
 
-/** @throws {ClaimcheckError} `handle_void` when the store has another value there than was put. */
-function open(
-  keys: BrokerKeys,
-  tenant: string,
-  { value, size }: HandleState,
-  sealed: Uint8Array,
-  index: number,
-): Secret {
+/** @throws {ClaimcheckError} `handle_void` when the store has another value there than the handle was issued for. */
+function open(keys: BrokerKeys, tenant: string, { state, sealed, claims }: Release, index: number): Secret {
   try {
-    if (sealed.length !== size + sealOverhead) throw new Error("the store has another value");
-    return keys.open(tenant, value, sealed);
+    if (sealed.length !== state.size + sealOverhead) throw new Error("the store has another value");
+    const value = keys.open(tenant, state.value, sealed);
+    if (keys.isHandleDigest(claims.digest, tenant, claims.jti, value)) return value;
+    value.wipe();
+    throw new Error("the handle is for another value");
   } catch (cause) {
     throw batchError([new ClaimcheckError("handle_void", { cause }).at(index)]);
   }

@@ -9,9 +9,9 @@ import type { AuditRecord } from "./audit/record.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
-import { lookUp } from "./look-up.ts";
+import { type Found, lookUp } from "./look-up.ts";
 import { denial, isTrusted, refusalOf } from "./policy.ts";
-import type { HandleState, Revocation } from "./store/store.ts";
+import type { Revocation } from "./store/store.ts";
 
 export async function inspect(
   broker: Broker,
@@ -99,11 +99,11 @@ async function findOwn(
   action: "inspect" | "revoke",
   jti: string,
   request: string,
-): Promise<{ state: HandleState; rule: Pick<AuditRecord, "rule"> }> {
+): Promise<{ state: Found; rule: Pick<AuditRecord, "rule"> }> {
   const known = idForm.test(jti);
   const [state] = known ? await lookUp(broker, caller.tenant, [jti]) : [];
   const decision = state && broker.policy.decide(caller, action, state.uri);
-  if (decision?.allowed) return { state: state as HandleState, rule: { rule: decision.rule } };
+  if (decision?.allowed) return { state: state as Found, rule: { rule: decision.rule } };
   const own = state?.subject === caller.principal;
   if (own && (action === "inspect" || isTrusted(caller))) return { state, rule: {} };
   const wanted = state && refusalOf(broker.policy, caller, action, state.uri);

@@ -4,10 +4,11 @@
  */
 import { randomUUID } from "node:crypto";
 import { namesKey } from "../shared/bound-token.ts";
-import { verifyConfirmation } from "../shared/confirmation.ts";
+import { openConfirmation } from "../shared/confirmation.ts";
+import { ClaimcheckError } from "../shared/errors.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
-import { verifyReceipt } from "../shared/receipt.ts";
+import { OutdatedReceipt, verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
 import type { Secret } from "../shared/secret.ts";
 import {
@@ -58,6 +59,11 @@ export interface Membership {
   readonly tenant: string;
 }
 
+export interface Checked extends Membership {
+  /** What stands for the secrets in the cache, in the order of the handles; undefined where a rule says `cache: never`. */
+  readonly cacheIds: readonly (string | undefined)[];
+}
+
 export type BrokerClient = ReturnType<typeof createBrokerClient>;
 
 export function createBrokerClient(connection: Connection) {
@@ -101,6 +107,10 @@ export function createBrokerClient(connection: Connection) {
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
+          if (isOutdated(cause)) {
+            const detail = "the broker is of an older version; upgrade it";
+            throw new Failure("handle_outdated", { detail, cause });
+          }
           const detail = "a handle is not the broker's, or it knows itself by another URL";
           throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
         });
@@ -153,6 +163,7 @@ export function createBrokerClient(connection: Connection) {
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {
       const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
+        if (isOutdated(cause)) throw new Failure("handle_outdated", { cause });
         const detail = "it has expired, or is not this broker's";
         throw asUntrusted(cause, new Failure("invalid_handle", { detail, cause }));
       });
@@ -160,21 +171,25 @@ export function createBrokerClient(connection: Connection) {
     },
 
     /**
-     * Asks whether a result that was made with these handles' values may be used again. Nothing is redeemed.
+     * Asks whether a result that was made with these handles' values may be used again, and what it is kept under.
+     * Nothing is redeemed.
      *
-     * @returns the broker's signed word for whose principal this executor is, also without any handle.
+     * @returns also the broker's signed word for whose principal this executor is; that without any handle, too.
      * @throws {Failure} the broker's refusal, when any of them is not good.
      */
-    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<Membership> {
-      const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), run });
-      const { answer, proof } = await callProven("/v1/handles/check", body);
+    async check(handles: readonly IssuedHandle[], { run }: { run?: string } = {}): Promise<Checked> {
+      const { encryptionKey, decryptionKey } = identity;
+      const presented = handles.map(({ handle }) => handle);
+      const body = JSON.stringify({ handles: presented, key: encryptionKey, run });
+      const { answer, proof } = await callProven("/v1/handles/check", body, encryptionKey);
       const { confirmation } = understand(CheckResponse, answer);
       const expected = { iss: url, proof, handles: handles.map(({ claims }) => claims.jti) };
-      const tenant = await verifyConfirmation(confirmation, await findKeys(), expected).catch((cause) => {
+      const find = await findKeys();
+      const said = await openConfirmation(confirmation, decryptionKey, find, expected).catch((cause) => {
         const detail = "the confirmation is not the broker's";
         throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
       });
-      return { broker: url, tenant };
+      return { broker: url, tenant: said.tenant, cacheIds: said.handles.map(({ cacheId }) => cacheId) };
     },
 
     /**
@@ -194,6 +209,7 @@ export function createBrokerClient(connection: Connection) {
     /**
      * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
      * under this key, of this tenant, made with these secrets.
+     * @throws {Failure} `receipt_outdated`.
      */
     async readReceipt(
       receipt: string,
@@ -203,7 +219,10 @@ export function createBrokerClient(connection: Connection) {
       }: { readonly key: string; readonly tenant: string; readonly secrets: readonly string[] },
     ): Promise<string | undefined> {
       const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
-      return verifyReceipt(receipt, await findKeys(), expected).catch(() => undefined);
+      return verifyReceipt(receipt, await findKeys(), expected).catch((cause) => {
+        if (cause instanceof OutdatedReceipt) throw new Failure("receipt_outdated", { cause });
+        return undefined;
+      });
     },
 
     /**
@@ -256,5 +275,7 @@ export function createBrokerClient(connection: Connection) {
 
 const foreign = (cause?: unknown) =>
   new Failure("broker_untrusted", { detail: "the values are not what the handles stand for", cause });
+
+const isOutdated = (cause: unknown) => cause instanceof ClaimcheckError && cause.code === "handle_outdated";
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";

@@ -14,6 +14,8 @@ const table = {
   executor_unreachable: [125, "The executor cannot be reached."],
   executor_refused: [125, "The executor refused."],
   invalid_handle: [125, "The handle is not good."],
+  handle_outdated: [125, "The handle has the form of an older version; issue it again."],
+  receipt_outdated: [125, "The receipt has the form of an older version; the step has to run again."],
   plan_mismatch: [125, "The handle is not for this plan."],
   image_unavailable: [125, "The image cannot be had."],
   network_unavailable: [125, "The network cannot be had."],

@@ -20,18 +20,19 @@ export interface Secrets {
   /** Tokens and handles: worth as much as a secret to whoever reads them in a log. */
   credentials(): string[];
 
-  /** Whose cached results these handles are for: to be believed after `prove`. */
-  membership(): Promise<Membership>;
-
-  /** What stands for the secret in the cache, by its present handle. */
-  cacheIdOf(source: SecretSource): string;
-
   /**
-   * Proves to the broker that the results of these steps may be had, in one call. Nothing is redeemed.
+   * Proves to the broker, in one call, that the results of these steps may be had. Nothing is redeemed.
    *
+   * @returns whose results they are.
    * @throws {Failure} the broker's refusal.
    */
-  prove(steps: readonly Step[]): Promise<void>;
+  check(steps: readonly Step[]): Promise<Membership>;
+
+  /**
+   * What stands for the secret in the cache, as a check of its present handle said: undefined before there was one, and
+   * where a rule says `cache: never`.
+   */
+  cacheIdOf(source: SecretSource): string | undefined;
 
   /** A receipt for a result of these steps, whose handles were redeemed. */
   attest(made: readonly Step[], result: { readonly key: string; readonly manifest: string }): Promise<string>;
@@ -132,19 +133,25 @@ export async function requestSecrets(
 
   const present = (keys: Iterable<string>) => [...keys].map((key) => handles.get(key) as IssuedHandle);
 
+  /** Each by its handle: one that is asked for again may stand for another value. */
+  const cacheIds = new Map<string, string | undefined>();
+
+  const cacheIdOf = ({ handle }: IssuedHandle) => cacheIds.get(handle);
+
   const presentFor = (some: readonly Step[]) => present(usesOf(some.map(secretsOf)).keys());
 
-  async function check(wanted: ReadonlyMap<string, Use>): Promise<Membership> {
+  async function check(some: readonly Step[]): Promise<Membership> {
+    const keys = new Set(usesOf(some.map(secretsOf)).keys());
+    if (confirmed && keys.size === 0) return confirmed;
     broker ??= await connect();
-    await renew(wanted, broker);
-    confirmed = await broker.check(present(wanted.keys()));
-    return confirmed;
-  }
-
-  async function membership(): Promise<Membership> {
-    const [first] = handles.values();
-    if (confirmed) return confirmed;
-    return first ? { broker: first.claims.iss, tenant: first.claims.tenant } : check(new Map());
+    await renew(new Map([...uses].filter(([key]) => keys.has(key))), broker);
+    const presented = present(keys);
+    const { cacheIds: said, ...membership } = await broker.check(presented);
+    if (confirmed && confirmed.tenant !== membership.tenant)
+      throw new Failure("invalid_handle", { detail: "it is another tenant's" });
+    for (const [index, { handle }] of presented.entries()) cacheIds.set(handle, said[index]);
+    confirmed = membership;
+    return membership;
   }
 
   async function redeemAll(wanted: readonly NamedSource[]): Promise<void> {
@@ -165,18 +172,9 @@ export async function requestSecrets(
       ...[...handles.values()].map(({ handle }) => handle),
     ],
 
-    membership,
+    check,
 
-    cacheIdOf: (source) => (handles.get(keyOf(source)) as IssuedHandle).claims.cache_id,
-
-    async prove(proven) {
-      const claimed = await membership();
-      const presented = usesOf(proven.map(secretsOf));
-      if (confirmed && presented.size === 0) return;
-      const { tenant } = await check(new Map([...uses].filter(([key]) => presented.has(key))));
-      if (tenant !== claimed.tenant)
-        throw new Failure("invalid_handle", { detail: "it is another tenant's" });
-    },
+    cacheIdOf: (source) => cacheIdOf(handles.get(keyOf(source)) as IssuedHandle),
 
     async attest(made, result) {
       broker ??= await connect();
@@ -184,9 +182,9 @@ export async function requestSecrets(
     },
 
     async readReceipt(receipt, made, key) {
-      const { tenant } = await membership();
+      const { tenant } = confirmed ?? (await check(made));
       broker ??= await connect();
-      const secrets = presentFor(made).map(({ claims }) => claims.cache_id);
+      const secrets = presentFor(made).map((each) => cacheIdOf(each) ?? "");
       return broker.readReceipt(receipt, { key, tenant, secrets });
     },
 

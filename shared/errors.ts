@@ -29,6 +29,7 @@ const table = {
   method_not_allowed: [405, "This route does not know that method."],
   invalid_handle: [400, "The handle is not one of this broker's."],
   handle_expired: [410, "The handle has expired."],
+  handle_outdated: [410, "The handle has the form of an older version; ask for a new one."],
   handle_spent: [410, "The handle has no uses left."],
   not_redeemed: [409, "The handle was not redeemed by this run."],
   handle_void: [410, "The handle is not open any more; ask for a new one."],

@@ -28,11 +28,9 @@ const HandleClaims = z.object({
   name: z.string(),
   /** The scheme of the URI that was resolved. */
   scheme: z.string(),
-  /** `hmac-sha256:` and base64url: the keyed digest of the plaintext. */
+  /** `hmac-sha256:` and base64url: the digest of the plaintext, under a key for this `jti`. It compares with no other. */
   digest: z.string(),
   cache_key: z.optional(z.string()),
-  /** What stands for this secret in the exec cache. */
-  cache_id: z.string(),
   uses: z.int(),
   /** RFC 7800: only the holder of the key with this RFC 7638 thumbprint may redeem it. */
   cnf: z.optional(z.object({ jkt: z.string() })),
@@ -59,13 +57,17 @@ export async function signHandle(claims: HandleClaims, key: SigningKey): Promise
 /**
  * Checks signature, type, issuer and expiry.
  *
- * @throws {ClaimcheckError} `handle_expired`, or `invalid_handle` for everything else that is wrong with it.
+ * @throws {ClaimcheckError} `handle_expired`, `handle_outdated` for the form of a version before this one, or
+ * `invalid_handle` for everything else that is wrong with it.
  */
 export async function verifyHandle(handle: string, findKey: FindKey, issuer: string): Promise<HandleClaims> {
   try {
     const { payload } = await jose.jwtVerify(handle, findKey, { algorithms: ["EdDSA"], typ, issuer });
+    // By its digest and its cache id, values could be compared.
+    if ("cache_id" in payload) throw new ClaimcheckError("handle_outdated");
     return HandleClaims.parse(payload);
   } catch (cause) {
+    if (cause instanceof ClaimcheckError) throw cause;
     throw new ClaimcheckError(cause instanceof jose.errors.JWTExpired ? "handle_expired" : "invalid_handle", {
       cause,
     });

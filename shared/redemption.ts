@@ -9,10 +9,9 @@
  * have put them together. The manifest also has the heads of the audit log that the release is recorded in, so that
  * whoever got the values can tell later whether the log still has it.
  */
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
-import * as jose from "jose";
+import { createHash, createPublicKey } from "node:crypto";
 import * as z from "zod/mini";
-import { encryptTo } from "./ecdh-es.ts";
+import { decryptWith, encryptTo, type PrivateKey, type Recipient } from "./ecdh-es.ts";
 import { ClaimcheckError } from "./errors.ts";
 import type { FindKey, SigningKey } from "./handle.ts";
 import { Secret } from "./secret.ts";
@@ -51,8 +50,6 @@ export interface RedeemedValue {
 }
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("base64url");
-
-export type Recipient = KeyObject;
 
 /** @throws {ClaimcheckError} `invalid_request` for a key that is no point on its curve. */
 export async function importRecipient(key: EncryptionKey): Promise<Recipient> {
@@ -95,16 +92,13 @@ export async function sealRedemption(
  */
 export async function openRedemption(
   payload: string,
-  privateKey: jose.CryptoKey,
+  privateKey: PrivateKey,
   findKey: FindKey,
   expected: RedemptionContext,
 ): Promise<OpenedRedemption> {
   let plaintext: Uint8Array | undefined;
   try {
-    ({ plaintext } = await jose.compactDecrypt(payload, privateKey, {
-      keyManagementAlgorithms: ["ECDH-ES"],
-      contentEncryptionAlgorithms: ["A256GCM"],
-    }));
+    plaintext = await decryptWith(privateKey, payload);
     const end = plaintext.indexOf(newline);
     const jws = Buffer.from(plaintext.subarray(0, end)).toString("latin1");
     const manifest = Manifest.parse(await readStatement(typ, jws, findKey));

@@ -75,6 +75,7 @@ export const RedemptionResponse = z.strictObject({ id: z.string(), payload: z.st
 export const CheckRequest = z.strictObject({
   /** None asks for the caller's tenant alone. */
   handles: z.array(compact).check(z.maxLength(1000)),
+  key: EncryptionKey,
   run: z.optional(label),
 });
 

@@ -32,7 +32,7 @@ import { createIdentity, type Identity } from "../executor/identity.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { makeProof, type ProvenRequest } from "../shared/proof.ts";
 import { Secret } from "../shared/secret.ts";
-import type { RedemptionRequest, WrapItem } from "../shared/wire.ts";
+import type { EncryptionKey, RedemptionRequest, WrapItem } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
 import { findUndocumented } from "./openapi.ts";
 
@@ -271,7 +271,9 @@ export async function startBroker(seams: Seams = {}) {
 
     /** One check over HTTP, proven as it has to be. */
     check(who: Prover, handles: readonly string[], run?: string) {
-      return this.prove(who, "/v1/handles/check", { handles, run });
+      const { encryptionKey } = who.identity;
+      const content = { handles, key: encryptionKey, run };
+      return this.prove(who, "/v1/handles/check", content, { encryptionKey });
     },
 
     /** The same for a receipt. */
@@ -279,9 +281,14 @@ export async function startBroker(seams: Seams = {}) {
       return this.prove(who, "/v1/receipts", { handles, run, ...someResult });
     },
 
-    async prove({ identity, accessToken }: Prover, path: string, content: object) {
+    async prove(
+      { identity, accessToken }: Prover,
+      path: string,
+      content: object,
+      encrypted: { readonly encryptionKey?: EncryptionKey } = {},
+    ) {
       const body = JSON.stringify(content);
-      const covered = { method: "POST", url: `${brokerUrl}${path}`, accessToken, body };
+      const covered = { method: "POST", url: `${brokerUrl}${path}`, accessToken, body, ...encrypted };
       const { jwt: dpop } = await makeProof(covered, identity.proofKey);
       return this.send("POST", path, body, { authorization: `DPoP ${accessToken}`, dpop });
     },

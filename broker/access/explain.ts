@@ -167,13 +167,14 @@ const claimOf = ({ path }: Condition) => printable(path.join("."));
 const says = (condition: Condition, claims: Claims) =>
   `${claimOf(condition)} ${printable(valuesOf(claims, condition.path).join(", "))} fits ${patternsOf(condition)}`;
 
-function describe({ ttl, uses, audience, keyBinding, cacheKeys, totpSeeds }: Limits): string {
+function describe({ ttl, uses, audience, keyBinding, cacheKeys, cache, totpSeeds }: Limits): string {
   return [
     `at most ${ttl} seconds`,
     `${uses} use${uses === 1 ? "" : "s"}`,
     `for ${audience ? audience.map(show).join(" or ") : "any principal of the tenant"}`,
     keyBinding ? "bound to a key" : "bound to a key or not",
     cacheKeys ? `cache keys ${cacheKeys.map(show).join(" or ")}` : "no cache key",
+    ...(cache ? ["results never cached"] : []),
     ...(totpSeeds ? ["seeds of one-time passwords too"] : []),
   ].join(", ");
 }

@@ -109,13 +109,14 @@ function membersOf({ tenants }: PolicyFile): ReadonlyMap<string, readonly Member
   return members;
 }
 
-function limitsOf({ ttl, uses = 1, audience, keyBinding, cacheKeys, totpSeeds }: LimitFields): Limits {
+function limitsOf({ ttl, uses = 1, audience, keyBinding, cacheKeys, cache, totpSeeds }: LimitFields): Limits {
   return {
     ttl: ttl === undefined ? defaultLifetime : seconds(ttl),
     uses,
     ...(audience && { audience }),
     ...(keyBinding !== undefined && { keyBinding }),
     ...(cacheKeys && { cacheKeys }),
+    ...(cache && { cache }),
     ...(totpSeeds !== undefined && { totpSeeds }),
   };
 }

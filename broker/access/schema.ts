@@ -102,6 +102,10 @@ const limitFields = {
   ),
   keyBinding: described(z.optional(z.boolean()), "Whether a handle has to be bound to a key (`jkt`)."),
   cacheKeys: described(z.optional(patterns), "Cache keys that may be asked for. Without it, none."),
+  cache: described(
+    z.optional(z.enum(["never"])),
+    "`never`: results that are made with the secret are neither cached nor taken from a cache, because a hit tells that two values are equal. It counts in the rule that lets a handle be issued, and in the one that lets it be checked.",
+  ),
   totpSeeds: described(
     z.optional(z.boolean()),
     "Whether op:// may give out what one-time passwords are made of, and not only `?attribute=otp`. Without it, no.",

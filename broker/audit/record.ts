@@ -16,13 +16,14 @@
  *     action      issue, wrap, redeem, check, inspect, revoke, audit.read, attest (to a result, for a shared cache)
  *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
  *                 attested, shown, revoked, denied, failed
- *     code        why, where the outcome is denied or failed; finer than the public code
+ *     code        why, where the outcome is denied or failed; finer than the public code. `cache_never` where a check is
+ *                 confirmed without a cache id, because a rule says so
  *     tenant      whose principals and secrets it is about
  *     principal   who asked: the issuer's prefix and the token's `sub`
  *     uri         which secret, canonical; `redacted:` and a keyed hash where no rule allowed it, and for commands,
  *                 because people paste values into URIs
  *     jti         which handle
- *     digest      keyed digest of the secret's value, as in the handle
+ *     digest      keyed digest of the secret's value: equal values of a tenant have equal ones. No handle carries it
  *     rule        the name of the rule that decided
  *     run         what the requester calls the run
  *     subject     whose handles were revoked

@@ -40,11 +40,11 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
         const lastOf = (id: string) =>
           Math.max(...added.flatMap(({ value, expires }) => (value === id ? [expires] : [])));
         const sent = [...values].flatMap(([id, sealed]) => [id, String(lastOf(id)), sealed]);
-        const args = added.flatMap(({ subject, run, uri, digest, uses, expires, mac, value, size }) => [
+        const args = added.flatMap(({ subject, run, uri, marks, uses, expires, mac, value, size }) => [
           subject,
           run === undefined ? "" : `=${run}`,
           uri,
-          digest,
+          marks,
           String(uses),
           String(expires),
           mac,
@@ -152,14 +152,14 @@ function listOf(reply: Reply | undefined): readonly Reply[] {
 const numberAt = (reply: Reply, index: number) => Number(listOf(reply)[index]);
 
 function readHandle(tenant: string, jti: string, reply: Reply): Omit<OpenHandle, "sealed"> {
-  const [subject, run, uri, digest] = listOf(reply);
+  const [subject, run, uri, marks] = listOf(reply);
   return {
     tenant,
     jti,
     subject: String(subject),
     ...(run !== null && { run: String(run) }),
     uri: String(uri),
-    digest: String(digest),
+    marks: String(marks),
     uses: numberAt(reply, 4),
     expires: numberAt(reply, 5),
     mac: String(listOf(reply)[6]),

@@ -49,7 +49,7 @@ local function is_open(key, revocations, life)
 end
 
 local function read(key)
-  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'value', 'size')
+  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'marks', 'uses', 'expires', 'mac', 'value', 'size')
 end
 
 local function value_of(revocations, id)
@@ -59,7 +59,7 @@ end
 
 /**
  * KEYS: revocations, handles. ARGV: attempt; how many values; for each its id, expires, sealed; for each handle: subject, run
- * ("" for none, else "=" and it), uri, digest, uses, expires, mac, value, size. A handle that is there stays as it is, also
+ * ("" for none, else "=" and it), uri, marks, uses, expires, mac, value, size. A handle that is there stays as it is, also
  * one that was revoked by its id.
  */
 export const put = `${shared}
@@ -79,7 +79,7 @@ for nth = 2, #KEYS do
   -- One of another life is as good as none, but its uses would come back all the same.
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'life', life, 'born', born, 'subject', ARGV[at + 1], 'uri', ARGV[at + 3],
-      'digest', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'mac', ARGV[at + 7],
+      'marks', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'mac', ARGV[at + 7],
       'value', ARGV[at + 8], 'size', ARGV[at + 9])
     if ARGV[at + 2] ~= '' then redis.call('HSET', key, 'run', string.sub(ARGV[at + 2], 2)) end
     redis.call('EXPIREAT', key, expires)
@@ -97,7 +97,7 @@ local life = life(KEYS[1])
 local found = {}
 for nth = 2, #KEYS do
   found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and
-    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'digest', 'uses', 'expires', 'mac', 'value', 'size', 'left',
+    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'marks', 'uses', 'expires', 'mac', 'value', 'size', 'left',
       'by:' .. ARGV[1])
 end
 return found

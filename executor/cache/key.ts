@@ -1,14 +1,17 @@
 /**
  * What stands for the result of a step in the cache: SHA-256 over the version of this format, the broker, the
  * tenant, what the step starts from, and everything of the step that can change its result. Secrets count by
- * their cache ids, which the broker reckons from their values or from the cache keys that stand for them; the
- * values are not here.
+ * their cache ids, which the broker reckons from their values or from the cache keys that stand for them, and tells in a
+ * check alone; the values are not here.
  */
 import { createHash } from "node:crypto";
 import type { Plan, SecretSource, Step } from "../plan.ts";
 
-/** Another one for a change of what a result depends on, such as the defaults of a container. */
-const version = "claimcheck-cache/1";
+/**
+ * Another one for a change of what a result depends on, such as the defaults of a container. Results of 1 are never
+ * looked for: their receipts named cache ids that handles carried.
+ */
+const version = "claimcheck-cache/2";
 
 export interface Origin {
   /** The broker's name for itself. */

@@ -63,6 +63,21 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
     return { mediaType: layerType, digest, size };
   };
 
+  async function readOrSay(...asked: Parameters<typeof read>): Promise<Result | undefined> {
+    // Not by its key: who sees that sees whether two runs had equal secrets.
+    const say = (code: string) =>
+      tell(`a result at ${asked[0].reference} is not taken (${code}); the step runs again`);
+    try {
+      const result = await read(...asked);
+      if (!result) say("result_untrusted");
+      return result;
+    } catch (thrown) {
+      if (!(thrown instanceof Failure && thrown.code === "receipt_outdated")) throw thrown;
+      say(thrown.code);
+      return undefined;
+    }
+  }
+
   async function receiveAll(registry: Registry, digests: readonly string[]): Promise<boolean> {
     try {
       for (const digest of digests) {
@@ -90,8 +105,7 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
       attempt(from, async (registry) => {
         const tagged = await registry.getManifest(key);
         if (!tagged) return undefined;
-        const result = await read(registry, key, tagged, believe);
-        if (!result) tell(`the result ${key.slice(0, 12)} at ${registry.reference} is not to be believed`);
+        const result = await readOrSay(registry, key, tagged, believe);
         if (!result || !wantsFiles) return result;
         return (await receiveAll(registry, result.layers)) ? result : { ...result, layers: [] };
       }),

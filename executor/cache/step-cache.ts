@@ -1,10 +1,11 @@
 /**
- * The cache as one run sees it. A result is taken under its key, and only when the broker has confirmed the handles
- * that the key was made with; a step whose result is not there is run by one run on this host at a time, and the
+ * The cache as one run sees it. The broker is asked first, and says what stands for the secrets; from that the keys are
+ * made, and under them results are looked for. A step whose result is not there is run by one run on this host at a time, and the
  * others wait and take what it made. What goes wrong with the cache alone costs the run nothing but time.
  */
+import type { Membership } from "../broker-client.ts";
 import { Failure } from "../failure.ts";
-import { makesImage, type Plan, secretsOf } from "../plan.ts";
+import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Result } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
@@ -54,20 +55,39 @@ export function openStepCache(
   /** Behind a step that cannot be cached nobody knows what the next one starts from. */
   const cacheable = first < 0 ? plan.steps.length : first;
   let lease: { readonly key: string; readonly held: Lease } | undefined;
+  let membership: Membership | undefined;
+  let isExplained = !explains;
   const usesSecrets = plan.steps.some((step) => secretsOf(step).length > 0);
   let broken = false;
 
   if (explains && first >= 0) tell(`not cached, because ${obstacles[first]}`);
 
-  /** By the handles as they are now: those that expire are asked for again, and may stand for other values. */
-  async function keys(): Promise<string[]> {
-    const { broker, tenant } = await secrets.membership();
+  const unnamedIn = (step: Step) =>
+    secretsOf(step).find(({ source }) => secrets.cacheIdOf(source) === undefined);
+
+  /**
+   * By what the broker said of the handles as they are now: those that expire are asked for again, and may stand for other
+   * values. Up to the first step with a secret that has no id.
+   */
+  function keys(): string[] {
     const made: string[] = [];
     for (const step of plan.steps.slice(0, cacheable)) {
-      const parent = made.at(-1) ?? image;
-      made.push(keyOfStep(step, { broker, tenant, parent, cacheIdOf: secrets.cacheIdOf }));
+      if (!membership || unnamedIn(step)) break;
+      const cacheIdOf = (source: SecretSource) => secrets.cacheIdOf(source) as string;
+      made.push(keyOfStep(step, { ...membership, parent: made.at(-1) ?? image, cacheIdOf }));
     }
     return made;
+  }
+
+  /** The keys from this step on, as the broker has just confirmed them. */
+  async function ask(from: number): Promise<string[]> {
+    // The keys of those before it are part of its own.
+    const asked = plan.steps.slice(membership ? from : 0, cacheable);
+    membership = await secrets.check(asked);
+    const [barred] = asked.flatMap((step) => unnamedIn(step) ?? []);
+    if (barred && !isExplained) tell(`not cached, because the policy says "cache: never" for ${barred.name}`);
+    isExplained ||= barred !== undefined;
+    return keys().slice(from);
   }
 
   /** The results that are there, up to the first that is not. */
@@ -105,27 +125,29 @@ export function openStepCache(
 
   async function take(place: Place): Promise<Result[]> {
     const from = place.index;
-    const wanted = (await keys()).slice(from);
+    const wanted = from < cacheable ? await ask(from) : [];
     const [next] = wanted;
     if (next === undefined) {
       await release();
       return [];
     }
-    let results = await usable(await look(wanted), place);
-    if (results.length === 0) {
-      const onWait = () => tell("waiting for another run of the same step");
-      const held = await store.claim(next, signal, onWait);
+    const there = await usable(await look(wanted), place);
+    if (there.length > 0) {
       await release();
-      lease = { key: next, held };
-      results = await usable(await look(wanted), place);
-      if (results.length === 0 && (await receive(from, next)))
-        results = await usable(await look(wanted), place);
+      return there;
     }
+    const onWait = () => tell("waiting for another run of the same step");
+    const held = await store.claim(next, signal, onWait);
+    await release();
+    lease = { key: next, held };
+    let results = await usable(await look(wanted), place);
+    if (results.length === 0 && (await receive(from, next)))
+      results = await usable(await look(wanted), place);
     if (results.length === 0) return [];
     await release();
-    await secrets.prove(plan.steps.slice(from, from + results.length));
-    const proven = (await keys()).slice(from);
-    return results.every((_, index) => proven[index] === wanted[index]) ? results : take(place);
+    // Meanwhile somebody may have revoked a handle, or one may have expired.
+    const now = await ask(from);
+    return results.every((_, index) => now[index] === wanted[index]) ? results : take(place);
   }
 
   /** Has the store have what another executor made. */
@@ -176,7 +198,7 @@ export function openStepCache(
     /** Keeps the result of the step that could not be taken. */
     keep: (index: number, result: Omit<Result, "image">): Promise<void> =>
       survive(async () => {
-        const key = (await keys())[index];
+        const key = keys()[index];
         if (key === undefined || lease?.key !== key) return;
         await lease.held.put({ ...result, image: plan.image });
         await share(index, key, { ...result, image: plan.image });

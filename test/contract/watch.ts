@@ -69,11 +69,8 @@ export async function startWatch({ broker, accessToken, uris, values }: Watched)
     }
     const checked = CheckRequest.safeParse(json);
     if (sent.path === "/v1/handles/check" && checked.success && checked.data.handles.length > 0) {
-      return prove(
-        sent,
-        { ...checked.data, handles: await issueHandles(checked.data.handles.length) },
-        identity,
-      );
+      const handles = await issueHandles(checked.data.handles.length);
+      return prove(sent, { ...checked.data, handles, key: identity.encryptionKey }, identity);
     }
     return sent;
   }

@@ -42,7 +42,13 @@ test("a hit is what the run was, without a container and without a redemption", 
   expect(first).toMatchObject({ code: 0, stderr: "no line end" });
   expect(first.stdout).toMatch(/^[0-9a-f-]{36}\n\*\*\*\r\n\0$/);
   expect(await run(cache, script, ["--audit", audit, "--runtime", "/nonexistent"])).toEqual(first);
-  expect(decisions(audit)).toEqual(["issue issued", "redeem released", "issue issued", "check confirmed"]);
+  expect(decisions(audit)).toEqual([
+    "issue issued",
+    "check confirmed",
+    "redeem released",
+    "issue issued",
+    "check confirmed",
+  ]);
   expect(await filesContaining([secret], [cache])).toEqual([]);
 });
 

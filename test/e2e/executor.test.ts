@@ -38,7 +38,10 @@ describe("a run", () => {
       .split("\n")
       .flatMap((line) => (line.includes('"decision"') ? [JSON.parse(line)] : []))
       .map(({ action, principal, outcome }) => `${action} ${principal} ${outcome}`);
-    expect(principals).toEqual(["issue ci:job-1 issued", "redeem ci:executor-1 released"]);
+    expect([...new Set(principals)].filter((each) => !each.startsWith("check "))).toEqual([
+      "issue ci:job-1 issued",
+      "redeem ci:executor-1 released",
+    ]);
     await until(() => leftovers().length === 0);
   });
 

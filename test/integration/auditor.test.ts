@@ -6,6 +6,7 @@ import { fileSink } from "../../broker/audit/file.ts";
 import { hashLine } from "../../broker/audit/record.ts";
 import { AuditPage } from "../../broker/auditor.ts";
 import { createKeys } from "../../broker/keys.ts";
+import type { Action } from "../../broker/policy.ts";
 import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
@@ -37,6 +38,12 @@ async function setUp(seams: Parameters<typeof startBroker>[0] = {}) {
   return { broker, reading, read, issue };
 }
 
+/** Who reads the log asks for no handles. */
+const apart = [
+  allow(undefined, { principals: ["auditor"], actions: ["audit.read"] }),
+  allow(undefined, { principals: ["ci", "job"] }),
+];
+
 const told = ({ records }: AuditPage) =>
   decisionsOf(records).map(({ action, outcome }) => `${action} ${outcome}`);
 const ofOthers = ({ records }: AuditPage) =>
@@ -44,7 +51,7 @@ const ofOthers = ({ records }: AuditPage) =>
 
 describe("an auditor", () => {
   test("gets the records of its tenant, in the order of the log, and that it looked is one", async () => {
-    const { broker, read, issue } = await setUp();
+    const { broker, read, issue } = await setUp({ rules: apart });
     await issue("env://API_TOKEN");
     await issue("env://API_TOKEN", "ci", "rival");
     await issue("env://OTHER", "job");
@@ -54,6 +61,20 @@ describe("an auditor", () => {
     const own = broker.audit.records.filter(({ tenant }) => tenant === "acme");
     expect(page.records).toEqual(own);
     expect(own.at(-1)).toMatchObject({ principal: "auditor", rule: "allow everything" });
+  });
+
+  test.each<[string, readonly Action[], boolean]>([
+    ["may ask for no handle is told", ["audit.read"], true],
+    ["may ask for handles is not told", ["audit.read", "issue"], false],
+    ["may bring values is not told", ["audit.read", "wrap"], false],
+  ])("who %s which values are equal", async (_, actions, isTold) => {
+    const { read, issue } = await setUp({
+      rules: [allow(["**"], { principals: ["ci"] }), allow(undefined, { principals: ["auditor"], actions })],
+    });
+    await issue("env://API_TOKEN");
+    await issue("env://API_TOKEN");
+    const [first, again] = decisionsOf((await read()).records).map(({ digest }) => digest);
+    expect({ known: first !== undefined, equal: first === again }).toEqual({ known: isTold, equal: true });
   });
 
   test("of another tenant gets nothing of them, whatever it asks for", async () => {
@@ -161,7 +182,9 @@ describe("the head", () => {
   });
 
   test("is nothing for others, and their asking is on record: how the log grows tells what all tenants do", async () => {
-    const made = await setUp({ rules: [allow(undefined, { principals: ["auditor"], actions: ["audit.read"] })] });
+    const made = await setUp({
+      rules: [allow(undefined, { principals: ["auditor"], actions: ["audit.read"] })],
+    });
     expect((await ask(made, "auditor")).status).toBe(200);
     expect((await ask(made, "anyone")).status).toBe(403);
     expect(made.broker.audit.latest).toMatchObject([{ action: "audit.read", outcome: "denied" }]);

@@ -1,7 +1,10 @@
 /** Checks of handles for cache hits: what is good, for whom, and that nothing is consumed. */
 import { describe, expect, test } from "vitest";
 import { throwawayIssuer } from "../../broker/caller.ts";
+import type { Action } from "../../broker/policy.ts";
+import { memoryStore } from "../../broker/store/memory.ts";
 import { createIdentity } from "../../executor/identity.ts";
+import { signHandle } from "../../shared/handle.ts";
 import type { Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../broker.ts";
 
@@ -32,7 +35,8 @@ describe("open handles", () => {
     const { broker, executor } = await setUp({ rules: [allow(["env://*"], { name: "the environment" })] });
     const [handle] = await take(executor, "env://API_TOKEN");
     await executor.client.check([handle!]);
-    const { jti, digest } = handle!.claims;
+    const { jti } = handle!.claims;
+    const digest = broker.audit.latest[0]!.digest!;
     const record = { action: "check", outcome: "confirmed", uri: "env://API_TOKEN", jti, digest };
     expect(broker.audit.latest).toMatchObject([{ ...record, principal: "ci", rule: "the environment" }]);
   });
@@ -45,12 +49,91 @@ describe("open handles", () => {
   });
 });
 
+describe("what stands for a secret in caches", () => {
+  const same = { API_TOKEN: "guessme", SAME: "guessme", OTHER: "sesame" };
+
+  test("is told to the executor: equal for equal values, whoever asked for the handles", async () => {
+    const { broker, executor } = await setUp({ environment: same });
+    const other = await broker.executor({ principal: "other" });
+    const { cacheIds } = await executor.client.check(
+      await take(executor, "env://API_TOKEN", "env://SAME", "env://OTHER"),
+    );
+    const [first, again, different] = cacheIds;
+    expect(again).toBe(first);
+    expect(different).not.toBe(first);
+    const theirs = await other.client.check(await take(other, "env://API_TOKEN"));
+    expect(theirs.cacheIds).toEqual([first]);
+  });
+
+  test("is in nothing that travels and in nothing that lies in the store", async () => {
+    const stored: string[] = [];
+    const store = memoryStore();
+    const { broker, executor } = await setUp({
+      environment: same,
+      store: {
+        ...store,
+        put: async (handles) => {
+          stored.push(...handles.map(({ sealed, ...rest }) => JSON.stringify([rest, ...sealed])));
+          return store.put(handles);
+        },
+      },
+    });
+    const handles = await take(executor, "env://API_TOKEN", "env://SAME");
+    const [id] = (await executor.client.check(handles)).cacheIds as [string];
+    const digest = broker.audit.latest[0]!.digest!.split(":")[2]!;
+    expect([broker.audit.latest[1]!.digest, id.length]).toEqual([broker.audit.latest[0]!.digest, 43]);
+    const seen = [...broker.answers, ...stored].join("\n");
+    for (const mark of [id, digest]) {
+      for (const spelling of [
+        mark,
+        Buffer.from(mark).toString("base64url"),
+        Buffer.from(mark, "base64url").toString("hex"),
+      ])
+        expect(seen).not.toContain(spelling.slice(1, -3));
+    }
+    // Nor are any two fields equal that stand for equal values.
+    const [one, two] = stored.map((each) => JSON.parse(each)[0]);
+    const names = ["jti", "uri", "marks", "value", "mac"];
+    expect(names.filter((name) => one[name] === two[name])).toEqual([]);
+  });
+
+  test("is only for the key that the proof names", async () => {
+    const { broker, executor } = await setUp();
+    const [handle] = await take(executor, "env://API_TOKEN");
+    const content = { handles: [handle!.handle], key: stranger.encryptionKey };
+    const { encryptionKey } = executor.identity;
+    const refused = await broker.prove(executor, "/v1/handles/check", content, { encryptionKey });
+    expect(await refusal(broker, refused)).toMatchObject({ code: "invalid_proof" });
+  });
+
+  test.each<[string, Action]>([
+    ["issues the handle", "issue"],
+    ["lets it be checked", "check"],
+  ])("is told to nobody where the rule that %s says so, and that is on record", async (_, action) => {
+    const limits = { ttl: 60, uses: 1 };
+    const { broker, executor } = await setUp({
+      rules: [
+        allow(["env://API_TOKEN"], { actions: [action], limits: { ...limits, cache: "never" } }),
+        allow(["**"]),
+      ],
+    });
+    const handles = await take(executor, "env://API_TOKEN", "env://OTHER");
+    const { cacheIds } = await executor.client.check(handles);
+    expect(cacheIds).toEqual([undefined, expect.any(String)]);
+    expect(broker.audit.latest).toMatchObject([
+      { outcome: "confirmed", code: "cache_never" },
+      { outcome: "confirmed" },
+    ]);
+    expect(broker.audit.latest[1]).not.toHaveProperty("code");
+  });
+});
+
 describe("no handles at all", () => {
   test("tell an executor its tenant, on record", async () => {
     const { broker, executor } = await setUp();
-    expect(await executor.client.check([])).toEqual({ broker: brokerUrl, tenant: "acme" });
+    expect(await executor.client.check([])).toEqual({ broker: brokerUrl, tenant: "acme", cacheIds: [] });
     const rival = await broker.executor({ tenant: "rival" });
-    expect(await rival.client.check([])).toEqual({ broker: brokerUrl, tenant: "rival" });
+    expect(await rival.client.check([])).toEqual({ broker: brokerUrl, tenant: "rival", cacheIds: [] });
     expect(broker.audit.latest).toMatchObject([{ action: "check", outcome: "confirmed", tenant: "rival" }]);
   });
 
@@ -127,6 +210,46 @@ describe("a handle is not good", () => {
     const [handle] = await take(executor, "env://API_TOKEN");
     expect(await refusal(broker, await broker.check(executor, [handle!.handle]))).toMatchObject({
       code: "forbidden",
+    });
+  });
+});
+
+describe("a handle of an older version", () => {
+  async function outdated() {
+    const { broker, executor } = await setUp();
+    const [handle] = await take(executor, "env://API_TOKEN");
+    const claims = Object.assign({ ...handle!.claims }, { cache_id: "y" });
+    return { broker, executor, old: await signHandle(claims, broker.keys.signingKey) };
+  }
+
+  test("is refused, and the log says why", async () => {
+    const { broker, executor, old } = await outdated();
+    expect(await refusal(broker, await broker.check(executor, [old]))).toMatchObject({
+      code: "handle_outdated",
+      written: ["denied handle_outdated"],
+    });
+  });
+
+  test("that somebody was given is refused by the executor, with what to do", async () => {
+    const { executor, old } = await outdated();
+    await expect(executor.client.accept(old)).rejects.toMatchObject({
+      code: "handle_outdated",
+      message: "The handle has the form of an older version; issue it again.",
+    });
+  });
+
+  test("of an older broker is refused by the executor, and names the broker", async () => {
+    const { broker, old } = await outdated();
+    const { client } = await broker.executor({
+      proxy: (forward) => async (url, init) => {
+        const answer = await forward(url, init);
+        if (!url.endsWith("/v1/handles")) return answer;
+        return Response.json({ handles: [{ jti: "x", handle: old, expires: 0 }] });
+      },
+    });
+    await expect(client.issue([{ uri: "env://API_TOKEN" }])).rejects.toMatchObject({
+      code: "handle_outdated",
+      detail: "the broker is of an older version; upgrade it",
     });
   });
 });

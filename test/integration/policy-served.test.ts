@@ -1,6 +1,7 @@
 /** Every action, role and limit of a policy file, from the file to the answers over HTTP. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
+import * as jose from "jose";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { makeProof } from "../../shared/proof.ts";
@@ -35,6 +36,7 @@ tenants:
       - { name: audience, actions: [issue], who: { sub: job-audience }, secrets: ["env://API_TOKEN"], limits: { audience: ["ci:host"] } }
       - { name: binding, actions: [issue], who: { sub: job-binding }, secrets: ["env://API_TOKEN"], limits: { keyBinding: true } }
       - { name: keys, actions: [issue], who: { sub: job-keys }, secrets: ["env://API_TOKEN"], limits: { cacheKeys: ["npm-*"] } }
+      - { name: uncached, actions: [issue], who: { sub: job-uncached }, secrets: ["env://API_TOKEN"], limits: { cache: never } }
       - { name: no seeds, actions: [issue], who: { sub: job-otp }, secrets: ["op://infra/**"] }
       - { name: seeds, actions: [issue], who: { sub: job-seeds }, secrets: ["op://infra/**"], limits: { totpSeeds: true } }
 `;
@@ -129,7 +131,7 @@ const requests = {
       sub,
       "POST",
       "/v1/handles/check",
-      { handles: [(await issued({ audience: `ci:${sub}` })).handle] },
+      { handles: [(await issued({ audience: `ci:${sub}` })).handle], key: identity.encryptionKey },
       true,
     ),
   inspect: async (sub: string) => ask(sub, "GET", `/v1/handles/${(await issued()).jti}`),
@@ -268,6 +270,20 @@ describe("a limit of the file", () => {
     const lifetime = async (sub: string) => (await issued({}, sub)).expires - Math.floor(Date.now() / 1000);
     expect(await lifetime("job-ttl")).toBeLessThanOrEqual(120);
     expect(await lifetime("job")).toBeGreaterThan(800);
+  });
+
+  test("cache: never leaves out what stands for the secret in caches", async () => {
+    const check = async (sub: string) => {
+      const { handle } = await issued({}, sub);
+      const content = { handles: [handle], key: identity.encryptionKey };
+      const { status, body } = await ask("host", "POST", "/v1/handles/check", content, true);
+      expect(status).toBe(200);
+      const { plaintext } = await jose.compactDecrypt(String(body.confirmation), identity.decryptionKey);
+      return (jose.decodeJwt(Buffer.from(plaintext).toString()).handles as { cacheId?: string }[])[0]
+        ?.cacheId;
+    };
+    expect(await check("job-uncached")).toBeUndefined();
+    expect(await check("job")).toMatch(/^[\w-]{43}$/);
   });
 
   test("totpSeeds gives out what one-time passwords are made of", async () => {

@@ -78,11 +78,10 @@ describe("a proxy that wants the value for itself is refused by the broker, and 
     [
       "it asks for a redemption with the proof of a check",
       "proof_htu_mismatch",
-      (message) => ({
-        ...message,
-        path: "/v1/handles/check",
-        body: JSON.stringify({ handles: JSON.parse(message.body).handles }),
-      }),
+      (message) => {
+        const { handles, key } = JSON.parse(message.body);
+        return { ...message, path: "/v1/handles/check", body: JSON.stringify({ handles, key }) };
+      },
     ],
   ])("%s", async (_, reason, request) => {
     const { broker, proxy, executor, handle } = await setUp();

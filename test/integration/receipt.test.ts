@@ -1,4 +1,5 @@
 /** Receipts: for whom the broker vouches, for what, and who believes it. */
+import * as jose from "jose";
 import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { Secret } from "../../shared/secret.ts";
@@ -9,7 +10,8 @@ async function setUp() {
   const broker = await startBroker({ environment: { API_TOKEN: "guessme", OTHER: "sesame" } });
   const executor = await broker.executor();
   const handles = await executor.client.issue([{ uri: "env://API_TOKEN" }, { uri: "env://OTHER" }]);
-  return { broker, executor, handles, secrets: handles.map(({ claims }) => claims.cache_id) };
+  const { cacheIds } = await executor.client.check(handles);
+  return { broker, executor, handles, secrets: cacheIds as string[] };
 }
 
 const redeem = ({ client }: Executor, handles: Parameters<Executor["client"]["redeem"]>[0], run?: string) =>
@@ -40,6 +42,20 @@ test("a run that redeemed its handles gets one, on record, and every executor of
   ]) {
     expect(await client.readReceipt(receipt, other)).toBeUndefined();
   }
+});
+
+test("it says which secrets only to those who know them, and two for the same secrets have nothing in common", async () => {
+  const { executor, handles, secrets } = await setUp();
+  await redeem(executor, handles);
+  const other = { ...someResult, manifest: `sha256:${"2".repeat(64)}` };
+  const made = [
+    await executor.client.attest(handles, someResult),
+    await executor.client.attest(handles, other),
+  ];
+  const [one, two] = made.map((receipt) => jose.decodeJwt<{ mac: string }>(receipt));
+  expect(one!.mac).not.toBe(two!.mac);
+  expect(Object.keys(one!).sort()).toEqual(["iat", "iss", "key", "mac", "manifest", "tenant"]);
+  for (const id of secrets) expect(JSON.stringify([one, two])).not.toContain(id);
 });
 
 test("nothing else that the broker signs is one", async () => {

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { type HandleClaims, signHandle } from "../../shared/handle.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, fixedProvider, someResult, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
@@ -70,6 +71,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       await broker.redeem(executor, [await handle()], { id });
       return broker.redeem(executor, [await handle()], { id });
     },
+    handle_outdated: async (scene) => scene.broker.redeem(scene.executor, [await outdated(scene)]),
     handle_expired: async ({ broker, executor, handle }) => {
       const brief = await handle();
       vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 900_000 });
@@ -105,8 +107,9 @@ const provocations: Record<string, Record<string, Provocation>> = {
     invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
       broker.check({ ...executor, accessToken: "nobody" }, ["made.up"]),
-    invalid_proof: async ({ send, handle }) =>
-      send("POST", "/v1/handles/check", { handles: [await handle()] }),
+    invalid_proof: async ({ send, executor, handle }) =>
+      send("POST", "/v1/handles/check", { handles: [await handle()], key: executor.identity.encryptionKey }),
+    handle_outdated: async (scene) => scene.broker.check(scene.executor, [await outdated(scene)]),
     forbidden: async ({ broker, executor, handle }) =>
       broker.check(executor, [await handle("env://ISSUE_ONLY")]),
     handle_expired: async ({ broker, executor, handle }) => {
@@ -142,6 +145,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 900_000 });
       return broker.attest(executor, [brief]);
     },
+    handle_outdated: async (scene) => scene.broker.attest(scene.executor, [await outdated(scene)]),
     not_redeemed: async ({ broker, executor, handle }) => broker.attest(executor, [await handle()]),
     handle_void: async ({ broker, executor, handle, send }) => {
       const gone = await handle();
@@ -253,6 +257,13 @@ function whenBroken(act: (scene: Scene, handle: string) => Promise<Response>): R
     internal: after((broker) => breakStore(broker)),
   };
 }
+
+/** A handle as brokers made them before digests went by the handle: with a cache id. */
+const outdated = async ({ broker, handle }: Scene) =>
+  signHandle(
+    Object.assign(jose.decodeJwt<HandleClaims>(await handle()), { cache_id: "y" }),
+    broker.keys.signingKey,
+  );
 
 const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 

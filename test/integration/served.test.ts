@@ -197,6 +197,7 @@ describe("a broker that runs", () => {
     putPolicy(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
     await printed(broker, '"outcome":"taken"');
     const token = await ci.sign({ sub: "job", aud: url });
+    /** The log's. */
     const digestOf = async (uri: string): Promise<string> => {
       const answer = await fetch(`${url}/v1/handles`, {
         method: "POST",
@@ -204,12 +205,13 @@ describe("a broker that runs", () => {
         body: JSON.stringify({ secrets: [{ uri }] }),
       });
       const { handles, failures } = (await answer.json()) as {
-        handles?: { handle: string }[];
+        handles?: { jti: string }[];
         failures?: { code: string }[];
       };
       if (!handles) return failures?.[0]?.code ?? String(answer.status);
-      const [, claims = ""] = handles[0]?.handle.split(".") ?? [];
-      return JSON.parse(Buffer.from(claims, "base64url").toString()).digest;
+      const lines = readFileSync(join(broker.folder, "audit.jsonl"), "utf8").trimEnd().split("\n");
+      const issued = lines.map((line) => JSON.parse(line)).find(({ jti }) => jti === handles[0]?.jti);
+      return issued.digest;
     };
 
     const first = await digestOf(`file://${files}/key`);

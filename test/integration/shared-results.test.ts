@@ -3,12 +3,14 @@ import { createSecretKey } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { encodeBody } from "../../executor/cache/entry.ts";
 import { indexType, manifestType, openRegistry } from "../../executor/cache/registry.ts";
 import { openStore } from "../../executor/cache/store.ts";
 import { digestOf } from "../../executor/digest.ts";
 import { Secret } from "../../shared/secret.ts";
+import { signStatement } from "../../shared/statement.ts";
 import { type Executor, startBroker } from "../broker.ts";
 import { begin, env, run, step } from "../cached.ts";
 import { filesContaining } from "../host.ts";
@@ -48,7 +50,8 @@ async function setUp() {
     );
   };
   const executor = await broker.executor();
-  const unbelieved = (tag: string) => `the result ${tag.slice(0, 12)} at ${repository} is not to be believed`;
+  const unbelieved = (code = "result_untrusted") =>
+    `a result at ${repository} is not taken (${code}); the step runs again`;
   return { server, broker, repository, runElsewhere, tags, tagged, retag, executor, unbelieved };
 }
 
@@ -64,9 +67,11 @@ describe("a result is taken", () => {
     });
     expect(broker.audit.records.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual([
       "issue issued",
+      "check confirmed",
       "redeem released",
       "attest attested",
       "issue issued",
+      "check confirmed",
       "check confirmed",
     ]);
     expect(await filesContaining(["the-value"], [server.data])).toEqual([]);
@@ -102,7 +107,7 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
       expect(await runElsewhere(other, undefined, "made again\n")).toEqual({
         hit: false,
         stdout: "made again\n",
-        told: [unbelieved(tag)],
+        told: [unbelieved()],
       });
     }
   });
@@ -115,7 +120,7 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
     const other = (await tags()).find((each) => each !== tag) ?? "";
     await retag(tag, await tagged(other));
     const { hit, told } = await runElsewhere(await broker.executor());
-    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved()] });
   });
 
   test("a manifest of their own beside the receipt of another", async () => {
@@ -140,7 +145,21 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
     const forged = await executor.client.attest([], { key: tag, manifest });
     await retag(tag, JSON.stringify({ ...index, annotations: { "dev.claimcheck.receipt": forged } }));
     const { hit, told } = await runElsewhere(await broker.executor());
-    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved()] });
+  });
+
+  test("a receipt of an older version, which named the secrets by their cache ids", async () => {
+    const { broker, executor, runElsewhere, tags, tagged, retag, unbelieved } = await setUp();
+    await runElsewhere(executor);
+    const [tag = ""] = await tags();
+    const index = JSON.parse(await tagged(tag));
+    const { mac, ...rest } = jose.decodeJwt(index.annotations["dev.claimcheck.receipt"]);
+    expect(mac).toMatch(/^[\w-]{43}$/);
+    const { signingKey } = broker.keys;
+    const old = await signStatement("claimcheck-receipt", { ...rest, secrets: ["id"] }, signingKey);
+    await retag(tag, JSON.stringify({ ...index, annotations: { "dev.claimcheck.receipt": old } }));
+    const { hit, told } = await runElsewhere(await broker.executor());
+    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved("receipt_outdated")] });
   });
 
   test("a result that names other files, with a receipt for it", async () => {
@@ -160,14 +179,13 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
       const receipt = await executor.client.attest([], { key: tag, manifest: digestOf(forged) });
       await retag(tag, JSON.stringify({ annotations: { "dev.claimcheck.receipt": receipt }, ...index }));
       const { hit, told } = await runElsewhere(await broker.executor(), step());
-      expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+      expect({ hit, told }).toEqual({ hit: false, told: [unbelieved()] });
     }
   });
 
   test("other bytes under the same digest, where the registry itself is theirs", async () => {
-    const { broker, executor, runElsewhere, server, tags, unbelieved } = await setUp();
+    const { broker, executor, runElsewhere, server, unbelieved } = await setUp();
     await runElsewhere(executor);
-    const [tag = ""] = await tags();
     const blobs = join(server.data, "docker/registry/v2/blobs");
     const files = (readdirSync(blobs, { recursive: true }) as string[]).filter((name) =>
       name.endsWith("/data"),
@@ -180,7 +198,7 @@ describe("what somebody put in a result's place is noticed, and the step runs ag
     });
     expect(changed).toHaveLength(1);
     const { hit, told } = await runElsewhere(await broker.executor());
-    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved(tag)] });
+    expect({ hit, told }).toEqual({ hit: false, told: [unbelieved()] });
   });
 
   test("another broker's result", async () => {

@@ -41,11 +41,17 @@ const decisions = ({ audit }: TestBroker) =>
 const requests = ({ log }: TestBroker, route: string) => log.filter((entry) => entry.route === route).length;
 
 describe("a result is shared", () => {
-  test("with the same run again, for one check and no redemption", async () => {
+  test("with the same run again, for a check each and no second redemption", async () => {
     const { broker, executor, store } = await setUp();
     expect((await run(store, executor, step(env("TOKEN")))).hit).toBe(false);
     expect((await run(store, executor, step(env("TOKEN")))).hit).toBe(true);
-    expect(decisions(broker)).toEqual(["issue issued", "redeem released", "issue issued", "check confirmed"]);
+    expect(decisions(broker)).toEqual([
+      "issue issued",
+      "check confirmed",
+      "redeem released",
+      "issue issued",
+      "check confirmed",
+    ]);
   });
 
   test("with another executor of the tenant", async () => {
@@ -66,7 +72,13 @@ describe("a result is shared", () => {
     await run(store, executor, rotating);
     environment.TOKEN = "the value of tomorrow";
     expect((await run(store, executor, rotating)).hit).toBe(true);
-    expect(decisions(broker)).toEqual(["issue issued", "redeem released", "issue issued", "check confirmed"]);
+    expect(decisions(broker)).toEqual([
+      "issue issued",
+      "check confirmed",
+      "redeem released",
+      "issue issued",
+      "check confirmed",
+    ]);
     const issued = broker.audit.records.filter(({ action }) => action === "issue");
     expect(new Set(issued.map(({ digest }) => digest)).size).toBe(2);
   });
@@ -193,7 +205,6 @@ describe("a run goes on without the cache", () => {
     const { executor, store } = await setUp(undefined, [
       allow(["env://TOKEN"], { actions: ["issue", "redeem"] }),
     ]);
-    expect((await run(store, executor, step(env("TOKEN")))).told).toEqual([]);
     const { hit, told } = await run(store, executor, step(env("TOKEN")));
     expect({ hit, told }).toEqual({ hit: false, told: ["going on without the cache (forbidden)"] });
   });
@@ -219,6 +230,24 @@ test("a step that cannot be cached is not, and why is said", async () => {
     expect({ hit, told }).toEqual({ hit: false, told: ["not cached, because it reads standard input"] });
   }
   expect(await store.list()).toEqual([]);
+});
+
+test("what a rule never lets be cached is run each time, keeps nothing, and says why", async () => {
+  const never = allow(["env://TOKEN"], { limits: { ttl: 60, uses: 5, cache: "never" } });
+  const { executor, store } = await setUp(undefined, [never, allow(["**"])]);
+  for (let again = 0; again < 2; again++) {
+    const { hit, told } = await run(store, executor, step(env("TOKEN")));
+    expect({ hit, told }).toEqual({
+      hit: false,
+      told: ['not cached, because the policy says "cache: never" for TOKEN'],
+    });
+  }
+  expect(await store.list()).toEqual([]);
+  const steps = [step(env("OTHER")), step(env("TOKEN"))] as const;
+  await run(store, executor, steps[0]);
+  const { cache } = await begin(store, executor, [steps[0], { ...steps[1], args: ["test"] }]);
+  expect(await cache.take({ index: 0, layers: [] })).toEqual([]);
+  expect(cache.record()).toBeDefined();
 });
 
 const layersOf = (count: number) =>
@@ -255,7 +284,7 @@ test("several results cost one check", async () => {
     "0",
     "1",
   ]);
-  expect([requests(broker, "/v1/handles/check"), requests(broker, "/v1/redemptions")]).toEqual([1, 2]);
+  expect([requests(broker, "/v1/handles/check"), requests(broker, "/v1/redemptions")]).toEqual([3, 2]);
 });
 
 test("a result whose files were not kept is nothing to go on from", async () => {

@@ -98,14 +98,16 @@ test("nothing that another tenant tries takes a use, voids a handle or shows in 
 });
 
 test("equal values and equal cache keys of two tenants have nothing in common", async () => {
-  const { owner, thief } = await setUp();
+  const { broker, owner, thief } = await setUp();
   const items = [{ uri: "env://API_TOKEN" }, { uri: "env://API_TOKEN", cacheKey: "npm" }];
   const [mine, theirs] = [await owner.client.issue(items), await thief.client.issue(items)];
-  const marks = [...mine, ...theirs].flatMap(({ claims: { digest, cache_id } }) => [digest, cache_id]);
-  const [digest, ...rest] = marks;
-  expect(rest[1]).toBe(digest);
-  // Of each tenant one digest and two cache ids.
-  expect(new Set(marks).size).toBe(6);
+  const checked = [await owner.client.check(mine), await thief.client.check(theirs)];
+  const ids = checked.flatMap(({ cacheIds }) => cacheIds);
+  const digests = [...mine, ...theirs].map(({ claims }) => claims.digest);
+  expect(new Set([...digests, ...ids]).size).toBe(8);
+  const logged = broker.audit.records.map(({ tenant, digest }) => `${tenant} ${digest}`);
+  expect(new Set(logged).size).toBe(2);
+  expect(new Set(logged.map((each) => each.split(" ")[1])).size).toBe(2);
 });
 
 test("a redemption id that another tenant took is still free, though the key is the same", async () => {

@@ -1,6 +1,7 @@
 /** Values that requesters bring themselves: what the broker makes of them, and what nobody learns from that. */
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
+import type { IssuedHandle } from "../../executor/broker-client.ts";
 import type { HandleClaims } from "../../shared/handle.ts";
 import type { Problem, WrapItem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
@@ -131,6 +132,10 @@ describe("a wrapped value that was caught on the way", () => {
   });
 });
 
+/** What a check tells the executor that each handle is for. */
+const cacheIdsOf = (...checks: [Executor, IssuedHandle][]) =>
+  Promise.all(checks.map(async ([{ client }, handle]) => (await client.check([handle])).cacheIds[0]));
+
 describe("a cache key", () => {
   test("of a wrapped value is its requester's own: nobody can bring a value that counts as another's", async () => {
     const { broker, executor } = await setUp();
@@ -143,7 +148,7 @@ describe("a cache key", () => {
     );
     const [theirs] = await wrapped(broker, other, { cacheKey: "npm" });
     const [read] = await executor.client.issue([{ uri: "env://API_TOKEN", cacheKey: "npm" }]);
-    const ids = [own!, again!, theirs!, read!].map(({ claims }) => claims.cache_id);
+    const ids = await cacheIdsOf([executor, own!], [executor, again!], [other, theirs!], [executor, read!]);
     expect(ids[1]).toBe(ids[0]);
     expect(new Set(ids).size).toBe(3);
   });
@@ -156,12 +161,18 @@ describe("guessing", () => {
     const [own] = await wrapped(broker, executor, {});
     const guesser = await broker.executor({ principal: "guesser" });
     const [guess, again, wrong] = await wrapped(broker, guesser, {}, {}, { text: "wrong" });
-    const seen = [read!, own!, guess!].map(({ claims }) => claims);
-    expect(new Set(seen.map(({ digest }) => digest)).size).toBe(3);
-    expect(new Set(seen.map(({ cache_id }) => cache_id)).size).toBe(3);
+    const handles = [read!, own!, guess!, again!, wrong!];
+    expect(new Set(handles.map(({ claims }) => claims.digest)).size).toBe(5);
+    // Nor does the log, to somebody who may also read that.
+    const logged = handles.map(
+      ({ claims }) => broker.audit.records.find(({ jti }) => jti === claims.jti)!.digest,
+    );
+    expect(new Set(logged).size).toBe(4);
+    expect(logged[3]).toBe(logged[2]);
+    const ids = await cacheIdsOf([executor, read!], [executor, own!], [guesser, guess!], [guesser, again!]);
+    expect(new Set(ids).size).toBe(3);
     // Within one's own values equal ones are seen to be equal, or nothing could be cached.
-    expect(again!.claims).toMatchObject({ digest: guess!.claims.digest, cache_id: guess!.claims.cache_id });
-    expect(wrong!.claims.digest).not.toBe(guess!.claims.digest);
+    expect(ids[3]).toBe(ids[2]);
   });
 
   test("by a requester of the same name in another tenant tells nothing either", async () => {
@@ -170,7 +181,8 @@ describe("guessing", () => {
     const [ours] = await wrapped(broker, executor, {});
     const [theirs] = await wrapped(broker, rival, {});
     expect(theirs!.claims.digest).not.toBe(ours!.claims.digest);
-    expect(theirs!.claims.cache_id).not.toBe(ours!.claims.cache_id);
+    const [own, others] = await cacheIdsOf([executor, ours!], [rival, theirs!]);
+    expect(own).not.toBe(others);
   });
 
   test("of a cache key needs a rule that names it", async () => {
@@ -183,7 +195,7 @@ describe("guessing", () => {
 });
 
 describe("a cache key is never taken for something else", () => {
-  test.each<[string, (victim: HandleClaims) => string]>([
+  test.each<[string, (victim: HandleClaims & { cache_id: string }) => string]>([
     ["somebody's digest", ({ digest }) => digest],
     ["the MAC in somebody's digest", ({ digest }) => digest.split(":")[2]!],
     ["somebody's cache id", ({ cache_id }) => cache_id],
@@ -193,10 +205,11 @@ describe("a cache key is never taken for something else", () => {
     const { broker, executor } = await setUp();
     const [read] = await executor.client.issue([{ uri: "env://API_TOKEN" }]);
     const thief = await broker.executor({ principal: "thief" });
-    const cacheKey = forge(read!.claims);
+    const [cache_id] = (await cacheIdsOf([executor, read!])) as [string];
+    const cacheKey = forge({ ...read!.claims, cache_id });
     const [forged, plain] = await wrapped(broker, thief, { text: "evil", cacheKey }, { text: cacheKey });
+    expect(await cacheIdsOf([thief, forged!], [thief, plain!])).not.toContain(cache_id);
     for (const { claims } of [forged!, plain!]) {
-      expect(claims.cache_id).not.toBe(read!.claims.cache_id);
       expect(claims.digest).not.toBe(read!.claims.digest);
     }
   });

@@ -21,7 +21,7 @@ export function fixtures() {
     jti: randomUUID(),
     subject: "ci",
     uri: "env://API_TOKEN",
-    digest: "hmac-sha256:x",
+    marks: "sealed",
     value: randomUUID(),
     size: 3,
     sealed: Uint8Array.of(0, 1, 0xff),

@@ -22,6 +22,7 @@ const statuses = {
   method_not_allowed: 405,
   redemption_conflict: 409,
   handle_expired: 410,
+  handle_outdated: 410,
   handle_spent: 410,
   not_redeemed: 409,
   handle_void: 410,

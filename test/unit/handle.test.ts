@@ -24,7 +24,6 @@ const claims: HandleClaims = {
   name: "API_TOKEN",
   scheme: "env",
   digest: "hmac-sha256:x",
-  cache_id: "y",
   uses: 1,
   cnf: { jkt: "z" },
 };
@@ -47,7 +46,7 @@ const Vector = z.strictObject({
   "root-key": z.string(),
   issuer: z.string(),
   time: z.string(),
-  expect: z.enum(["accepted", "invalid_handle", "handle_expired"]),
+  expect: z.enum(["accepted", "invalid_handle", "handle_expired", "handle_outdated"]),
   handle: z.string(),
 });
 
@@ -78,6 +77,13 @@ describe("a handle", () => {
     vi.setSystemTime(claims.exp * 1000);
     expect(await refusalOf(() => verify(handle))).toMatchObject({ code: "handle_expired" });
   });
+});
+
+test("a handle of an older version is refused for that, and somebody else's is not called one", async () => {
+  const old = { ...claims, cache_id: "y" };
+  expect(await refusalOf(() => sign(header, old).then(verify))).toMatchObject({ code: "handle_outdated" });
+  const forged = () => sign(header, old, stranger.signingKey.privateKey).then(verify);
+  expect(await refusalOf(forged)).toMatchObject({ code: "invalid_handle" });
 });
 
 describe("a handle is not the broker's", () => {

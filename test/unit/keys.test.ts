@@ -2,7 +2,7 @@ import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
 import { createDerivation } from "../../broker/derivation.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys, sha256Of } from "../../broker/keys.ts";
 import { Secret } from "../../shared/secret.ts";
 import { Jwks } from "../../shared/wire.ts";
 import { rootKey } from "../broker.ts";
@@ -11,6 +11,7 @@ import { readVectors } from "../vector.ts";
 const secret = (value: string | Uint8Array = "guessme") => new Secret(Buffer.from(value));
 const text = (value: Secret) => Buffer.from(value.expose()).toString();
 const keys = await createKeys(rootKey());
+const jti = "5f0c8f5e-3d0b-4c57-9d52-6b1c1f1a7f10";
 
 const Vector = z.strictObject({
   comment: z.string(),
@@ -21,7 +22,9 @@ const Vector = z.strictObject({
   kid: z.string(),
   "encryption-kid": z.string(),
   "audit-kid": z.string(),
+  jti: z.string(),
   digest: z.string(),
+  "handle-digest": z.string(),
   "cache-id": z.string(),
 });
 
@@ -35,12 +38,14 @@ describe("the published vector", () => {
       "encryption-kid": made.jwks.keys.find(({ use }) => use === "enc")?.kid,
       "audit-kid": made.auditKey.kid,
       digest: made.digest(tenant, value, wrappedBy),
+      "handle-digest": made.handleDigest(tenant, vector.jti, sha256Of(value)),
       "cache-id": made.cacheId(tenant, cacheKey === undefined ? { value, wrappedBy } : { cacheKey }),
     }).toEqual({
       kid: vector.kid,
       "encryption-kid": vector["encryption-kid"],
       "audit-kid": vector["audit-kid"],
       digest: vector.digest,
+      "handle-digest": vector["handle-digest"],
       "cache-id": vector["cache-id"],
     });
   });
@@ -111,6 +116,35 @@ test("no more derived keys are kept than there is room for, and one that went is
   const again = derivation.key("digest", "acme");
   expect(again).not.toBe(first);
   expect(again.equals(first)).toBe(true);
+});
+
+describe("a handle's digest", () => {
+  const other = "6f0c8f5e-3d0b-4c57-9d52-6b1c1f1a7f10";
+  const of = (made: typeof keys, tenant: string, id: string, value = secret()) =>
+    made.handleDigest(tenant, id, sha256Of(value));
+
+  test("is its own: for equal values that of another handle, tenant or root key has nothing in common with it", async () => {
+    const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xcc)));
+    const made = [
+      of(keys, "acme", jti),
+      of(keys, "acme", other),
+      of(keys, "rival", jti),
+      of(stranger, "acme", jti),
+    ];
+    const digests = [...made, keys.digest("acme", secret())].map((digest) => digest.split(":")[2]);
+    expect(new Set(digests).size).toBe(5);
+    expect(of(keys, "acme", jti)).toBe(made[0]);
+  });
+
+  test("is of this value alone, also while root keys are exchanged", async () => {
+    const after = await createKeys(new Secret(Buffer.alloc(32, 0xcc)), { previous: rootKey() });
+    for (const made of [keys, after]) {
+      expect(made.isHandleDigest(of(keys, "acme", jti), "acme", jti, secret())).toBe(true);
+      expect(made.isHandleDigest(of(keys, "acme", jti), "acme", jti, secret("guessmf"))).toBe(false);
+      expect(made.isHandleDigest(of(keys, "acme", jti), "acme", other, secret())).toBe(false);
+      expect(made.isHandleDigest(of(keys, "acme", jti), "rival", jti, secret())).toBe(false);
+    }
+  });
 });
 
 describe("a cache id", () => {

@@ -3,6 +3,8 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
 import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
 import { AuditPage, AuditQuery } from "../../broker/auditor.ts";
+import { sha256Of } from "../../broker/keys.ts";
+import { sealMarks } from "../../broker/marks.ts";
 import { routes as executorRoutes } from "../../executor/server/server.ts";
 import { RunEvent, RunRequest } from "../../executor/server/wire.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
@@ -185,6 +187,7 @@ describe("the examples", () => {
   const { requestBody: redeemed } = operations.get("POST /v1/redemptions")!;
   const { handles } = examplesOf(answered["200"]!).bound as wire.IssueResponse;
   const { handle, jti, expires } = handles[0]!;
+  const secret = () => new Secret(Buffer.from(environment.API_TOKEN));
   // The keys of RFC 8037 (appendix A) and RFC 7517 (appendix A.2), which everybody has.
   const publicJwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
   const d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
@@ -203,7 +206,7 @@ describe("the examples", () => {
     wire.IssueResponse.parse(await answer.json());
   });
 
-  test("show the very handle that the first of them is answered with, but for its id", async () => {
+  test("show the very handle that the first of them is answered with, but for its id and its digest, which goes by the id", async () => {
     const { broker, accessToken } = await startThen();
     const body = examplesOf(asked!).bound;
     const answer = await broker.send("POST", "/v1/handles", body, { authorization: `Bearer ${accessToken}` });
@@ -211,20 +214,23 @@ describe("the examples", () => {
     const [shown, made] = await Promise.all(
       [handle, issued!.handle].map((each) => verifyHandle(each, broker.keys.findKey, brokerUrl)),
     );
-    expect(made).toEqual({ ...shown, jti: issued!.jti });
+    const digest = broker.keys.handleDigest("acme", issued!.jti, sha256Of(secret()));
+    expect(made).toEqual({ ...shown, jti: issued!.jti, digest });
+    expect(shown!.digest).toBe(broker.keys.handleDigest("acme", jti, sha256Of(secret())));
     expect(shown).toMatchObject({ jti, exp: expires });
   });
 
   test.each(Object.entries(examplesOf(redeemed!)))("of redeeming are answered: %s", async (_, body) => {
     const { broker, accessToken } = await startThen();
-    const { digest, uses } = await verifyHandle(handle, broker.keys.findKey, brokerUrl);
-    const sealed = broker.keys.seal("acme", jti, new Secret(Buffer.from(environment.API_TOKEN)));
+    const { uses } = await verifyHandle(handle, broker.keys.findKey, brokerUrl);
+    const sealed = broker.keys.seal("acme", jti, secret());
+    const marks = { digest: broker.keys.digest("acme", secret()), cacheId: "" };
     const fields = {
       tenant: "acme",
       jti,
       subject: "ci",
       uri: "env://API_TOKEN",
-      digest,
+      marks: sealMarks(broker.keys, "acme", jti, marks),
       uses,
       expires,
       value: jti,
