@@ -105,6 +105,7 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity,
+    sealsTokens: true,
     keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,

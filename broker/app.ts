@@ -27,6 +27,7 @@ import type { QuotaName } from "./quota.ts";
 import { attest } from "./receipt.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";
+import { identify } from "./sealed.ts";
 import { wrap } from "./wrap.ts";
 
 type Env = {
@@ -73,7 +74,7 @@ export function createApp(broker: Broker): BrokerApp {
   /** A caller that is unknown, or over its quota, is refused before its body is read. */
   const authenticated = (quota: QuotaName) =>
     createMiddleware<Env>(async (c, next) => {
-      const caller = await broker.authenticate(c.req.header("authorization"));
+      const caller = await identify(broker, c.req.header("authorization"));
       c.set("caller", caller);
       await charge(c, quota, 1);
       const account = broker.budgets?.account(caller.tenant);

@@ -4,7 +4,7 @@ import * as jose from "jose";
 import { boundAudience, keyOf } from "../shared/bound-token.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./access/claims.ts";
-import { type Role, roles } from "./policy.ts";
+import { type Confinement, confinements, type Role, roles } from "./policy.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
 export interface Caller {
@@ -19,8 +19,10 @@ export interface Caller {
   readonly proofKeys: readonly string[];
   /** Thumbprint of the key that its token names: every request with the token needs a proof by it. */
   readonly boundKey?: string;
-  /** Whether all tokens of this principal name a key. */
-  readonly confined?: boolean;
+  /** Whether all tokens of this principal name a key, and who ties them to it. */
+  readonly confined?: Confinement;
+  /** Whether the one who ties the token to its key is whom the policy names. */
+  readonly vouched?: boolean;
   /** Whether this request has a proof by a key that the token or the policy names. */
   readonly proven?: boolean;
   /** Whether its token alone is enough: it then proves with a key that nobody knows. */
@@ -34,7 +36,7 @@ export interface Membership {
   readonly roles: readonly Role[];
   readonly proofKeys?: readonly string[];
   /** Its tokens have to name a key; it redeems what it asked for itself, by that key. */
-  readonly confined?: boolean;
+  readonly confined?: Confinement;
   /** Makes a token alone worth a secret: for an issuer in this very process, or where the policy says `dangerouslyTokenAlone`. */
   readonly anyProofKey?: boolean;
 }
@@ -58,13 +60,14 @@ export interface Issuer {
   readonly members: readonly Membership[];
 }
 
-export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
+/** @param sealedTo the key that the client named when it sealed the token to this broker. */
+export type Authenticate = (authorization: string | undefined, sealedTo?: string) => Promise<Caller>;
 
 /** Verified tokens that are remembered at most, and their length together; the oldest go first. */
 const remembered = 10_000;
 const rememberedLength = 16 * 1024 * 1024;
 
-type Known = Omit<Caller, "accessToken" | "proven">;
+type Known = Omit<Caller, "accessToken" | "proven" | "vouched">;
 
 type ReadyIssuer = ReturnType<typeof prepare>;
 
@@ -87,12 +90,12 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     verified.delete(hash);
   };
 
-  return async (authorization) => {
+  return async (authorization, sealedTo) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
     if (!accessToken) throw new ClaimcheckError("unauthenticated", { reason: "token_missing" });
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
-    if (before && (await isGood(before))) return { ...before.known, accessToken };
+    if (before && (await isGood(before))) return confine({ ...before.known, accessToken }, sealedTo);
     forget(hash);
 
     const { iss = "", exp = 0 } = peek(accessToken);
@@ -106,7 +109,6 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     const claims = await verify(accessToken, issuer, audience);
     const boundKey = keyOfToken(claims, issuer.audience ?? audience);
     const known = { ...recognise(claims, issuer), ...(boundKey !== undefined && { boundKey }) };
-    if (known.confined && boundKey === undefined) throw new ClaimcheckError("token_not_confined");
     for (const oldest of verified.keys()) {
       if (verified.size < remembered && length + accessToken.length <= rememberedLength) break;
       forget(oldest);
@@ -116,8 +118,19 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     const until = claims.exp + issuer.skew;
     verified.set(hash, { known, until, issuer, keysVersion, length: accessToken.length });
     length += accessToken.length;
-    return { ...known, accessToken };
+    return confine({ ...known, accessToken }, sealedTo);
   };
+}
+
+/** @throws {ClaimcheckError} `token_not_confined`, or `unauthenticated` where issuer and client name two keys. */
+function confine(caller: Caller, sealedTo: string | undefined): Caller {
+  const { confined, boundKey = sealedTo } = caller;
+  if (sealedTo !== undefined && sealedTo !== boundKey) {
+    throw new ClaimcheckError("unauthenticated", { reason: "token_invalid" });
+  }
+  const vouched = caller.boundKey !== undefined || (boundKey !== undefined && confined === "sealed");
+  if (confined && !vouched) throw new ClaimcheckError("token_not_confined");
+  return boundKey === undefined ? caller : { ...caller, boundKey, vouched };
 }
 
 /** A token that was verified, and by what. */
@@ -197,9 +210,14 @@ export function recognise(claims: Claims, { prefix, members }: ReadyIssuer): Kno
     roles: [...new Set(fitting.flatMap((member) => member.roles))],
     proofKeys: fitting.flatMap(({ proofKeys = [] }) => proofKeys),
     anyProofKey: fitting.some((member) => member.anyProofKey),
-    ...(fitting.some((member) => member.confined) && { confined: true }),
+    ...strictest(fitting.flatMap(({ confined }) => confined ?? [])),
   };
 }
+
+const strictest = (found: readonly Confinement[]): Pick<Caller, "confined"> => {
+  const confined = confinements.find((each) => found.includes(each));
+  return confined ? { confined } : {};
+};
 
 /**
  * An issuer that exists only in this process: its key is made here and dies with it. What embedded use and

@@ -22,6 +22,11 @@ export const roles = {
 
 export type Role = keyof typeof roles;
 
+/** Who ties a confined principal's token to a key: the issuer, by its signature; or the client, who seals it to the broker. The strictest first. */
+export const confinements = ["issuer", "sealed"] as const;
+
+export type Confinement = (typeof confinements)[number];
+
 export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"] as const;
 
 export type Action = (typeof actions)[number];

@@ -26,10 +26,10 @@ export async function prove(
   message: ProvenMessage,
   encryptionKey?: EncryptionKey,
 ) {
-  const { roles, proofKeys, anyProofKey, confined = false } = caller;
+  const { roles, proofKeys, anyProofKey, confined } = caller;
   const proven = await verifyOnce(broker, caller, message, encryptionKey);
   // Whatever key a handle names: whoever stole a token can have asked for it.
-  const known = proofKeys.length > 0 ? proofKeys.includes(proven.jkt) : confined || anyProofKey;
+  const known = proofKeys.length > 0 ? proofKeys.includes(proven.jkt) : confined !== undefined || anyProofKey;
   // Who is no executor is refused by the policy, which knows no key that would help.
   if (!known && roles.includes("executor")) throw new ClaimcheckError("key_not_registered");
   return proven;
@@ -42,12 +42,12 @@ export async function prove(
  * @throws {ClaimcheckError} `proof_required`, `invalid_proof`.
  */
 export async function confirmCaller(broker: Broker, caller: Caller, message: ProvenMessage): Promise<Caller> {
-  const { boundKey, proofKeys } = caller;
+  const { boundKey, vouched, proofKeys } = caller;
   if (boundKey !== undefined && message.proof === undefined) throw new ClaimcheckError("proof_required");
   // Nothing is said by a proof where nobody has named a key.
   if (message.proof === undefined || (boundKey === undefined && proofKeys.length === 0)) return caller;
   const { jkt } = await verifyOnce(broker, caller, message);
-  return { ...caller, proven: boundKey !== undefined || proofKeys.includes(jkt) };
+  return { ...caller, proven: vouched || proofKeys.includes(jkt) };
 }
 
 async function verifyOnce(

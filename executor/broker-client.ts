@@ -10,6 +10,7 @@ import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { OutdatedReceipt, verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
+import { sealToken } from "../shared/sealed-token.ts";
 import type { Secret } from "../shared/secret.ts";
 import {
   CheckResponse,
@@ -44,6 +45,8 @@ interface Connection extends Patience {
   /** Those that are known from before. */
   readonly keys?: BrokerKeys;
   readonly identity: Identity;
+  /** Whether tokens that name no key are sealed to the broker, so that nobody on the way sees them. */
+  readonly sealsTokens?: boolean;
   /** Gets the heads of the broker's audit log that come with each redemption. */
   readonly keepHeads: KeepHeads;
 }
@@ -71,11 +74,18 @@ export function createBrokerClient(connection: Connection) {
   const call = createBrokerCall({ url, fetch, signal });
   const { findKeys, wrappingKey } = connection.keys ?? createBrokerKeys(call, pinnedKeys);
   const sentTokens = new Set<string>();
+  let sealed: { readonly token: string; readonly sent: string } | undefined;
 
   async function authorise(find = findToken): Promise<string> {
     const token = await find();
     sentTokens.add(token);
-    return token;
+    if (!connection.sealsTokens || namesKey(token)) return token;
+    if (sealed?.token !== token) {
+      const context = { iss: url, jkt: identity.jkt };
+      sealed = { token, sent: await sealToken(token, context, await wrappingKey()) };
+      sentTokens.add(sealed.sent);
+    }
+    return sealed.sent;
   }
 
   /** What handles that are asked for here have in common. */

@@ -5,6 +5,8 @@
  *     aud      BROKER#jkt=THUMBPRINT, where the job chooses what its token is for (GitHub, Buildkite, Kubernetes)
  *     cnf.jkt  THUMBPRINT, as RFC 9449 has it
  */
+import { isSealed } from "./sealed-token.ts";
+
 const mark = "#jkt=";
 const thumbprintForm = /^[A-Za-z0-9_-]{43}$/;
 
@@ -33,8 +35,9 @@ export function keyOf({ aud, cnf }: TokenClaims, audience: string): string | und
   throw new Error("the token names several keys, or one in an unknown form");
 }
 
-/** Whether a token of ours looks as if it named a key; the broker decides. */
+/** Whether a token of ours looks as if it named a key, or is sealed with one; the broker decides. */
 export function namesKey(token: string): boolean {
+  if (isSealed(token)) return true;
   try {
     const { aud, cnf } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
     return cnf !== undefined || [aud].flat().some((each) => String(each).includes(mark));

@@ -106,7 +106,7 @@ function checkKeys(
   if (roles.includes("executor") && !proofKeys && !confined && !dangerouslyTokenAlone) {
     report(
       [...path, "roles"],
-      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints; or confined: true, for jobs whose tokens name their key",
+      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints; or confined: issuer, for jobs whose tokens name their key",
     );
   }
   if ((proofKeys || confined) && dangerouslyTokenAlone) {

@@ -139,7 +139,7 @@ export async function openPolicy(
   }
 
   return {
-    authenticate: (authorization) => current.authenticate(authorization),
+    authenticate: (authorization, sealedTo) => current.authenticate(authorization, sealedTo),
     policy: {
       decide: (caller, action, uri) => current.policy.decide(caller, action, uri),
       decideForAny: (caller, action) => current.policy.decideForAny(caller, action),

@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
 import { record } from "../../shared/record.ts";
-import { actions, type Role, roles } from "../policy.ts";
+import { actions, confinements, type Role, roles } from "../policy.ts";
 
 const duration = described(
   z.string().check(z.regex(/^[1-9][0-9]{0,5}[smhd]$/, { error: "a number and its unit, such as 15m" })),
@@ -81,8 +81,8 @@ const MemberEntry = z.strictObject({
     "RFC 7638 thumbprints of the only keys by which it proves possession, as `claimcheck executor key` prints them. An executor needs one, unless it is `confined`.",
   ),
   confined: described(
-    z.optional(z.literal(true)),
-    "Its tokens have to name a key, as audience BROKER#jkt=THUMBPRINT or in `cnf.jkt`, and every request needs a proof by that key. For jobs that redeem what they ask for themselves.",
+    z.optional(z.enum(confinements)),
+    "Its tokens have to name a key, and every request needs a proof by that key. issuer: as audience BROKER#jkt=THUMBPRINT, or in `cnf.jkt`. sealed: as a JWE to the broker is enough, where the issuer cannot. For jobs that redeem what they ask for themselves.",
   ),
   dangerouslyTokenAlone: described(
     z.optional(z.literal(true)),

@@ -5,8 +5,9 @@ import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";
 import { makeProof, type ProvenRequest } from "../../shared/proof.ts";
+import { sealToken } from "../../shared/sealed-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
-import { brokerUrl } from "../broker.ts";
+import { brokerUrl, type TestBroker } from "../broker.ts";
 import { policyText, startPolicyBroker } from "../policy-broker.ts";
 
 const [own, other] = await Promise.all([createIdentity(), createIdentity()]);
@@ -14,7 +15,8 @@ const asked = { secrets: [{ uri: "env://API_TOKEN" }] };
 
 async function setUp() {
   const principals = [
-    "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }",
+    "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }",
+    "{ issuer: ci, claims: { sub: sealer }, roles: [requester, executor], confined: sealed }",
     "{ issuer: ci, claims: { sub: plain }, roles: [requester] }",
     `{ issuer: ci, claims: { sub: boss }, roles: [operator], proofKeys: [${own.jkt}] }`,
     "{ issuer: ci, claims: { sub: clerk }, roles: [operator] }",
@@ -187,5 +189,52 @@ describe("a plain token", () => {
     ]);
     const all = await ask(token, "POST", "/v1/revocations", { body: { subject: "ci:plain" } });
     expect(await codeOf(all)).toBe("proof_required");
+  });
+});
+
+describe("a token that is sealed to the broker", () => {
+  const seal = (token: string, changed: { iss?: string; jkt?: string } = {}, broker: TestBroker) =>
+    sealToken(
+      token,
+      { iss: brokerUrl, jkt: own.jkt, ...changed },
+      broker.keys.jwks.keys.find(({ use }) => use === "enc")!,
+    );
+
+  test.each<[string, string, Identity | undefined, { iss?: string; jkt?: string }, string]>([
+    ["is taken with a proof by the key that it names", "sealer", own, {}, "ok"],
+    ["needs one", "sealer", undefined, {}, "proof_required"],
+    ["needs it by that key", "sealer", other, {}, "invalid_proof"],
+    ["is nothing to another broker", "sealer", own, { iss: "https://broker.example.net" }, "unauthenticated"],
+    ["has to name a key", "sealer", own, { jkt: "x" }, "unauthenticated"],
+    ["does not confine what its issuer has to", "job", own, {}, "token_not_confined"],
+    ["is taken of others, too", "plain", own, {}, "ok"],
+  ])("%s", async (_, sub, by, changed, code) => {
+    const { broker, ask, sign } = await setUp();
+    const sealed = await seal(await sign({ sub }), changed, broker);
+    expect(await codeOf(await ask(sealed, "POST", "/v1/handles", { body: asked, by }))).toBe(code);
+  });
+
+  test("names no other key than its issuer did", async () => {
+    const { broker, ask, sign } = await setUp();
+    const sealed = await seal(await sign(named["its cnf"]), { jkt: other.jkt }, broker);
+    expect(await codeOf(await ask(sealed, "POST", "/v1/handles", { body: asked, by: other }))).toBe(
+      "unauthenticated",
+    );
+  });
+
+  test("lets nobody revoke or read the log who could not with it plain: a thief could have sealed it", async () => {
+    const { broker, ask, sign } = await setUp();
+    const sealed = await seal(await sign({ sub: "boss" }), { jkt: other.jkt }, broker);
+    expect(await codeOf(await ask(sealed, "GET", "/v1/audit", { by: other }))).toBe("proof_required");
+  });
+
+  test("that is cut, or sealed to another key, is no token", async () => {
+    const { broker, ask, sign } = await setUp();
+    const sealed = await seal(await sign({ sub: "sealer" }), {}, broker);
+    for (const token of [sealed.slice(0, -4), sealed.replace(/^[^.]+/, "e30"), "a..b.c.d"]) {
+      expect(await codeOf(await ask(token, "POST", "/v1/handles", { body: asked, by: own }))).toBe(
+        "unauthenticated",
+      );
+    }
   });
 });

@@ -48,7 +48,7 @@ describe.each(Object.entries(clients))("npm's %s", (_, makeClient) => {
       const jkt = await dpop.calculateThumbprint(keys.publicKey);
       const { broker, sign } = await startPolicyBroker(
         policyText(
-          ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }"],
+          ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }"],
           ['{ name: all, actions: [issue, redeem], secrets: ["env://**"] }'],
         ),
         { API_TOKEN: "guessme" },

@@ -4,11 +4,13 @@ import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
+import { createIdentity } from "../../executor/identity.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { type HandleClaims, signHandle } from "../../shared/handle.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, fixedProvider, someResult, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
+import { policyText, startPolicyBroker } from "../policy-broker.ts";
 
 interface Scene {
   readonly broker: TestBroker;
@@ -30,6 +32,9 @@ const good = { uri: "env://API_TOKEN" };
 /** More than one request can carry. */
 const large = Array.from({ length: 17 }, (_, nth) => ({ uri: `fixed://${nth}` }));
 const mebibyte = new Uint8Array(1024 * 1024);
+
+/** The routes that want the proof of an executor. */
+const executorRoutes = ["/v1/handles/check", "/v1/redemptions", "/v1/receipts"];
 
 const provocations: Record<string, Record<string, Provocation>> = {
   "POST /v1/handles": {
@@ -226,10 +231,60 @@ function atTheDoor(method: string, path: string): Record<string, Provocation> {
   return {
     issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
     quota_exceeded: async () => (await setScene(nothing)).send(method, path, body),
+    ...aboutKeys(method, path, body),
     ...(body && {
       unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
     }),
   };
+}
+
+/** What is refused for the key that a token names, or does not name. */
+function aboutKeys(method: string, path: string, body?: object): Record<string, Provocation> {
+  const send = async (claims: Record<string, unknown>, dpop?: string) => {
+    const { broker, sign } = await startPolicyBroker(policyOfKeys, { API_TOKEN: "guessme" });
+    const authorization = `${dpop ? "DPoP" : "Bearer"} ${await sign(claims)}`;
+    return broker.send(method, path, body, { authorization, ...(dpop && { dpop }) });
+  };
+  const cnf = { jkt: "A".repeat(43) };
+  return {
+    token_not_confined: () => send({ sub: "job" }),
+    ...(executorRoutes.includes(path)
+      ? { key_not_registered: () => withStrangeKey(path) }
+      : {
+          proof_required: () => send({ sub: "plain", cnf }),
+          invalid_proof: () => send({ sub: "plain", cnf }, "made.up.proof"),
+        }),
+  };
+}
+
+const policyOfKeys = policyText(
+  [
+    "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }",
+    "{ issuer: ci, claims: { sub: plain }, roles: [requester, operator] }",
+  ],
+  ['{ name: all, actions: [issue, wrap, redeem, check], secrets: ["env://**", "wrap://**"] }'],
+);
+
+/** An executor that proves possession of a key of its own, and not of the one that is registered. */
+async function withStrangeKey(path: string): Promise<Response> {
+  const registered = await createIdentity();
+  const { broker, sign } = await startPolicyBroker(
+    policyText(
+      [
+        `{ issuer: ci, claims: { sub: thief }, roles: [requester, executor], proofKeys: [${registered.jkt}] }`,
+      ],
+      ['{ name: all, actions: [issue, redeem, check], secrets: ["env://**"] }'],
+    ),
+    { API_TOKEN: "guessme" },
+  );
+  const accessToken = await sign({ sub: "thief" });
+  const thief = { ...(await broker.executor()), accessToken };
+  const act = {
+    "/v1/handles/check": () => broker.check(thief, ["made.up"]),
+    "/v1/redemptions": () => broker.redeem(thief, ["made.up"]),
+    "/v1/receipts": () => broker.attest(thief, ["made.up"]),
+  }[path];
+  return act!();
 }
 
 /** As if the connection to it were lost; without a code, as if nobody had foreseen that. */

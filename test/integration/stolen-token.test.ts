@@ -17,6 +17,8 @@ type Sign = Awaited<ReturnType<typeof startPolicyBroker>>["sign"];
 /** Who talks to the broker, and how the policy and the tokens tie them to keys. */
 interface Standing {
   readonly principals: (jkt: string) => readonly string[];
+  /** Whether the client seals what names no key. */
+  readonly seals?: true;
   readonly tokens: (
     sign: Sign,
     jkt: string,
@@ -30,15 +32,29 @@ const rules = [
 ];
 
 const standings: Record<string, Standing> = {
+  "one identity, whose token is sealed to the broker": {
+    principals: () => [
+      "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: sealed }",
+    ],
+    tokens: async (sign) => {
+      const token = await sign({ sub: "job" });
+      return { requester: token, executor: token };
+    },
+    seals: true,
+  },
   "one identity, whose token names its key as audience": {
-    principals: () => ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }"],
+    principals: () => [
+      "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }",
+    ],
     tokens: async (sign, jkt) => {
       const token = await sign({ sub: "job", aud: boundAudience(brokerUrl, jkt) });
       return { requester: token, executor: token };
     },
   },
   "one identity, whose token is bound to its key by cnf": {
-    principals: () => ["{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: true }"],
+    principals: () => [
+      "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }",
+    ],
     tokens: async (sign, jkt) => {
       const token = await sign({ sub: "job", cnf: { jkt } });
       return { requester: token, executor: token };
@@ -56,7 +72,7 @@ const standings: Record<string, Standing> = {
   },
 };
 
-async function setUp({ principals, tokens }: Standing) {
+async function setUp({ principals, tokens, seals }: Standing) {
   const identity = await createIdentity();
   const { broker, sign } = await startPolicyBroker(policyText(principals(identity.jkt), rules), {
     API_TOKEN: value,
@@ -68,12 +84,19 @@ async function setUp({ principals, tokens }: Standing) {
     fetch: proxy.fetch,
     findToken: () => executor,
     ...(requester !== executor && { requester: { findToken: () => requester, audience: "ci:host" } }),
-    pinnedKeys: [broker.keys.signingKey.kid],
+    pinnedKeys: broker.keys.jwks.keys.map(({ kid }) => kid),
     identity,
+    ...(seals && { sealsTokens: seals }),
     keepHeads: async () => {},
     signal: new AbortController().signal,
   });
-  return { broker, proxy, client, requester, executor };
+  /** All that passed the proxy. */
+  const seen = () => {
+    const found = [...proxy.seen.join("\n").matchAll(/"authorization":"DPoP ([^"]+)"/g)];
+    return [...new Set(found.map(([, token]) => token as string))];
+  };
+  if (seals) return { broker, proxy, client, seen, plain: requester };
+  return { broker, proxy, client, seen: () => [requester, executor] };
 }
 
 test("a policy whose executor has no key is refused, and the line is named", () => {
@@ -119,12 +142,14 @@ async function steal(broker: TestBroker, tokens: readonly string[], found: reado
 
 describe.each(Object.entries(standings))("%s: a proxy with all tokens gets nothing", (_, standing) => {
   test("before anything was asked", async () => {
-    const { broker, requester, executor } = await setUp(standing);
-    expect(await steal(broker, [requester, executor])).toEqual([]);
+    const { broker, client, seen } = await setUp(standing);
+    await client.check([]);
+    expect(seen()).not.toEqual([]);
+    expect(await steal(broker, seen())).toEqual([]);
   });
 
   test("while handles are asked for, in the middle of which it puts its own key", async () => {
-    const { broker, proxy, client, requester, executor } = await setUp(standing);
+    const { broker, proxy, client, seen } = await setUp(standing);
     const handles: string[] = [];
     proxy.meddle({
       request: (message): Message =>
@@ -137,17 +162,18 @@ describe.each(Object.entries(standings))("%s: a proxy with all tokens gets nothi
       },
     });
     await client.issue([{ uri: "env://API_TOKEN" }]).catch(() => {});
-    expect(await steal(broker, [requester, executor], handles)).toEqual([]);
+    expect(await steal(broker, seen(), handles)).toEqual([]);
   });
 
   test("after the run, which notices nothing", async () => {
-    const { broker, proxy, client, requester, executor } = await setUp(standing);
+    const { broker, proxy, client, seen, plain } = await setUp(standing);
     const handles = await client.issue([{ uri: "env://API_TOKEN", uses: 3 }]);
     const [redeemed] = await client.redeem(handles, { masked: true });
     expect(Buffer.from(redeemed!.value.expose()).toString()).toBe(value);
-    const seen = proxy.seen.join("\n");
-    for (const token of [requester, executor]) expect(seen).toContain(token);
+    const all = proxy.seen.join("\n");
+    for (const token of seen()) expect(all).toContain(token);
+    if (plain) expect(all).not.toContain(plain);
     const found = handles.map(({ handle }) => handle);
-    expect(await steal(broker, [requester, executor], found)).toEqual([]);
+    expect(await steal(broker, seen(), found)).toEqual([]);
   });
 });

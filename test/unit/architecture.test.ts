@@ -24,7 +24,7 @@ const fences: [what: string, pattern: RegExp, files: RegExp][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(audit-head|ecdh-es|handle|proof|statement|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
+    /^(shared\/(audit-head|ecdh-es|handle|proof|redemption|sealed-token|statement|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
   ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],

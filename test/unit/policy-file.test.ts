@@ -376,6 +376,40 @@ test.each([
   expect(faultsOf(head + rules)).toEqual([fault]);
 });
 
+describe("keys of principals", () => {
+  const member = (fields: string) =>
+    faultsOf(head.replace(/roles: \[executor\].*/, `roles: [executor]${fields} }`) + rule("effect: allow"));
+  const keys = `, proofKeys: [${"k".repeat(43)}]`;
+  test.each<[string, string[]]>([
+    ["", [expect.stringMatching(/^9: an executor needs proofKeys, .* confined: issuer, /)]],
+    [keys, []],
+    [", confined: issuer", []],
+    [", confined: sealed", []],
+    [", confined: true", [expect.stringMatching(/^9: .*confined: Invalid/)]],
+    [", dangerouslyTokenAlone: true", []],
+    [
+      `${keys}, dangerouslyTokenAlone: true`,
+      ["9: dangerouslyTokenAlone has no effect beside proofKeys or confined: remove it"],
+    ],
+    [
+      ", confined: sealed, dangerouslyTokenAlone: true",
+      ["9: dangerouslyTokenAlone has no effect beside proofKeys or confined: remove it"],
+    ],
+  ])("an executor with “%s”", (fields, faults) => {
+    expect(member(fields)).toEqual(faults);
+  });
+
+  test.each([
+    ["effect: deny, tokenAlone: true", "[revoke]"],
+    ["tokenAlone: true", "[inspect]"],
+  ])("tokenAlone is for what takes a proof: %s of %s", (fields, actions) => {
+    const text = named("x", `${fields}, actions: ${actions}, who: { repository: acme/ops }`);
+    expect(faultsOf(head + text)).toEqual([
+      '12: "x" has tokenAlone, which only means something where it allows revoke or audit.read',
+    ]);
+  });
+});
+
 test("the published schema says of every field what it is", () => {
   expect(undescribed(policySchema())).toEqual([]);
 });
