@@ -4,10 +4,12 @@ import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
+import { createIdentity } from "../../executor/identity.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Problem } from "../../shared/wire.ts";
 import { allow, type Executor, someResult, startBroker, type TestBroker } from "../broker.ts";
 import { examplesOf, operations } from "../openapi.ts";
+import { policyText, startPolicyBroker } from "../policy-broker.ts";
 
 interface Scene {
   readonly broker: TestBroker;
@@ -41,7 +43,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ ask }) => ask(good)),
   },
   "POST /v1/redemptions": {
-    ...atTheDoor("POST", "/v1/redemptions"),
+    ...atTheDoor("POST", "/v1/redemptions", true),
     invalid_request: ({ broker, executor }) => broker.redeem(executor, []),
     invalid_handle: ({ broker, executor }) => broker.redeem(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -53,6 +55,10 @@ const provocations: Record<string, Record<string, Provocation>> = {
     },
     forbidden: async ({ broker, executor, handle }) =>
       broker.redeem(executor, [await handle("env://ISSUE_ONLY")]),
+    key_not_registered: async () => {
+      const { broker, host } = await setKeyedScene();
+      return broker.redeem(host, ["made.up"]);
+    },
     redemption_conflict: async ({ broker, executor, handle }) => {
       const id = randomUUID();
       await broker.redeem(executor, [await handle()], { id });
@@ -88,7 +94,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     ...whenBroken(({ wrap }) => wrap({})),
   },
   "POST /v1/handles/check": {
-    ...atTheDoor("POST", "/v1/handles/check"),
+    ...atTheDoor("POST", "/v1/handles/check", true),
     invalid_request: ({ broker, executor }) => broker.check(executor, [""]),
     invalid_handle: ({ broker, executor }) => broker.check(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -112,11 +118,15 @@ const provocations: Record<string, Record<string, Provocation>> = {
       await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
       return broker.check(executor, [gone]);
     },
+    key_not_registered: async () => {
+      const { broker, host } = await setKeyedScene();
+      return broker.check(host, ["made.up"]);
+    },
     body_too_large: ({ broker }) => broker.send("POST", "/v1/handles/check", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.check(executor, [handle])),
   },
   "POST /v1/receipts": {
-    ...atTheDoor("POST", "/v1/receipts"),
+    ...atTheDoor("POST", "/v1/receipts", true),
     invalid_request: ({ broker, executor }) => broker.attest(executor, [""]),
     invalid_handle: ({ broker, executor }) => broker.attest(executor, ["made.up"]),
     unauthenticated: ({ broker, executor }) =>
@@ -135,6 +145,10 @@ const provocations: Record<string, Record<string, Provocation>> = {
       const gone = await handle();
       await send("DELETE", `/v1/handles/${jtiOf(gone)}`);
       return broker.attest(executor, [gone]);
+    },
+    key_not_registered: async () => {
+      const { broker, host } = await setKeyedScene();
+      return broker.attest(host, ["made.up"]);
     },
     body_too_large: ({ broker }) => broker.send("POST", "/v1/receipts", tooLarge),
     ...whenBroken(({ broker, executor }, handle) => broker.attest(executor, [handle])),
@@ -204,10 +218,25 @@ function tokenOfSilentIssuer(): Record<string, string> {
 }
 
 /** What any route with a token, and with a body if it has one, refuses before it looks closer. */
-function atTheDoor(method: string, path: string): Record<string, Provocation> {
+function atTheDoor(method: string, path: string, isProving = false): Record<string, Provocation> {
   const body = method === "POST" ? {} : undefined;
   return {
     issuer_unavailable: ({ broker }) => broker.send(method, path, body, tokenOfSilentIssuer()),
+    token_not_confined: async () => {
+      const { broker, plain: authorization } = await setKeyedScene();
+      return broker.send(method, path, body, { authorization });
+    },
+    // Where handles are presented, a proof that is missing is one that does not fit.
+    ...(!isProving && {
+      proof_required: async () => {
+        const { broker, bound: authorization } = await setKeyedScene();
+        return broker.send(method, path, body, { authorization });
+      },
+      invalid_proof: async () => {
+        const { broker, bound: authorization } = await setKeyedScene();
+        return broker.send(method, path, body, { authorization, dpop: "made.up.proof" });
+      },
+    }),
     quota_exceeded: async () => (await setScene(nothing)).send(method, path, body),
     ...(body && {
       unsupported_media_type: ({ broker }) => broker.send(method, path, "", { "content-type": "text/plain" }),
@@ -279,6 +308,26 @@ async function setScene(quotas?: Quotas): Promise<Scene> {
       send("POST", "/v1/handles/wrap", { secrets: items.map((item) => ({ value, ...item })) }),
     handle: async (uri = good.uri) => (await executor.client.issue([{ uri }]))[0]!.handle,
   };
+}
+
+/** A policy that ties its principals to keys, and tokens of theirs. */
+async function setKeyedScene() {
+  const identity = await createIdentity();
+  const { broker, sign } = await startPolicyBroker(
+    policyText(
+      [
+        "{ issuer: ci, claims: { sub: job }, roles: [requester, executor], confined: issuer }",
+        `{ issuer: ci, claims: { sub: host }, roles: [executor], proofKeys: [${"k".repeat(43)}] }`,
+      ],
+      ['{ name: all, actions: [issue, redeem, check], secrets: ["env://**"] }'],
+    ),
+  );
+  const [plain, bound, accessToken] = await Promise.all([
+    sign({ sub: "job" }),
+    sign({ sub: "job", cnf: { jkt: identity.jkt } }),
+    sign({ sub: "host" }),
+  ]);
+  return { broker, plain: `Bearer ${plain}`, bound: `DPoP ${bound}`, host: { identity, accessToken } };
 }
 
 afterEach(() => {
