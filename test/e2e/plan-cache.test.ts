@@ -78,6 +78,9 @@ test("only what comes after the change is run, on the files of what comes before
     "issue env://FIRST",
     "issue env://SECOND",
     "check env://FIRST",
+    "check env://SECOND",
+    // Before each step that is looked for, by the handles as they are then.
+    "check env://SECOND",
     "redeem env://FIRST",
     "redeem env://SECOND",
   ]);
