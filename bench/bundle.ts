@@ -30,7 +30,12 @@ export function bareBundle(program: readonly string[], env: readonly string[] = 
 export function shutInBundle(program: readonly string[], env: readonly string[] = []): Bundle {
   return makeBundle(() => {
     const { hooks: _, ...spec } = createSpec(
-      { ...plainStep, args: program, env: env.map((variable) => variable.split("=") as [string, string]) },
+      {
+        ...plainStep,
+        init: false,
+        args: program,
+        env: env.map((variable) => variable.split("=") as [string, string]),
+      },
       {
         config: {},
         user: findUser("", "/nonexistent"),
