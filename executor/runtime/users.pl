@@ -99,8 +99,7 @@ sub in_child {
     if ($answer eq '+') { $result = $then->($child) }
     else                { $! = $answer || ENOEXEC }
     my $reason = $!;
-    close $release;
-    waitpid $child, 0;
+    close $release;    # its end takes longer, and is not waited for: supervisor.pl takes in all children
     $! = $reason;
     return $result;
 }
