@@ -20,7 +20,8 @@ sub start {
         exit 0;
     }
     close $tells;
-    sysread $told, my $answer, 16;    # its end takes longer, and is not waited for: supervisor.pl takes in all children
+    sysread $told, my $answer, 16;
+    waitpid $child, 0;
     return $answer if ($answer // 0) > 0;
     $! = -($answer // 0);
     return;

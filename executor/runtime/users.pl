@@ -99,7 +99,8 @@ sub in_child {
     if ($answer eq '+') { $result = $then->($child) }
     else                { $! = $answer || ENOEXEC }
     my $reason = $!;
-    close $release;    # its end takes longer, and is not waited for: supervisor.pl takes in all children
+    close $release;
+    waitpid $child, 0;
     $! = $reason;
     return $result;
 }
