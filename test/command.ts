@@ -47,7 +47,7 @@ export function startAtTerminal(script: string, settings: Settings = {}) {
   });
 }
 
-function startProgram(program: string, args: readonly string[], settings: Settings) {
+export function startProgram(program: string, args: readonly string[], settings: Settings) {
   const child = spawn(program, args, {
     env: {
       PATH: process.env.PATH ?? "",

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { entry, image, start } from "../command.ts";
+import { entry, image, startProgram } from "../command.ts";
 import { planOf, startHost } from "../executor.ts";
 import { makeFolder } from "../served.ts";
 
@@ -22,9 +22,9 @@ function fullDisk(): string {
 
 /** A script for bash, in which `claimcheck` is the command. */
 async function shell(script: string, env: Record<string, string> = {}) {
-  const command = `claimcheck() { "$NODE" "$ENTRY" "$@"; }\n${script}`;
-  const settings = { entry: "-c", node: "/bin/bash", env: { NODE: process.execPath, ENTRY: entry, ...env } };
-  return start([command], settings).finished;
+  const command = `claimcheck() { "$NODE" -- "$ENTRY" "$@"; }\n${script}`;
+  const settings = { env: { NODE: process.execPath, ENTRY: entry, ...env } };
+  return startProgram("/bin/bash", ["-c", command], settings).finished;
 }
 
 /** A plan of one step that prints more than the full disk takes. */
