@@ -70,8 +70,8 @@ test("a link that a container left leads to nowhere outside of it", async () => 
 });
 
 test.each([
-  ["under a file", [{ path: "/bin/sh/x", content: "" }], /place: \/bin\/sh\/x: .*\[invalid_plan\]/],
-  ["in place of a folder", [{ path: "/bin", content: "" }], /place: \/bin: Is a directory \[invalid_plan\]/],
+  ["under a file", [{ path: "/bin/sh/x", content: "" }], /\/bin\/sh\/x: .*\[invalid_plan\]/],
+  ["in place of a folder", [{ path: "/bin", content: "" }], /\/bin: Is a directory \[invalid_plan\]/],
   ["of nobody", [{ path: "/x", content: "", owner: "nobody-knows" }], /nobody-knows \[invalid_user\]/],
   ["that is not absolute", [{ path: "x", content: "" }], /not x \[invalid_plan\]/],
   ["with a text", [{ path: "/x", content: "text!" }], /the file \/x is not in base64/],

@@ -59,7 +59,9 @@ test("a secret of two steps is one handle with two uses, each on record", async 
     .map((line) => JSON.parse(line) as { action: string; outcome: string; jti?: string });
   expect(records.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual([
     "issue issued",
+    "check confirmed",
     "redeem released",
+    "check confirmed",
     "redeem released",
   ]);
   expect(new Set(records.map(({ jti }) => jti)).size).toBe(1);
