@@ -5,8 +5,8 @@
 # compared with what was ordered.
 use strict;
 use warnings;
-use Fcntl qw(O_CREAT O_EXCL O_NOFOLLOW O_RDONLY O_DIRECTORY O_WRONLY);
-use Errno qw(EEXIST ELOOP ENOENT);
+use Fcntl qw(O_CREAT O_DIRECTORY O_EXCL O_NOFOLLOW O_WRONLY);
+use Errno qw(ELOOP);
 
 # The file systems that the runtime mounts there.
 my %kernel_types = (dev => 'tmpfs', proc => 'proc', sys => 'sysfs');
