@@ -302,9 +302,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   /** The time of a step is over. */
   function expire(): void {
     if (started) supervisor?.signal(SIGKILL);
-    else if (isOrdered) supervisor?.destroy();
+    // It takes its cgroups and its folder along, unless it hangs itself.
+    else if (isOrdered) supervisor?.abandon();
     last = setTimeout(() => {
-      if (started) supervisor?.destroy();
+      if (started || isOrdered) supervisor?.destroy();
       cut.abort();
     }, lastWords);
   }

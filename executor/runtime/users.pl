@@ -5,14 +5,14 @@
 #
 # The numbers of all runs of this host come from the entry `claimcheck` of /etc/subuid, which /etc/subgid has to have in
 # the same words; without one from those that systemd's list of users leaves unused (systemd.io/UIDS-GIDS). A run holds
-# 65,536 of them by a lock on one byte of a file, which goes with its last process.
+# 65,536 of them by a lock on a file of that name, which goes with its last process.
 package Users;
 use strict;
 use warnings;
 use Errno qw(ENOEXEC);
-use Fcntl qw(O_CREAT O_NOFOLLOW O_RDWR);
+use Fcntl qw(O_CREAT O_NOFOLLOW O_RDWR LOCK_EX LOCK_NB);
 
-use constant { F_OFD_SETLK => 37, F_WRLCK => 1, CAPABILITY_VERSION => 0x20080522, PR_SET_PDEATHSIG => 1 };
+use constant { CAPABILITY_VERSION => 0x20080522, PR_SET_PDEATHSIG => 1 };
 
 # For each run.
 my $count = 65536;
@@ -59,13 +59,12 @@ sub take_range {
     my @starts = ranges();
     @starts or $@ ||= 'there are no numbers for users: add claimcheck to /etc/subuid and /etc/subgid', return;
     mkdir $locks, 0700;
-    sysopen($lock, "$locks/users", O_RDWR | O_CREAT | O_NOFOLLOW, 0600) or $@ = "$locks/users: $!", return;
     my $first = int rand @starts;
     for my $try (0 .. $#starts) {
         my $start = $starts[($first + $try) % @starts];
-        # struct flock: one byte, the range's own number.
-        my $byte = pack 's s x4 q q i x4', F_WRLCK, 0, $start / $count, 1, 0;
-        return $start if fcntl $lock, F_OFD_SETLK, $byte;
+        sysopen($lock, "$locks/users-$start", O_RDWR | O_CREAT | O_NOFOLLOW, 0600) or $@ = "$locks: $!", return;
+        # Not a lock on a byte: /proc/locks shows those of a descriptor to every container.
+        return $start if flock $lock, LOCK_EX | LOCK_NB;
     }
     $@ = 'other runs have all numbers of users; add more for claimcheck to /etc/subuid and /etc/subgid';
     return;

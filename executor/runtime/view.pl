@@ -76,7 +76,8 @@ sub enclose {
     SystemCalls::mount('claimcheck', $top, 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=0755,size=1m') or return;
     my $read_only = SystemCalls::ATTR_RDONLY() | SystemCalls::ATTR_NOSUID();
     for my $path (@programs, @settings, @$folders) { show($top, $path, $read_only) or return }
-    for my $path (@devices) { show($top, $path, 0) or return }
+    my $device = SystemCalls::ATTR_NOSUID() | SystemCalls::ATTR_NOEXEC();
+    for my $path (@devices) { show($top, $path, $device) or return }
     for my $path ('/proc', '/run/xtables.lock') { show($top, $path, 0) or return }
     show($top, '/sys', SystemCalls::ATTR_RDONLY()) or return;
     if (my $cgroups = SystemCalls::open_path("$top/sys/fs/cgroup")) {

@@ -129,6 +129,13 @@ test("a command that needs more memory than it may is killed, and what it printe
   expect(finished).toMatchObject({ code: 137, stdout: "***\n" });
 });
 
+test("a time that is over while the runtime makes the container leaves nothing for the next run to sweep up", async () => {
+  const runtime = file("hanging", "#!/bin/sh\nexec sleep 1007\n");
+  const finished = await claimcheck(args("true", ["--runtime", runtime, "--timeout", "0.3s"]), { env });
+  expect(finished).toMatchObject({ code: 124, stdout: "" });
+  expect(remains()).toEqual([]);
+});
+
 test("a command that never reads a secret larger than a pipe is ended like any other", async () => {
   const path = file("large", "s".repeat(900_000));
   const flags = ["--secret-stdin", `file://${path}`, "--timeout", "1s"];
