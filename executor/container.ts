@@ -2,6 +2,7 @@
 import type { Readable, Writable } from "node:stream";
 import { Secret } from "../shared/secret.ts";
 import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
+import { Failure } from "./failure.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import { forward } from "./output.ts";
@@ -11,7 +12,7 @@ import type { ScrubStream } from "./scrub/scrubber.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Source } from "./source.ts";
-import { createSpec } from "./spec.ts";
+import { createSpec, userCount } from "./spec.ts";
 import { findUser } from "./user.ts";
 
 interface Place {
@@ -34,7 +35,15 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
   }
   const rootfs = supervisor.rootfs();
   const firstUser = await supervisor.firstUser();
-  const user = findUser(step.user ?? config.User ?? "", rootfs);
+  const find = (name: string) => {
+    const found = findUser(name, rootfs);
+    if (firstUser !== undefined && Math.max(found.uid, found.gid) >= userCount)
+      throw new Failure("invalid_user", {
+        detail: `${name}: a container has the numbers 0 to ${userCount - 1}`,
+      });
+    return found;
+  };
+  const user = find(step.user ?? config.User ?? "");
   const spec = createSpec(step, {
     config,
     user,
@@ -52,7 +61,7 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
     spec,
     user,
     files: nameFiles({ name: id, network: step.network }),
-    secretFiles: step.secretFiles.map((file) => ({ ...file, owner: findUser(file.owner, rootfs) })),
+    secretFiles: step.secretFiles.map((file) => ({ ...file, owner: find(file.owner) })),
   };
 }
 
