@@ -20,61 +20,111 @@ const mayImport: Record<string, readonly string[]> = {
 /** What may be imported although its folder may not. */
 const doors = ["executor → executor/scrub/scrubber.ts", "bin → package.json"];
 
-const fences: [what: string, pattern: RegExp, files: RegExp][] = [
+/** A name, and the files that may have it; a folder where the name ends in a slash. */
+const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(audit-head|ecdh-es|handle|proof|redemption|sealed-token|statement|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
+    [
+      "shared/audit-head.ts",
+      "shared/ecdh-es.ts",
+      "shared/handle.ts",
+      "shared/proof.ts",
+      "shared/redemption.ts",
+      "shared/sealed-token.ts",
+      "shared/statement.ts",
+      "shared/wrapping.ts",
+      "broker/caller.ts",
+      "broker/derivation.ts",
+      "broker/keys.ts",
+      "broker/access/key-set.ts",
+      "executor/identity.ts",
+      "executor/broker-keys.ts",
+    ],
   ],
-  ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
-  ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],
+  ["ioredis, where the handle store talks to Redis", /from "ioredis"/, ["broker/store/connection.ts"]],
+  [
+    "pg, where the audit log talks to PostgreSQL",
+    /from "pg"/,
+    ["broker/audit/postgres.ts", "broker/audit/postgres-table.ts"],
+  ],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/(core-files|lock)|sdk\/typescript\/executor)\.ts$/,
+    [
+      "bin/keyboard.ts",
+      "executor/image.ts",
+      "executor/layers/gnu-tar.ts",
+      "executor/pull.ts",
+      "executor/runtime/runc.ts",
+      "broker/providers/cmd.ts",
+      "shared/core-files.ts",
+      "shared/lock.ts",
+      "sdk/typescript/executor.ts",
+    ],
   ],
   [
     "threads, where 1Password's SDK is kept and policy files are read",
     /node:worker_threads/,
-    /^broker\/(providers\/op-(client|worker)|access\/policy-(thread|worker))\.ts$/,
+    [
+      "broker/providers/op-client.ts",
+      "broker/providers/op-worker.ts",
+      "broker/access/policy-thread.ts",
+      "broker/access/policy-worker.ts",
+    ],
   ],
-  ["1Password's SDK, in its thread", /"@1password\/sdk"/, /^broker\/providers\/op-worker\.ts$/],
+  ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],
   [
     "undici and node-vault, where they are loaded when they are needed",
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
-    /^broker\/providers\/vault-libraries\.ts$/,
+    ["broker/providers/vault-libraries.ts"],
   ],
   [
     "the cache, which a run without it does not load",
     /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
-    /^bin\/(cache|executor-host|repository|results)\.ts$/,
+    ["bin/cache.ts", "bin/executor-host.ts", "bin/repository.ts", "bin/results.ts"],
   ],
-  ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
-  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
-  ["pino, where the operator's log is written", /from "pino"/, /^bin\/log\.ts$/],
+  ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/metrics.ts"]],
+  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, ["broker/quota.ts"]],
+  ["pino, where the operator's log is written", /from "pino"/, ["bin/log.ts"]],
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
-    /^broker\/(value-cache|providers\/vault-mounts)\.ts$/,
+    ["broker/value-cache.ts", "broker/providers/vault-mounts.ts"],
   ],
-  ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
+  ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.
     new RegExp(`["'\`/^]${scheme}:(//|\\\\/)`),
     // Front ends know no providers, but have to know that all of a cmd:// is the command.
-    scheme === "cmd"
-      ? /^(broker\/providers\/cmd|shared\/uri)\.ts$/
-      : new RegExp(`^broker/providers/${scheme}\\.ts$`),
+    [`broker/providers/${scheme}.ts`, ...(scheme === "cmd" ? ["shared/uri.ts"] : [])],
   ]),
   [
     "process.env, in the composition root",
     /(?<!\.)\bprocess\.env/,
-    /^(bin\/|sdk\/typescript\/executor\.ts$)/,
+    ["bin/", "sdk/typescript/executor.ts"],
   ],
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|marks|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/(remote-run|results))\.ts$/,
+    [
+      "shared/redemption.ts",
+      "shared/wrapping.ts",
+      "broker/derivation.ts",
+      "broker/keys.ts",
+      "broker/marks.ts",
+      "broker/reader.ts",
+      "broker/resolver.ts",
+      "broker/source.ts",
+      "broker/value-cache.ts",
+      "executor/bundle.ts",
+      "executor/container.ts",
+      "executor/identity.ts",
+      "executor/output.ts",
+      "executor/pull.ts",
+      "bin/remote-run.ts",
+      "bin/results.ts",
+    ],
   ],
 ];
 
@@ -119,7 +169,9 @@ test.each(fences)("a fence around %s", (_, pattern, files) => {
     .filter(({ text }) => pattern.test(text.replace(/\/\*[\s\S]*?\*\//g, "")))
     .map(({ path }) => path);
   expect(holders.length).toBeGreaterThan(0);
-  expect(holders.filter((path) => !files.test(path))).toEqual([]);
+  const isAllowed = (path: string) =>
+    files.some((each) => (each.endsWith("/") ? path.startsWith(each) : path === each));
+  expect(holders.filter((path) => !isAllowed(path))).toEqual([]);
 });
 
 test("folders are flat, and names say what is inside", () => {
