@@ -10,7 +10,7 @@ import { json } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startBrokerProcess } from "../test/broker-process.ts";
-import { openIssuer } from "../test/issuer.ts";
+import { openIssuer } from "../test/parts/issuer.ts";
 import { median, table } from "./report.ts";
 
 const rounds = 3;

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { entry } from "./command.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "./parts/free-port.ts";
 
 interface Settings {
   /** What the policy file says. */

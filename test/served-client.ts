@@ -5,7 +5,7 @@ import type { KeepHeads } from "../executor/audit-heads.ts";
 import { createBrokerClient } from "../executor/broker-client.ts";
 import { createIdentity } from "../executor/identity.ts";
 import { rootKey } from "./broker.ts";
-import type { TestIssuer } from "./issuer.ts";
+import type { TestIssuer } from "./parts/issuer.ts";
 
 /** @param url of a broker that `serve` started. */
 export async function createServedClient(url: string, ci: TestIssuer, keepHeads: KeepHeads = async () => {}) {

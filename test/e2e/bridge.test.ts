@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { claimcheck, entry, image, printed, start } from "../command.ts";
 import { processesContaining, remains, until } from "../host.ts";
-import { addresses, buildNetwork } from "../network.ts";
+import { addresses, buildNetwork } from "../parts/network.ts";
 import { changedHouse } from "../walls.ts";
 
 const network = buildNetwork();

@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { image } from "../command.ts";
-import { freePort } from "../free-port.ts";
 import { until } from "../host.ts";
-import { startIssuer } from "../issuer.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { anyVariable, policyOf } from "../served.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));

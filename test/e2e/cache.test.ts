@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
 import { filesContaining, remains } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
 
 const secret = "the-value-of-the-token";
 const env = { TOKEN: secret };

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { image } from "../command.ts";
 import { ask, type ExecutorHost, outputOf, planOf, startHost } from "../executor.ts";
-import { startPrivateRegistry, user } from "../private-registry.ts";
+import { startPrivateRegistry, user } from "../parts/private-registry.ts";
 
 /** How a run of this image ends, and what it printed. */
 async function run(host: ExecutorHost, name: string, more: object = {}, sent: object = {}) {

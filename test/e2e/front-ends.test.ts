@@ -10,7 +10,7 @@ import { startHost } from "../executor.ts";
 import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
 import { remains, until } from "../host.ts";
 import { removeImageAfterwards } from "../made-image.ts";
-import { startRegistry, withoutTls } from "../oci-registry.ts";
+import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-front-ends-"));
 const command = commandFile();

@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
-import { startOnePassword } from "../onepassword.ts";
-import { startBao } from "../openbao.ts";
+import { startOnePassword } from "../parts/onepassword.ts";
+import { startBao } from "../parts/openbao.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-package-"));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, image } from "../command.ts";
 import { filesContaining, remains } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
 
 const env = { FIRST: "the-first-value", SECOND: "the-second-value" };
 

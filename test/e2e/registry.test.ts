@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { claimcheck, start } from "../command.ts";
 import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { startPrivateRegistry, user } from "../private-registry.ts";
+import { startPrivateRegistry, user } from "../parts/private-registry.ts";
 
 const folder = "/var/lib/claimcheck/registries";
 

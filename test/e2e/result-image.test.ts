@@ -10,8 +10,8 @@ import { startSupervisor } from "../../executor/runtime/runc.ts";
 import { claimcheck, image } from "../command.ts";
 import { remains } from "../host.ts";
 import { removeImageAfterwards } from "../made-image.ts";
-import { startRegistry, withoutTls } from "../oci-registry.ts";
 import { inOverlay, scratch } from "../overlay.ts";
+import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
 
 const value = "the-value-of-a-test";
 const env = { API_TOKEN: value };

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { claimcheck, image, printed, start } from "../command.ts";
 import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { user as registryUser, startPrivateRegistry } from "../private-registry.ts";
+import { user as registryUser, startPrivateRegistry } from "../parts/private-registry.ts";
 import { addUser } from "../user.ts";
 
 const user = addUser();

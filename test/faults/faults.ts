@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { table } from "../../bench/report.ts";
 import { startBrokerProcess } from "../broker-process.ts";
 import { entry } from "../command.ts";
-import { openIssuer } from "../issuer.ts";
+import { openIssuer } from "../parts/issuer.ts";
 import { policyOf } from "../served.ts";
 import { attacks } from "./attacks.ts";
 import { startLoad } from "./load.ts";

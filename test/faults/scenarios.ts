@@ -9,9 +9,9 @@ import { setTimeout } from "node:timers/promises";
 import type { BrokerProcess } from "../broker-process.ts";
 import { entry, image } from "../command.ts";
 import { remains, until } from "../host.ts";
-import { startBao } from "../openbao.ts";
-import { startPostgres } from "../postgres.ts";
-import { startRedis } from "../redis.ts";
+import { startBao } from "../parts/openbao.ts";
+import { startPostgres } from "../parts/postgres.ts";
+import { startRedis } from "../parts/redis.ts";
 import type { Load } from "./load.ts";
 
 interface AuditCopy {

@@ -18,7 +18,7 @@ import { createKeys } from "../../broker/keys.ts";
 import { decisionsOf, linesOf, recordsOf, releasedIn } from "../audit-log.ts";
 import { rootKey } from "../broker.ts";
 import { printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { makeFolder, serve } from "../served.ts";
 import { createServedClient } from "../served-client.ts";
 

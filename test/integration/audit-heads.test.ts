@@ -7,9 +7,9 @@ import { createKeys } from "../../broker/keys.ts";
 import { decisionsOf, linesOf, recordsOf } from "../audit-log.ts";
 import { rootKey } from "../broker.ts";
 import { claimcheck, printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startPostgres } from "../postgres.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startPostgres } from "../parts/postgres.ts";
+import { startRedisForTest } from "../parts/redis.ts";
 import { serve } from "../served.ts";
 import { createServedClient } from "../served-client.ts";
 

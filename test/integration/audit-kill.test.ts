@@ -13,7 +13,7 @@ import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { recordsOf, releasedIn, soundRecordsOf } from "../audit-log.ts";
 import { rootKey } from "../broker.ts";
 import { claimcheck, printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { serve } from "../served.ts";
 import { createServedClient } from "../served-client.ts";
 

@@ -8,7 +8,7 @@ import { postgresSink } from "../../broker/audit/postgres.ts";
 import { readChain } from "../../broker/audit/postgres-table.ts";
 import { verifyChain } from "../../broker/audit/verify.ts";
 import { decision, keys, requestsOf } from "../audit-log.ts";
-import { type PostgresServer, startPostgres } from "../postgres.ts";
+import { type PostgresServer, startPostgres } from "../parts/postgres.ts";
 import { refusalOf } from "../refusal.ts";
 import { describeSink } from "../sinks.ts";
 

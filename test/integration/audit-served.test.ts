@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Problem } from "../../shared/wire.ts";
 import { claimcheck } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startPostgres } from "../postgres.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startPostgres } from "../parts/postgres.ts";
 import { serve } from "../served.ts";
 
 async function startServer() {

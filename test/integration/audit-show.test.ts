@@ -5,7 +5,7 @@ import { postgresSink } from "../../broker/audit/postgres.ts";
 import type { Unplaced } from "../../broker/audit/record.ts";
 import { decision, keys, linesOf, newLog, openLog, recordsOf } from "../audit-log.ts";
 import { claimcheck, printed, start, startAtTerminal } from "../command.ts";
-import { type PostgresServer, startPostgres } from "../postgres.ts";
+import { type PostgresServer, startPostgres } from "../parts/postgres.ts";
 
 let server: PostgresServer;
 

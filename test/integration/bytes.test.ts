@@ -11,7 +11,7 @@ import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
 import { Secret } from "../../shared/secret.ts";
 import { prepareRedemption, startBroker } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
 
 const mib = 1024 * 1024;
 

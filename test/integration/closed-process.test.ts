@@ -6,8 +6,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { printed, start } from "../command.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { makeFolder, serve } from "../served.ts";
 
 /** The addresses on which a process listens, as the kernel has them. */

@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
-import { startIssuer } from "../issuer.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { makeFolder, serve } from "../served.ts";
 
 /** Every tenth of a thousand: the one that is looked for is among them. */

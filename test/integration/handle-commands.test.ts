@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { claimcheck } from "../command.ts";
 import { startDevBroker } from "../dev-broker.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { makeFolder, serve } from "../served.ts";
 
 const uris = ["env://API_TOKEN", "env://DEPLOY_KEY"];

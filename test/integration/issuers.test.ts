@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { type Authenticate, createAuthenticator } from "../../broker/caller.ts";
-import { startIssuer, type TestIssuer } from "../issuer.ts";
+import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
 import { refusalOf } from "../refusal.ts";
 
 const audience = "https://broker.example";

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { startBroker } from "../broker.ts";
 import { printed } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { anyVariable, policyOf, putPolicy, serve } from "../served.ts";
 
 const secret = "hunter2correcthorse";

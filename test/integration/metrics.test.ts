@@ -4,8 +4,8 @@ import { createMetrics } from "../../broker/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
 import { createSource } from "../../broker/source.ts";
 import { Secret } from "../../shared/secret.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { serve } from "../served.ts";
 
 const value = "s3cr3t-metrics-value";

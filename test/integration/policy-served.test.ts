@@ -10,8 +10,8 @@ import type { RedemptionRequest } from "../../shared/wire.ts";
 import { wrapValue } from "../../shared/wrapping.ts";
 import { type BrokerProcess, startBrokerProcess } from "../broker-process.ts";
 import { claimcheck } from "../command.ts";
-import { openIssuer, type TestIssuer } from "../issuer.ts";
-import { type OnePassword, startOnePassword } from "../onepassword.ts";
+import { openIssuer, type TestIssuer } from "../parts/issuer.ts";
+import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
 import { makeFolder } from "../served.ts";
 
 const policyFor = (issuer: string, proofKey: string) => `version: 1

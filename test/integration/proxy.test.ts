@@ -8,7 +8,7 @@ import { makeProof } from "../../shared/proof.ts";
 import { importRecipient, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
 import { brokerUrl, prepareRedemption, startBroker } from "../broker.ts";
-import { type Message, startTlsProxy } from "../tls-proxy.ts";
+import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
 
 const value = "correct-horse-battery";
 

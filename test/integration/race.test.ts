@@ -6,7 +6,7 @@ import * as jose from "jose";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { prepareRedemption } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
 
 interface Replica {
   readonly url: string;

@@ -4,10 +4,10 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
 import { startBroker } from "../broker.ts";
-import { type RedisServer, startRedisForTest } from "../redis.ts";
+import { type RedisServer, startRedisForTest } from "../parts/redis.ts";
+import { startWireTap } from "../parts/wire-tap.ts";
 import { refusalOf } from "../refusal.ts";
 import { fixtures, now } from "../stores/fixtures.ts";
-import { startWireTap } from "../wire-tap.ts";
 
 function open(url: string, timeLimit?: number): HandleStore {
   const store = redisStore({ url, ...(timeLimit !== undefined && { timeLimit }) });

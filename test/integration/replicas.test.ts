@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { redisStore } from "../../broker/store/redis.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { prepareRedemption, startBroker } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
 
 async function startTwo() {
   const server = await startRedisForTest();

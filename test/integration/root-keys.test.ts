@@ -8,7 +8,7 @@ import { directFetch } from "../../bin/broker-connection.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { claimcheck, entry } from "../command.ts";
-import { startIssuer, type TestIssuer } from "../issuer.ts";
+import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
 import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
 
 /** The user and the group that the image runs as. */

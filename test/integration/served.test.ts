@@ -17,8 +17,8 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Problem, type Readiness } from "../../shared/wire.ts";
 import { claimcheck, printed } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startRedisForTest } from "../parts/redis.ts";
 import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };

@@ -14,7 +14,7 @@ import { signStatement } from "../../shared/statement.ts";
 import { type Executor, startBroker } from "../broker.ts";
 import { begin, env, run, step } from "../cached.ts";
 import { filesContaining } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
 
 afterEach(() => {
   vi.useRealTimers();

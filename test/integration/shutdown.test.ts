@@ -7,7 +7,7 @@ import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { printed } from "../command.ts";
 import { processesContaining, until } from "../host.ts";
-import { startIssuer } from "../issuer.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
 
 const rules = (command: string) =>

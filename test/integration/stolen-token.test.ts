@@ -6,8 +6,8 @@ import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
 import { brokerUrl, type TestBroker } from "../broker.ts";
+import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
 import { policyText, startPolicyBroker } from "../policy-broker.ts";
-import { type Message, startTlsProxy } from "../tls-proxy.ts";
 
 const value = "correct-horse-battery";
 const mallory = await createIdentity();

@@ -11,7 +11,7 @@ import {
   startBao,
   startProxy,
   whereas,
-} from "../openbao.ts";
+} from "../parts/openbao.ts";
 import { reader } from "../provider.ts";
 
 let bao: Bao;

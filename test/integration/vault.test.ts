@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFin
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import type { LogIn } from "../../broker/providers/vault-session.ts";
 import { until } from "../host.ts";
-import { answering, type Bao, type FaultProxy, startBao, startProxy, whereas } from "../openbao.ts";
+import { answering, type Bao, type FaultProxy, startBao, startProxy, whereas } from "../parts/openbao.ts";
 import { reader } from "../provider.ts";
 
 let bao: Bao;

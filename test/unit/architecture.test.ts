@@ -99,11 +99,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     // Front ends know no providers, but have to know that all of a cmd:// is the command.
     [`broker/providers/${scheme}.ts`, ...(scheme === "cmd" ? ["shared/uri.ts"] : [])],
   ]),
-  [
-    "process.env, in the composition root",
-    /(?<!\.)\bprocess\.env/,
-    ["bin/", "sdk/typescript/executor.ts"],
-  ],
+  ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, ["bin/", "sdk/typescript/executor.ts"]],
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,

@@ -13,7 +13,7 @@ import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./free-port.ts";
 
-const installed = fileURLToPath(new URL("../.tools/openbao/bin/bao", import.meta.url));
+const installed = fileURLToPath(new URL("../../.tools/openbao/bin/bao", import.meta.url));
 
 export type Bao = Awaited<ReturnType<typeof startBao>>;
 
