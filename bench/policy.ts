@@ -11,7 +11,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Caller } from "../broker/caller.ts";
 import { createPolicy, type Policy, type Rule } from "../broker/policy.ts";
-import { createLinearPolicy } from "../test/linear-policy.ts";
+import { createLinearPolicy } from "../test/support/linear-policy.ts";
 import { dice } from "./ci-log.ts";
 import { median, table } from "./report.ts";
 

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { entry, image } from "../command.ts";
-import { startDevBroker } from "../dev-broker.ts";
+import { entry, image } from "../support/command.ts";
+import { startDevBroker } from "../support/dev-broker.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const readme = readFileSync(join(project, "README.md"), "utf8");

@@ -3,8 +3,8 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { openAuditLog } from "../../broker/audit/log.ts";
 import type { Summary, Unplaced } from "../../broker/audit/record.ts";
 import { createTally } from "../../broker/audit/tally.ts";
-import { keys } from "../audit-log.ts";
-import { allow, RecordingSink, startBroker } from "../broker.ts";
+import { keys } from "../support/audit-log.ts";
+import { allow, RecordingSink, startBroker } from "../support/broker.ts";
 
 const minute = 60_000;
 const start = Date.parse("2026-11-23T12:00:00Z");

@@ -8,8 +8,8 @@ import { type AuditLine, decodeLine, encodeLine, hashLine } from "../../broker/a
 import { createKeys } from "../../broker/keys.ts";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
-import { decision, keys, linesOf, newLog, writeLog } from "../audit-log.ts";
-import { claimcheck } from "../command.ts";
+import { decision, keys, linesOf, newLog, writeLog } from "../support/audit-log.ts";
+import { claimcheck } from "../support/command.ts";
 
 const others = await createKeys(new Secret(new Uint8Array(32).fill(1)));
 

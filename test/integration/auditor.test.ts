@@ -11,10 +11,10 @@ import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
 import { AuditHeads } from "../../shared/wire.ts";
-import { decisionsOf, keys, newLog } from "../audit-log.ts";
-import { allow, rootKey, startBroker } from "../broker.ts";
-import { claimcheck } from "../command.ts";
-import { makeFolder } from "../served.ts";
+import { decisionsOf, keys, newLog } from "../support/audit-log.ts";
+import { allow, rootKey, startBroker } from "../support/broker.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 const environment = { API_TOKEN: "guessme", OTHER: "sesame" };
 

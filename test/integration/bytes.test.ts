@@ -10,8 +10,8 @@ import { memoryStore } from "../../broker/store/memory.ts";
 import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
 import { Secret } from "../../shared/secret.ts";
-import { prepareRedemption, startBroker } from "../broker.ts";
 import { startRedisForTest } from "../parts/redis.ts";
+import { prepareRedemption, startBroker } from "../support/broker.ts";
 
 const mib = 1024 * 1024;
 

@@ -6,7 +6,7 @@ import { memoryStore } from "../../broker/store/memory.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { signHandle } from "../../shared/handle.ts";
 import type { Problem } from "../../shared/wire.ts";
-import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../broker.ts";
+import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../support/broker.ts";
 
 const stranger = await createIdentity();
 

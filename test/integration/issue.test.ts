@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Limits, Rule } from "../../broker/policy.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { allow, brokerUrl, deny, startBroker } from "../broker.ts";
+import { allow, brokerUrl, deny, startBroker } from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme", SAME: "guessme", OTHER: "sesame", EMPTY: "" };
 

@@ -5,7 +5,7 @@ import { remoteKeys } from "../../broker/access/key-set.ts";
 import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { type Authenticate, createAuthenticator } from "../../broker/caller.ts";
 import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
-import { refusalOf } from "../refusal.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 const audience = "https://broker.example";
 

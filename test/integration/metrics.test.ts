@@ -6,7 +6,7 @@ import { createSource } from "../../broker/source.ts";
 import { Secret } from "../../shared/secret.ts";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
-import { serve } from "../served.ts";
+import { serve } from "../support/served.ts";
 
 const value = "s3cr3t-metrics-value";
 

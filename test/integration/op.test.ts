@@ -3,9 +3,9 @@ import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
-import { allow, startBroker } from "../broker.ts";
 import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
-import { reader } from "../provider.ts";
+import { allow, startBroker } from "../support/broker.ts";
+import { reader } from "../support/provider.ts";
 
 const many = Array.from({ length: 10 }, (_, nth) => `item ${nth}`);
 

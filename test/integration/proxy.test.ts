@@ -7,8 +7,8 @@ import { createIdentity } from "../../executor/identity.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { importRecipient, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
-import { brokerUrl, prepareRedemption, startBroker } from "../broker.ts";
 import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
+import { brokerUrl, prepareRedemption, startBroker } from "../support/broker.ts";
 
 const value = "correct-horse-battery";
 

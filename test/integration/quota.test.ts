@@ -2,8 +2,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import { createQuotas, defaultQuotas, type QuotaLimits } from "../../broker/quota.ts";
 import { connect, type RunScript } from "../../broker/store/connection.ts";
-import { startBroker } from "../broker.ts";
 import { startRedisForTest } from "../parts/redis.ts";
+import { startBroker } from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme" };
 const few = { principal: 3, tenant: 5 };

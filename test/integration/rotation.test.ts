@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { Secret } from "../../shared/secret.ts";
-import { rootKey, startBroker } from "../broker.ts";
+import { rootKey, startBroker } from "../support/broker.ts";
 
 const newRoot = () => new Secret(Buffer.alloc(32, 0xaa));
 const environment = { API_TOKEN: "guessme" };

@@ -5,9 +5,9 @@ import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
-import { brokerUrl, type TestBroker } from "../broker.ts";
 import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
-import { policyText, startPolicyBroker } from "../policy-broker.ts";
+import { brokerUrl, type TestBroker } from "../support/broker.ts";
+import { policyText, startPolicyBroker } from "../support/policy-broker.ts";
 
 const value = "correct-horse-battery";
 const mallory = await createIdentity();

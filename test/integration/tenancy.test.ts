@@ -4,7 +4,7 @@ import { remoteKeys } from "../../broker/access/key-set.ts";
 import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
-import { allow, type Executor, startBroker } from "../broker.ts";
+import { allow, type Executor, startBroker } from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme" };
 

@@ -12,7 +12,7 @@ import {
   startProxy,
   whereas,
 } from "../parts/openbao.ts";
-import { reader } from "../provider.ts";
+import { reader } from "../support/provider.ts";
 
 let bao: Bao;
 let proxy: FaultProxy;

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { keys, newLog, writeLog } from "../audit-log.ts";
+import { keys, newLog, writeLog } from "../support/audit-log.ts";
 
 const flips = [1, 0x20, 0x80];
 

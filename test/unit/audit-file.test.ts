@@ -19,7 +19,16 @@ import { lock } from "../../broker/audit/lock.ts";
 import { hashLine } from "../../broker/audit/record.ts";
 import type { AuditSink } from "../../broker/audit/sink.ts";
 import { findAuditKeys, readAuditHead } from "../../shared/audit-head.ts";
-import { decision, keys, linesOf, newLog, openLog, recordsOf, requestsOf, writeLog } from "../audit-log.ts";
+import {
+  decision,
+  keys,
+  linesOf,
+  newLog,
+  openLog,
+  recordsOf,
+  requestsOf,
+  writeLog,
+} from "../support/audit-log.ts";
 
 /** What every open file of Node.js has in common: where calls can be counted and a disk can fail. */
 let anyFile: { datasync(): Promise<void>; write(): Promise<unknown> };

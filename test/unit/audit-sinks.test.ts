@@ -3,8 +3,8 @@ import { describe } from "vitest";
 import { fileSink } from "../../broker/audit/file.ts";
 import { rotatedFiles } from "../../broker/audit/scan.ts";
 import { filePart } from "../../broker/audit/verify.ts";
-import { keys, newLog } from "../audit-log.ts";
-import { describeSink } from "../sinks.ts";
+import { keys, newLog } from "../support/audit-log.ts";
+import { describeSink } from "../support/sinks.ts";
 
 const { findAuditKey: findKey } = keys;
 

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compileGlob, covers, matches, overlaps } from "../../broker/access/glob.ts";
-import { toRegExp } from "../linear-policy.ts";
+import { toRegExp } from "../support/linear-policy.ts";
 
 const letters = ["a", "b", "/", "#"];
 const text = fc.array(fc.constantFrom(...letters), { maxLength: 12 }).map((parts) => parts.join(""));

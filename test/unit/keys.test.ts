@@ -5,8 +5,8 @@ import { createDerivation } from "../../broker/derivation.ts";
 import { createKeys, sha256Of } from "../../broker/keys.ts";
 import { Secret } from "../../shared/secret.ts";
 import { Jwks } from "../../shared/wire.ts";
-import { rootKey } from "../broker.ts";
-import { readVectors } from "../vector.ts";
+import { rootKey } from "../support/broker.ts";
+import { readVectors } from "../support/vector.ts";
 
 const secret = (value: string | Uint8Array = "guessme") => new Secret(Buffer.from(value));
 const text = (value: Secret) => Buffer.from(value.expose()).toString();

@@ -12,7 +12,7 @@ import { verifyHandle } from "../../shared/handle.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { Secret } from "../../shared/secret.ts";
 import * as wire from "../../shared/wire.ts";
-import { brokerUrl, startBroker } from "../broker.ts";
+import { brokerUrl, startBroker } from "../support/broker.ts";
 import {
   type Answer,
   contract,
@@ -22,7 +22,7 @@ import {
   operations,
   resolve,
   text,
-} from "../openapi.ts";
+} from "../support/openapi.ts";
 
 const environment = { API_TOKEN: "guessme", DEPLOY_KEY: "sesame\n" };
 

@@ -9,7 +9,7 @@ import { remoteKeys } from "../../broker/access/key-set.ts";
 import { type LoadedPolicy, loadPolicy } from "../../broker/access/policy-file.ts";
 import { type Caller, prepare, recognise } from "../../broker/caller.ts";
 import { type Action, actions, type Role, type Rule } from "../../broker/policy.ts";
-import { createLinearPolicy } from "../linear-policy.ts";
+import { createLinearPolicy } from "../support/linear-policy.ts";
 
 const issuer = "https://ci.example";
 /** What the file says of these principals, and what they are by it. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { remoteKeys } from "../../broker/access/key-set.ts";
 import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { policySchema } from "../../broker/access/schema.ts";
-import { undescribed } from "../undescribed.ts";
+import { undescribed } from "../support/undescribed.ts";
 
 const vaultId = "abcdefghijklmnopqrstuvwx23";
 

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { Who } from "../../broker/access/claims.ts";
 import type { Caller } from "../../broker/caller.ts";
 import { actions, createPolicy, type Role, type Rule, roles } from "../../broker/policy.ts";
-import { createLinearPolicy } from "../linear-policy.ts";
+import { createLinearPolicy } from "../support/linear-policy.ts";
 
 const part = fc.constantFrom("app", "apple", "db", "*", "**", "a*", "x");
 const secret = fc

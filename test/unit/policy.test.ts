@@ -9,7 +9,7 @@ import {
   type Role,
   type Rule,
 } from "../../broker/policy.ts";
-import { allow, deny } from "../broker.ts";
+import { allow, deny } from "../support/broker.ts";
 
 const caller = (principal = "ci"): Caller => ({
   tenant: "acme",

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { makeProof, type ProvenRequest, proofWindow, verifyProof } from "../../shared/proof.ts";
 import { thumbprint } from "../../shared/thumbprint.ts";
-import { refusalOf } from "../refusal.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 const executor = await createIdentity();
 const other = await createIdentity();

@@ -11,8 +11,8 @@ import {
   sealRedemption,
 } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
-import { rootKey } from "../broker.ts";
-import { refusalOf } from "../refusal.ts";
+import { rootKey } from "../support/broker.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 const broker = await createKeys(rootKey());
 const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xff)));

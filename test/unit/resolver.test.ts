@@ -3,7 +3,7 @@ import type { Provider, SecretReference } from "../../broker/providers/provider.
 import { createResolver } from "../../broker/resolver.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { refusalOf } from "../refusal.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 const sizeLimit = 1024 * 1024;
 

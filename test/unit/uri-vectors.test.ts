@@ -11,7 +11,7 @@ import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import { createResolver } from "../../broker/resolver.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { refusalOf } from "../refusal.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 /** `key: value` lines, an empty line, then the URI to the end of the file. */
 const Vector = z.discriminatedUnion("expect", [

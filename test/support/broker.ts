@@ -3,37 +3,37 @@
  * test needs. Clients reach it through its HTTP interface, as in production.
  */
 import { randomUUID } from "node:crypto";
-import { createApp } from "../broker/app.ts";
-import { openAuditLog, secretNames } from "../broker/audit/log.ts";
+import { createApp } from "../../broker/app.ts";
+import { openAuditLog, secretNames } from "../../broker/audit/log.ts";
 import {
   type AuditFilter,
   type AuditPage,
   createPage,
   fits,
   type PageRequest,
-} from "../broker/audit/query.ts";
-import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../broker/audit/record.ts";
-import type { AuditSink, OpenedChain } from "../broker/audit/sink.ts";
-import type { RequestEntry } from "../broker/broker.ts";
-import type { Budgets } from "../broker/budget.ts";
-import { createAuthenticator, type Issuer, throwawayIssuer } from "../broker/caller.ts";
-import { createKeys, type Rotation } from "../broker/keys.ts";
-import { actions, createPolicy, type Rule } from "../broker/policy.ts";
-import { envProvider } from "../broker/providers/env.ts";
-import type { Provider } from "../broker/providers/provider.ts";
-import type { Quotas } from "../broker/quota.ts";
-import { createResolver } from "../broker/resolver.ts";
-import { memoryStore } from "../broker/store/memory.ts";
-import type { HandleStore } from "../broker/store/store.ts";
-import type { KeepHeads } from "../executor/audit-heads.ts";
-import type { Fetch } from "../executor/broker-call.ts";
-import { type BrokerClient, createBrokerClient } from "../executor/broker-client.ts";
-import { createIdentity, type Identity } from "../executor/identity.ts";
-import { ClaimcheckError } from "../shared/errors.ts";
-import { makeProof, type ProvenRequest } from "../shared/proof.ts";
-import { Secret } from "../shared/secret.ts";
-import type { EncryptionKey, RedemptionRequest, WrapItem } from "../shared/wire.ts";
-import { wrapValue } from "../shared/wrapping.ts";
+} from "../../broker/audit/query.ts";
+import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../broker/audit/record.ts";
+import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
+import type { RequestEntry } from "../../broker/broker.ts";
+import type { Budgets } from "../../broker/budget.ts";
+import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/caller.ts";
+import { createKeys, type Rotation } from "../../broker/keys.ts";
+import { actions, createPolicy, type Rule } from "../../broker/policy.ts";
+import { envProvider } from "../../broker/providers/env.ts";
+import type { Provider } from "../../broker/providers/provider.ts";
+import type { Quotas } from "../../broker/quota.ts";
+import { createResolver } from "../../broker/resolver.ts";
+import { memoryStore } from "../../broker/store/memory.ts";
+import type { HandleStore } from "../../broker/store/store.ts";
+import type { KeepHeads } from "../../executor/audit-heads.ts";
+import type { Fetch } from "../../executor/broker-call.ts";
+import { type BrokerClient, createBrokerClient } from "../../executor/broker-client.ts";
+import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { makeProof, type ProvenRequest } from "../../shared/proof.ts";
+import { Secret } from "../../shared/secret.ts";
+import type { EncryptionKey, RedemptionRequest, WrapItem } from "../../shared/wire.ts";
+import { wrapValue } from "../../shared/wrapping.ts";
 import { findUndocumented } from "./openapi.ts";
 
 export const brokerUrl = "https://broker.example";

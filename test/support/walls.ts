@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 export type Wall = "attach" | "view" | "hook" | "users";
 export const walls: readonly Wall[] = ["attach", "view", "hook", "users"];

@@ -1,11 +1,11 @@
 /** An audit log in a file, as a broker writes it. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { openChain } from "../broker/audit/chain.ts";
-import { fileSink } from "../broker/audit/file.ts";
-import { type AuditLine, type Decision, decodeLine, type Unplaced } from "../broker/audit/record.ts";
-import { createKeys } from "../broker/keys.ts";
-import { Secret } from "../shared/secret.ts";
+import { openChain } from "../../broker/audit/chain.ts";
+import { fileSink } from "../../broker/audit/file.ts";
+import { type AuditLine, type Decision, decodeLine, type Unplaced } from "../../broker/audit/record.ts";
+import { createKeys } from "../../broker/keys.ts";
+import { Secret } from "../../shared/secret.ts";
 import { makeFolder } from "./served.ts";
 
 export const keys = await createKeys(new Secret(new Uint8Array(32)));

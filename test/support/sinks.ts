@@ -1,9 +1,9 @@
 /** What broker/audit/sink.ts promises, of every sink there is. */
 import { expect, test } from "vitest";
-import { openChain } from "../broker/audit/chain.ts";
-import type { AuditSink } from "../broker/audit/sink.ts";
-import { type ChainPart, verifyChain } from "../broker/audit/verify.ts";
-import { readAuditHead } from "../shared/audit-head.ts";
+import { openChain } from "../../broker/audit/chain.ts";
+import type { AuditSink } from "../../broker/audit/sink.ts";
+import { type ChainPart, verifyChain } from "../../broker/audit/verify.ts";
+import { readAuditHead } from "../../shared/audit-head.ts";
 import { decision, keys, requestsOf } from "./audit-log.ts";
 import { refusalOf } from "./refusal.ts";
 

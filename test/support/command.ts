@@ -10,7 +10,7 @@ import { onTestFinished } from "vitest";
 /** What setup.sh builds: busybox and nothing else. */
 export const image = "localhost/claimcheck-busybox:latest";
 
-export const entry = fileURLToPath(new URL("../bin/claimcheck.cjs", import.meta.url));
+export const entry = fileURLToPath(new URL("../../bin/claimcheck.cjs", import.meta.url));
 
 export interface Finished {
   readonly code: number | null;

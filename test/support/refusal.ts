@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { ClaimcheckError } from "../shared/errors.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
 
 /** The coded error that an act ends in; anything else that it does fails the test. */
 export async function refusalOf(act: () => unknown): Promise<ClaimcheckError> {

@@ -3,9 +3,9 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { freePort } from "../parts/free-port.ts";
+import type { TestIssuer } from "../parts/issuer.ts";
 import { printed, start } from "./command.ts";
-import { freePort } from "./parts/free-port.ts";
-import type { TestIssuer } from "./parts/issuer.ts";
 
 export function makeFolder(files: Readonly<Record<string, string | Uint8Array>>): string {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-test-"));

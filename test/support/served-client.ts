@@ -1,11 +1,11 @@
 /** An executor that asks a served broker for handles and redeems them, as `claimcheck run --broker` would. */
-import { directFetch } from "../bin/broker-connection.ts";
-import { createKeys } from "../broker/keys.ts";
-import type { KeepHeads } from "../executor/audit-heads.ts";
-import { createBrokerClient } from "../executor/broker-client.ts";
-import { createIdentity } from "../executor/identity.ts";
+import { directFetch } from "../../bin/broker-connection.ts";
+import { createKeys } from "../../broker/keys.ts";
+import type { KeepHeads } from "../../executor/audit-heads.ts";
+import { createBrokerClient } from "../../executor/broker-client.ts";
+import { createIdentity } from "../../executor/identity.ts";
+import type { TestIssuer } from "../parts/issuer.ts";
 import { rootKey } from "./broker.ts";
-import type { TestIssuer } from "./parts/issuer.ts";
 
 /** @param url of a broker that `serve` started. */
 export async function createServedClient(url: string, ci: TestIssuer, keepHeads: KeepHeads = async () => {}) {

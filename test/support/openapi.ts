@@ -37,7 +37,7 @@ interface Contract {
   };
 }
 
-export const text = readFileSync(new URL("../openapi.yaml", import.meta.url), "utf8");
+export const text = readFileSync(new URL("../../openapi.yaml", import.meta.url), "utf8");
 
 const document: Json = parse(text);
 

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePort } from "../parts/free-port.ts";
 import { entry } from "./command.ts";
-import { freePort } from "./parts/free-port.ts";
 
 interface Settings {
   /** What the policy file says. */

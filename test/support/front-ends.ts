@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { entry } from "./command.ts";
 
-const project = fileURLToPath(new URL("..", import.meta.url));
+const project = fileURLToPath(new URL("../..", import.meta.url));
 export const pythonSources = join(project, "sdk/python/src");
 export const goModule = join(project, "sdk/go");
 

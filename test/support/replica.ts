@@ -1,11 +1,11 @@
 /**
- * One broker in a process of its own, served over HTTP on loopback: `node test/replica.ts [REDIS-URL]`. Without a
+ * One broker in a process of its own, served over HTTP on loopback: `node test/support/replica.ts [REDIS-URL]`. Without a
  * URL its handles are in its memory. It says where it is and what token it takes, and lives until it is killed or
  * its input ends, as it does with the process that started it.
  */
 import { serve } from "@hono/node-server";
-import { memoryStore } from "../broker/store/memory.ts";
-import { redisStore } from "../broker/store/redis.ts";
+import { memoryStore } from "../../broker/store/memory.ts";
+import { redisStore } from "../../broker/store/redis.ts";
 import { startBroker } from "./broker.ts";
 
 const [redis] = process.argv.slice(2);

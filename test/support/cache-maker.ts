@@ -5,7 +5,7 @@
  */
 import { createSecretKey } from "node:crypto";
 import { createInterface } from "node:readline";
-import { openStore } from "../executor/cache/store.ts";
+import { openStore } from "../../executor/cache/store.ts";
 
 const [folder = "", key = "", size = "0"] = process.argv.slice(2);
 const store = openStore(folder, { macKey: createSecretKey(Buffer.alloc(32)) });

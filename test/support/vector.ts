@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import type * as z from "zod/mini";
 
 export function readVectors<Schema extends z.ZodMiniObject>(feature: string, schema: Schema) {
-  const folder = new URL(`vectors/${feature}/`, import.meta.url);
+  const folder = new URL(`../vectors/${feature}/`, import.meta.url);
   return readdirSync(folder).map((name) => {
     const file = readFileSync(new URL(name, folder));
     const end = file.indexOf("\n\n");

@@ -1,6 +1,7 @@
 /** `claimcheck broker --dev`, started as its reader would: a process, and the variables that it tells clients to set. */
+
+import { freePort } from "../parts/free-port.ts";
 import { printed, start } from "./command.ts";
-import { freePort } from "./parts/free-port.ts";
 
 /** @param environment what `env://` finds there. */
 export async function startDevBroker(environment: Record<string, string>) {
