@@ -1,7 +1,7 @@
 /** claimcheck audit accept-head: lets a log go on that lacks what its broker wrote, as after a restore, and records that. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 import type { OpenPlace } from "./audit-places.ts";
 import { printFaults } from "./faults.ts";
 

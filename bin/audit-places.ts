@@ -5,8 +5,8 @@ import { type AuditLog, openAuditLog, secretNames } from "../broker/audit/log.ts
 import type { AuditSink } from "../broker/audit/sink.ts";
 import type { BrokerKeys } from "../broker/keys.ts";
 import type { Resolver } from "../broker/resolver.ts";
-import { Failure } from "../executor/failure.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** All that are there count, but for standard output, which gets a copy. */
 export interface AuditPlaces {

@@ -2,13 +2,13 @@
 import { access, constants, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
-import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
 import { remoteKeys } from "../broker/access/key-set.ts";
 import { loadPolicy } from "../broker/access/policy-file.ts";
 import type { FileRoot } from "../broker/providers/file.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
+import { type Fault, inOrder, readDocument } from "../shared/yaml-document.ts";
 import { type Address, splitAddress } from "./address.ts";
 import type { AuditPlaces } from "./audit-places.ts";
 import { BrokerFile, type Source } from "./broker-schema.ts";

@@ -12,7 +12,7 @@ import { createQuotas, type Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { openAudit } from "./audit-places.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";

@@ -1,6 +1,6 @@
 /** claimcheck issue: secret URIs become handles, which are printed. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { printableJson } from "../shared/printable.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import type { HandleTerms, IssueItem } from "../shared/wire.ts";

@@ -1,7 +1,7 @@
 /** The `claimcheck` command: one file a subcommand. */
 import { Command, CommanderError } from "commander";
-import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
+import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
 import { guardStandardStreams } from "./standard-streams.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { readClaims } from "../broker/access/claims.ts";
 import { type Action, actions } from "../broker/policy.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { printFaults } from "./faults.ts";
 

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
-import { Failure } from "../executor/failure.ts";
 import { createIdentity } from "../executor/identity.ts";
+import { Failure } from "../shared/failure.ts";
 import { makeProof } from "../shared/proof.ts";
 import {
   HandleStatus,

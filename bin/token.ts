@@ -4,8 +4,8 @@
  * of it, wherever it comes from: variables that a shell reads from files have line breaks at their end.
  */
 import { readFile } from "node:fs/promises";
-import { Failure } from "../executor/failure.ts";
 import { boundAudience } from "../shared/bound-token.ts";
+import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 
 /** A token from GitHub is used again until so little of its life is left, in seconds. */

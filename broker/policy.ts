@@ -3,8 +3,8 @@
  * that denies beats all that allow. Among several that allow, the first in the file sets the limits.
  */
 import { ClaimcheckError } from "../shared/errors.ts";
+import { compileGlob, matches, type Pattern } from "../shared/glob.ts";
 import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
-import { compileGlob, matches, type Pattern } from "./access/glob.ts";
 import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
 import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
 import type { Caller } from "./caller.ts";

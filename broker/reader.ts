@@ -4,6 +4,7 @@
  */
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
+import { createTurns } from "../shared/semaphore.ts";
 import { createCircuit } from "./circuit.ts";
 import {
   type Provider,
@@ -12,7 +13,6 @@ import {
   SourceFailure,
   sizeLimit,
 } from "./providers/provider.ts";
-import { createTurns } from "./turns.ts";
 
 const timeLimit = 15_000;
 const concurrency = 8;

@@ -10,7 +10,7 @@
  * are given beside it is written in the first place: { "handle": "DEPLOY_TOKEN" }.
  */
 import { createHash } from "node:crypto";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { mapHandles, type PlanDocument } from "./plan-document.ts";
 
 /** @throws {Failure} `invalid_plan` for text that is no Unicode. */

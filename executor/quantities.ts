@@ -1,5 +1,5 @@
 /** Sizes, times and other numbers as people write them in plans and on a command line. */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 const sizeUnits = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
 const timeUnits = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 } as const;

@@ -3,9 +3,10 @@
  * number: most are told apart by one claim, by its value, its beginning or its end, and only those that agree in that
  * are compared, with each other and with those whose claim says none of it.
  */
+
+import type { Glob } from "../../shared/glob.ts";
+import type { Path } from "../../shared/yaml-document.ts";
 import { type Condition, excludes } from "./claims.ts";
-import type { Path } from "./document.ts";
-import type { Glob } from "./glob.ts";
 import { emptyTree, nodeAt, type PrefixTree, visitBeginnings } from "./prefix-tree.ts";
 
 export interface Member {

@@ -2,7 +2,7 @@
  * Conditions over a token's claims. All of them have to hold; of several patterns for one claim, one has to.
  * A claim is text, a number or a truth value; of a list, one member has to match.
  */
-import { compileGlob, covers, type Glob, matches, overlaps, type Pattern } from "./glob.ts";
+import { compileGlob, covers, type Glob, matches, overlaps, type Pattern } from "../../shared/glob.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
 

@@ -1,5 +1,6 @@
 /** Why the policy decides as it does, in words, for people who write rules: the decision itself is the broker's own. */
 import { asClaimcheckError } from "../../shared/errors.ts";
+import type { Pattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
 import { type Caller, prepare, recognise, subjectForm } from "../caller.ts";
 import {
@@ -13,7 +14,6 @@ import {
   roles,
 } from "../policy.ts";
 import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "./claims.ts";
-import type { Pattern } from "./glob.ts";
 import type { LoadedPolicy } from "./policy-file.ts";
 
 export interface Question {

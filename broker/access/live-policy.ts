@@ -7,11 +7,11 @@
  * (SIGHUP). A file that was changed where it lies, without that end, may change again in a moment.
  */
 import { setTimeout } from "node:timers/promises";
+import type { Fault } from "../../shared/yaml-document.ts";
 import type { Complaint } from "../broker.ts";
 import { type Authenticate, createAuthenticator } from "../caller.ts";
 import { paced } from "../paced.ts";
 import type { Policy } from "../policy.ts";
-import type { Fault } from "./document.ts";
 import { type KeyLocation, type KeySet, remoteKeys } from "./key-set.ts";
 import { buildLoaded, type LoadedPolicy } from "./policy-file.ts";
 import { readPolicyApart } from "./policy-thread.ts";

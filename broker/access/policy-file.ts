@@ -1,4 +1,6 @@
 /** A policy file's text, made into what the broker asks: whom to believe, and what they may do. */
+
+import { type Fault, inOrder, readDocument } from "../../shared/yaml-document.ts";
 import type { Issuer, Membership } from "../caller.ts";
 import { atOnce } from "../paced.ts";
 import {
@@ -10,7 +12,6 @@ import {
   type Rule,
 } from "../policy.ts";
 import type { Who } from "./claims.ts";
-import { type Fault, inOrder, readDocument } from "./document.ts";
 import { findFaults } from "./faults.ts";
 import type { KeyLocation, KeySet } from "./key-set.ts";
 import { type LimitFields, PolicyFile, seconds } from "./schema.ts";

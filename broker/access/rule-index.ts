@@ -5,8 +5,9 @@
  * repositories with one rule each cost one look-up. Only a rule whose claims all begin and end with a wildcard is met
  * by everybody who asks for its secrets.
  */
+
+import type { Glob } from "../../shared/glob.ts";
 import type { Condition } from "./claims.ts";
-import type { Glob } from "./glob.ts";
 import { createEndCounts, createLiteralIndex, type Ends } from "./literal-index.ts";
 import type { SecretPattern } from "./secret-pattern.ts";
 

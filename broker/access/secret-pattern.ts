@@ -2,11 +2,12 @@
  * Patterns over URIs. Of most schemes the text of a URI is what counts; the others say in their own files what they
  * ask of a pattern.
  */
+
+import { compileGlob, type Glob, matches, overlaps, type Pattern } from "../../shared/glob.ts";
 import { commandPatterns } from "../providers/cmd.ts";
 import { onePasswordPatterns } from "../providers/op.ts";
 import type { PatternDemands } from "../providers/provider.ts";
 import { vaultPatterns } from "../providers/vault.ts";
-import { compileGlob, type Glob, matches, overlaps, type Pattern } from "./glob.ts";
 
 const all: readonly PatternDemands[] = [commandPatterns, onePasswordPatterns, vaultPatterns];
 const demanding = all.map((demands) => {

@@ -2,7 +2,7 @@
  * A write to the log is shared by all who wait for it, and so are its length and the work that follows. So that one
  * tenant with many requests does not make all others wait for them, only so many of its own are in a write.
  */
-import { createTurns, type Turns } from "../turns.ts";
+import { createTurns, type Turns } from "../../shared/semaphore.ts";
 import type { AuditLog } from "./log.ts";
 
 const atOnce = 8;

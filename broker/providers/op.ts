@@ -9,9 +9,9 @@
  * spellings, which only 1Password could tell to be one.
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { matches } from "../../shared/glob.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { matches } from "../access/glob.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";

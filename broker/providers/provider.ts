@@ -1,6 +1,6 @@
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import type { Glob } from "../../shared/glob.ts";
 import type { Secret } from "../../shared/secret.ts";
-import type { Glob } from "../access/glob.ts";
 
 /** The largest value that is accepted from a provider, in bytes. */
 export const sizeLimit = 1024 * 1024;

@@ -12,9 +12,9 @@
  * are one, so both have the canonical form vault://team/secret/app#…, and policy sees it.
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { matches } from "../../shared/glob.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { matches } from "../access/glob.ts";
 import {
   type PatternDemands,
   type Provider,

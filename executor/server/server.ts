@@ -6,7 +6,7 @@ import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
-import { rawRefusal } from "../../shared/raw-refusal.ts";
+import { rawRefusal } from "../../shared/raw-error-response.ts";
 import { createBodyRoom } from "./body-room.ts";
 import { hasMoreValues } from "./json-size.ts";
 import { serveRun, type Workplace } from "./serve-run.ts";

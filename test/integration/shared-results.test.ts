@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { encodeBody } from "../../executor/cache/entry.ts";
 import { indexType, manifestType, openRegistry } from "../../executor/cache/registry.ts";
 import { openStore } from "../../executor/cache/store.ts";
-import { digestOf } from "../../executor/digest.ts";
+import { digestOf } from "../../shared/digest.ts";
 import { Secret } from "../../shared/secret.ts";
 import { signStatement } from "../../shared/statement.ts";
 import { startRegistry } from "../parts/oci-registry.ts";

@@ -4,7 +4,7 @@ import { type Action, type Decision, type Rule, roles } from "../../broker/polic
 
 type Node = string | { readonly exact: string } | readonly Node[] | { readonly [claim: string]: Node };
 
-/** A pattern as a regular expression: another way to say what broker/access/glob.ts does by hand. */
+/** A pattern as a regular expression: another way to say what shared/glob.ts does by hand. */
 export function toRegExp(pattern: string | { readonly exact: string }): RegExp {
   const quote = (text: string) => text.replace(/[\\^$.|?+*()[\]{}]/g, "\\$&");
   if (typeof pattern !== "string") return new RegExp(`^${quote(pattern.exact)}$`, "s");

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { asClaimcheckError, ClaimcheckError, errorCodes } from "../../shared/errors.ts";
-import { Problem } from "../../shared/wire.ts";
+import { asClaimcheckError, ClaimcheckError, errorCodes } from "../../../shared/errors.ts";
+import { Problem } from "../../../shared/wire.ts";
 
 /** Wire contract: a change here is a change for every client. */
 const statuses = {

@@ -1,12 +1,12 @@
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { createKeys } from "../../broker/keys.ts";
-import { type HandleClaims, signHandle, verifyHandle } from "../../shared/handle.ts";
-import { Secret } from "../../shared/secret.ts";
-import { brokerUrl, rootKey } from "../support/broker.ts";
-import { refusalOf } from "../support/refusal.ts";
-import { readVectors } from "../support/vector.ts";
+import { createKeys } from "../../../broker/keys.ts";
+import { type HandleClaims, signHandle, verifyHandle } from "../../../shared/handle.ts";
+import { Secret } from "../../../shared/secret.ts";
+import { brokerUrl, rootKey } from "../../support/broker.ts";
+import { refusalOf } from "../../support/refusal.ts";
+import { readVectors } from "../../support/vector.ts";
 
 const { signingKey, findKey, jwks } = await createKeys(rootKey());
 const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xff)));

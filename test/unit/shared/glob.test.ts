@@ -1,8 +1,8 @@
 /** Patterns against regular expressions that say the same, and against all short texts. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { compileGlob, covers, matches, overlaps } from "../../broker/access/glob.ts";
-import { toRegExp } from "../support/linear-policy.ts";
+import { compileGlob, covers, matches, overlaps } from "../../../shared/glob.ts";
+import { toRegExp } from "../../support/linear-policy.ts";
 
 const letters = ["a", "b", "/", "#"];
 const text = fc.array(fc.constantFrom(...letters), { maxLength: 12 }).map((parts) => parts.join(""));

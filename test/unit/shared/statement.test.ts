@@ -1,6 +1,6 @@
 import * as jose from "jose";
 import { expect, test } from "vitest";
-import { readStatement, signStatement } from "../../shared/statement.ts";
+import { readStatement, signStatement } from "../../../shared/statement.ts";
 
 test("a statement is read as what it was signed as, and as nothing else", async () => {
   const { privateKey, publicKey } = await jose.generateKeyPair("EdDSA");

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ClaimcheckError } from "../../shared/errors.ts";
-import { head, splitParameters, splitUri, takeCacheKey } from "../../shared/uri.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { ClaimcheckError } from "../../../shared/errors.ts";
+import { head, splitParameters, splitUri, takeCacheKey } from "../../../shared/uri.ts";
+import { refusalOf } from "../../support/refusal.ts";
 
 describe("a secret URI", () => {
   test.each([

@@ -1,18 +1,18 @@
 import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
-import { createKeys } from "../../broker/keys.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createKeys } from "../../../broker/keys.ts";
+import { createIdentity } from "../../../executor/identity.ts";
 import {
   importRecipient,
   openRedemption,
   type RedeemedValue,
   type RedemptionContext,
   sealRedemption,
-} from "../../shared/redemption.ts";
-import { Secret } from "../../shared/secret.ts";
-import { rootKey } from "../support/broker.ts";
-import { refusalOf } from "../support/refusal.ts";
+} from "../../../shared/redemption.ts";
+import { Secret } from "../../../shared/secret.ts";
+import { rootKey } from "../../support/broker.ts";
+import { refusalOf } from "../../support/refusal.ts";
 
 const broker = await createKeys(rootKey());
 const stranger = await createKeys(new Secret(Buffer.alloc(32, 0xff)));

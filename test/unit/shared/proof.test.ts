@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createIdentity } from "../../executor/identity.ts";
-import { makeProof, type ProvenRequest, proofWindow, verifyProof } from "../../shared/proof.ts";
-import { thumbprint } from "../../shared/thumbprint.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { createIdentity } from "../../../executor/identity.ts";
+import { makeProof, type ProvenRequest, proofWindow, verifyProof } from "../../../shared/proof.ts";
+import { thumbprint } from "../../../shared/thumbprint.ts";
+import { refusalOf } from "../../support/refusal.ts";
 
 const executor = await createIdentity();
 const other = await createIdentity();

@@ -1,6 +1,6 @@
 /** What somebody else wrote comes to a terminal as text: nothing that it obeys, hides or turns around. */
 import { expect, test } from "vitest";
-import { printable, printableJson } from "../../shared/printable.ts";
+import { printable, printableJson } from "../../../shared/printable.ts";
 
 test.each([
   ["an escape sequence", "\u001b[31mred\u001b]8;;http://x\u0007", "\\u{1b}[31mred\\u{1b}]8;;http://x\\u{7}"],

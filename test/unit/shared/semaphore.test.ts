@@ -1,9 +1,9 @@
 /** Long work that leaves others their turn. */
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { Entry } from "../../executor/layers/tar.ts";
-import type { Member } from "../../executor/layers/tar-reader.ts";
-import { taking } from "../../executor/turns.ts";
+import type { Entry } from "../../../executor/layers/tar.ts";
+import type { Member } from "../../../executor/layers/tar-reader.ts";
+import { taking } from "../../../executor/turns.ts";
 
 /** Without an end, and without a wait for anything. */
 async function* endless(): AsyncGenerator<Member> {

@@ -1,6 +1,6 @@
 import { format, inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { Secret } from "../../shared/secret.ts";
+import { Secret } from "../../../shared/secret.ts";
 
 const plaintext = "hunter2-correct-horse";
 const secret = () => new Secret(Buffer.from(plaintext));
