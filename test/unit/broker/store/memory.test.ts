@@ -1,11 +1,11 @@
 /** The memory store keeps what broker/store/store.ts promises. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { expiringMap } from "../../broker/store/expiring.ts";
-import { memoryStore } from "../../broker/store/memory.ts";
-import { describeEnding } from "../stores/ending.ts";
-import type { Subject } from "../stores/fixtures.ts";
-import { describeRepeating } from "../stores/repeating.ts";
-import { describeTaking } from "../stores/taking.ts";
+import { expiringMap } from "../../../../broker/store/expiring.ts";
+import { memoryStore } from "../../../../broker/store/memory.ts";
+import { describeEnding } from "../../../stores/ending.ts";
+import type { Subject } from "../../../stores/fixtures.ts";
+import { describeRepeating } from "../../../stores/repeating.ts";
+import { describeTaking } from "../../../stores/taking.ts";
 
 /** A clock that stands still: what expires is then a matter of `elapse` alone. */
 const stopClock = () => vi.useFakeTimers({ toFake: ["Date"], now: 1_800_000_000_000 });
