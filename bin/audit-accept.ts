@@ -19,7 +19,7 @@ async function accept({ config: path }: { readonly config: string }): Promise<vo
   const [{ readBrokerConfig }, { createKeys }, { openPlaces, memoriesOf }, connection, { redisHeads }] =
     await Promise.all([
       import("./broker-config.ts"),
-      import("../broker/keys.ts"),
+      import("../broker/keys/keys.ts"),
       import("./audit-places.ts"),
       import("../broker/store/connection.ts"),
       import("../broker/store/head-store.ts"),

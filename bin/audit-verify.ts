@@ -143,7 +143,7 @@ async function publishedKeys(path: string): Promise<AuditKeys> {
 
 async function ownKeys(): Promise<AuditKeys> {
   const [{ createKeys }, { readRootKey }] = await Promise.all([
-    import("../broker/keys.ts"),
+    import("../broker/keys/keys.ts"),
     import("./root-key.ts"),
   ]);
   const path = join(stateFolder(process.env), "root-key");

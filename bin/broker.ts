@@ -73,7 +73,7 @@ async function printKeys({
   if (Boolean(path) === Boolean(file))
     throw new Failure("usage", { detail: "--config FILE or --root-key FILE" });
   const [{ createKeys }, { loadKeys }] = await Promise.all([
-    import("../broker/keys.ts"),
+    import("../broker/keys/keys.ts"),
     import("./broker-keys.ts"),
   ]);
   const { rootKey, previous } = await loadKeys(path, file);

@@ -6,7 +6,7 @@ import { shareFairly } from "../broker/audit/fair.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
 import type { Complaint, RequestEntry } from "../broker/broker.ts";
 import { createBudgets } from "../broker/budget.ts";
-import { createKeys } from "../broker/keys.ts";
+import { createKeys } from "../broker/keys/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";

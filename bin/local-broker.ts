@@ -5,7 +5,7 @@
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
-import { createKeys } from "../broker/keys.ts";
+import { createKeys } from "../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";

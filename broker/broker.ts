@@ -2,7 +2,7 @@
 import type { AuditLog } from "./audit/log.ts";
 import type { Budgets } from "./budget.ts";
 import type { Authenticate } from "./caller.ts";
-import type { BrokerKeys } from "./keys.ts";
+import type { BrokerKeys } from "./keys/keys.ts";
 import type { Policy } from "./policy.ts";
 import type { Quotas } from "./quota.ts";
 import type { Resolver } from "./resolver.ts";

@@ -7,8 +7,8 @@ import type { IssueResponse } from "../shared/wire.ts";
 import type { Broker } from "./broker.ts";
 import type { Caller } from "./caller.ts";
 import type { About, Granted } from "./grant.ts";
-import { sealOverhead, sha256Of } from "./keys.ts";
-import { type Marks, sealMarks } from "./marks.ts";
+import { sealOverhead, sha256Of } from "./keys/keys.ts";
+import { type Marks, sealMarks } from "./keys/marks.ts";
 import type { OpenHandle } from "./store/store.ts";
 
 const defaultLifetime = 15 * 60;

@@ -3,7 +3,7 @@
  * what is there can still be lost, or be as it was before: a store that turns time back gives uses back.
  */
 import type { Broker } from "./broker.ts";
-import { type Marks, openMarks } from "./marks.ts";
+import { type Marks, openMarks } from "./keys/marks.ts";
 import type { HandleState, Taker } from "./store/store.ts";
 
 /** A handle as the store has it, and what its value is known by. */

@@ -12,7 +12,7 @@ import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "./budget.ts";
 import type { Caller } from "./caller.ts";
-import { type BrokerKeys, sealOverhead } from "./keys.ts";
+import { type BrokerKeys, sealOverhead } from "./keys/keys.ts";
 import {
   type Allowed,
   authorise,

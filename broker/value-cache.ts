@@ -7,7 +7,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { Secret } from "../shared/secret.ts";
-import { joinExactly } from "./keys.ts";
+import { joinExactly } from "./keys/keys.ts";
 import type { ReadResult } from "./providers/provider.ts";
 
 /** How long a failure is believed, in milliseconds. */

@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { decisionsOf, linesOf, recordsOf, releasedIn } from "../support/audit-log.ts";
 import { rootKey } from "../support/broker.ts";

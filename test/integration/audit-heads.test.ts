@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { appendFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { startPostgres } from "../parts/postgres.ts";
 import { startRedisForTest } from "../parts/redis.ts";

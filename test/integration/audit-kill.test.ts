@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { recordsOf, releasedIn, soundRecordsOf } from "../support/audit-log.ts";

@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { fileSink } from "../../broker/audit/file.ts";
 import { hashLine } from "../../broker/audit/record.ts";
 import { AuditPage } from "../../broker/auditor.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import type { Action } from "../../broker/policy.ts";
 import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openChain } from "../../broker/audit/chain.ts";
 import { fileSink } from "../../broker/audit/file.ts";
 import { type AuditLine, type Decision, decodeLine, type Unplaced } from "../../broker/audit/record.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { Secret } from "../../shared/secret.ts";
 import { makeFolder } from "./served.ts";
 

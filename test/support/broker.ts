@@ -17,7 +17,7 @@ import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import type { Budgets } from "../../broker/budget.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/caller.ts";
-import { createKeys, type Rotation } from "../../broker/keys.ts";
+import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../../broker/policy.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";

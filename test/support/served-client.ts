@@ -1,6 +1,6 @@
 /** An executor that asks a served broker for handles and redeems them, as `claimcheck run --broker` would. */
 import { directFetch } from "../../bin/broker-connection.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import type { KeepHeads } from "../../executor/audit-heads.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";

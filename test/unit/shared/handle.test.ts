@@ -1,7 +1,7 @@
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { createKeys } from "../../../broker/keys.ts";
+import { createKeys } from "../../../broker/keys/keys.ts";
 import { type HandleClaims, signHandle, verifyHandle } from "../../../shared/handle.ts";
 import { Secret } from "../../../shared/secret.ts";
 import { brokerUrl, rootKey } from "../../support/broker.ts";

@@ -5,7 +5,7 @@
  *
  * in base64url, under a name of the handle's own: who can read the store cannot see which values are equal.
  */
-import { Secret } from "../shared/secret.ts";
+import { Secret } from "../../shared/secret.ts";
 import type { BrokerKeys } from "./keys.ts";
 
 export interface Marks {

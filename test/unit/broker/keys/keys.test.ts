@@ -1,12 +1,12 @@
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
-import { createDerivation } from "../../broker/derivation.ts";
-import { createKeys, sha256Of } from "../../broker/keys.ts";
-import { Secret } from "../../shared/secret.ts";
-import { Jwks } from "../../shared/wire.ts";
-import { rootKey } from "../support/broker.ts";
-import { readVectors } from "../support/vector.ts";
+import { createDerivation } from "../../../../broker/keys/derivation.ts";
+import { createKeys, sha256Of } from "../../../../broker/keys/keys.ts";
+import { Secret } from "../../../../shared/secret.ts";
+import { Jwks } from "../../../../shared/wire.ts";
+import { rootKey } from "../../../support/broker.ts";
+import { readVectors } from "../../../support/vector.ts";
 
 const secret = (value: string | Uint8Array = "guessme") => new Secret(Buffer.from(value));
 const text = (value: Secret) => Buffer.from(value.expose()).toString();

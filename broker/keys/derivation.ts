@@ -9,11 +9,11 @@
  */
 import { createECDH, createHash, createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import type * as jose from "jose";
-import { signingKeyOf } from "../shared/ed25519.ts";
-import type { SigningKey } from "../shared/handle.ts";
-import type { Secret } from "../shared/secret.ts";
-import { thumbprint } from "../shared/thumbprint.ts";
-import type { Jwks } from "../shared/wire.ts";
+import { signingKeyOf } from "../../shared/ed25519.ts";
+import type { SigningKey } from "../../shared/handle.ts";
+import type { Secret } from "../../shared/secret.ts";
+import { thumbprint } from "../../shared/thumbprint.ts";
+import type { Jwks } from "../../shared/wire.ts";
 
 export const rootKeyLength = 32;
 

@@ -12,12 +12,12 @@ import {
   timingSafeEqual,
 } from "node:crypto";
 import * as jose from "jose";
-import { findAuditKeys } from "../shared/audit-head.ts";
-import type { FindKey } from "../shared/handle.ts";
-import { Secret } from "../shared/secret.ts";
-import type { Jwks } from "../shared/wire.ts";
+import { findAuditKeys } from "../../shared/audit-head.ts";
+import type { FindKey } from "../../shared/handle.ts";
+import { Secret } from "../../shared/secret.ts";
+import type { Jwks } from "../../shared/wire.ts";
+import type { OpenHandle } from "../store/store.ts";
 import { createDerivation, type Derivation } from "./derivation.ts";
-import type { OpenHandle } from "./store/store.ts";
 
 const nonceLength = 12;
 const tagLength = 16;
