@@ -42,7 +42,7 @@ export async function openSource(
   if (newest === undefined) throw new Failure("usage", { detail: "FILE or --postgres" });
   const [{ filePart }, { queryFiles, recentPlace }] = await Promise.all([
     import("../broker/audit/verify.ts"),
-    import("../broker/audit/scan.ts"),
+    import("../broker/audit/search-files.ts"),
   ]);
   const name = names.join(" ");
   return {

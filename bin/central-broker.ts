@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
-import { shareFairly } from "../broker/audit/fair.ts";
+import { shareFairly } from "../broker/audit/fair-share.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
 import type { Complaint, RequestEntry } from "../broker/broker.ts";
 import { createBudgets } from "../broker/budget.ts";

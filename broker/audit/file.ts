@@ -12,7 +12,7 @@ import type { FindKey } from "../../shared/handle.ts";
 import { lock } from "./lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";
-import { queryFiles, rotatedFiles } from "./scan.ts";
+import { queryFiles, rotatedFiles } from "./search-files.ts";
 import type { AuditSink, OpenedChain } from "./sink.ts";
 
 const appending = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;

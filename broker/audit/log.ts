@@ -5,8 +5,8 @@ import type { Complaint } from "../broker.ts";
 import type { HeadMemory } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { AuditRecord, Unplaced } from "./record.ts";
+import { createTally } from "./refusal-counts.ts";
 import type { AuditSink } from "./sink.ts";
-import { createTally } from "./tally.ts";
 
 export type AuditLog = Awaited<ReturnType<typeof openAuditLog>>;
 
@@ -93,7 +93,7 @@ export async function openAuditLog(
      */
     record,
 
-    /** Counts a refusal that gets no record of its own; see broker/audit/tally.ts. */
+    /** Counts a refusal that gets no record of its own; see broker/audit/refusal-counts.ts. */
     count: tally.count,
 
     /** All that is durable, signed now: one head a sink. */

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openAuditLog } from "../../broker/audit/log.ts";
 import type { Summary, Unplaced } from "../../broker/audit/record.ts";
-import { createTally } from "../../broker/audit/tally.ts";
+import { createTally } from "../../broker/audit/refusal-counts.ts";
 import { keys } from "../support/audit-log.ts";
 import { allow, RecordingSink, startBroker } from "../support/broker.ts";
 

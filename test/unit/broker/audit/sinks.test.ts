@@ -1,10 +1,10 @@
 /** The sink in files keeps what broker/audit/sink.ts promises, in one file and when each write begins a new one. */
 import { describe } from "vitest";
-import { fileSink } from "../../broker/audit/file.ts";
-import { rotatedFiles } from "../../broker/audit/scan.ts";
-import { filePart } from "../../broker/audit/verify.ts";
-import { keys, newLog } from "../support/audit-log.ts";
-import { describeSink } from "../support/sinks.ts";
+import { fileSink } from "../../../../broker/audit/file.ts";
+import { rotatedFiles } from "../../../../broker/audit/search-files.ts";
+import { filePart } from "../../../../broker/audit/verify.ts";
+import { keys, newLog } from "../../../support/audit-log.ts";
+import { describeSink } from "../../../support/sinks.ts";
 
 const { findAuditKey: findKey } = keys;
 

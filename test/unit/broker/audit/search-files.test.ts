@@ -2,9 +2,9 @@
 import { appendFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { queryFiles } from "../../broker/audit/scan.ts";
-import { decision, linesOf, newLog, openLog, requestsOf, writeLog } from "../support/audit-log.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { queryFiles } from "../../../../broker/audit/search-files.ts";
+import { decision, linesOf, newLog, openLog, requestsOf, writeLog } from "../../../support/audit-log.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const of = (tenant: string) => ({ tenant });
 

@@ -13,12 +13,12 @@ import {
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { openChain } from "../../broker/audit/chain.ts";
-import { fileSink } from "../../broker/audit/file.ts";
-import { lock } from "../../broker/audit/lock.ts";
-import { hashLine } from "../../broker/audit/record.ts";
-import type { AuditSink } from "../../broker/audit/sink.ts";
-import { findAuditKeys, readAuditHead } from "../../shared/audit-head.ts";
+import { openChain } from "../../../../broker/audit/chain.ts";
+import { fileSink } from "../../../../broker/audit/file.ts";
+import { lock } from "../../../../broker/audit/lock.ts";
+import { hashLine } from "../../../../broker/audit/record.ts";
+import type { AuditSink } from "../../../../broker/audit/sink.ts";
+import { findAuditKeys, readAuditHead } from "../../../../shared/audit-head.ts";
 import {
   decision,
   keys,
@@ -28,7 +28,7 @@ import {
   recordsOf,
   requestsOf,
   writeLog,
-} from "../support/audit-log.ts";
+} from "../../../support/audit-log.ts";
 
 /** What every open file of Node.js has in common: where calls can be counted and a disk can fail. */
 let anyFile: { datasync(): Promise<void>; write(): Promise<unknown> };

@@ -1,8 +1,8 @@
 /** No byte of a log can be another one, be it in what is signed, in a signature, or in the very last line. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { keys, newLog, writeLog } from "../support/audit-log.ts";
+import { filePart, verifyChain } from "../../../../broker/audit/verify.ts";
+import { keys, newLog, writeLog } from "../../../support/audit-log.ts";
 
 const flips = [1, 0x20, 0x80];
 

@@ -1,9 +1,9 @@
 /** However many requests of one tenant wait for the log, another's do not wait behind them. */
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { shareFairly } from "../../broker/audit/fair.ts";
-import type { AuditLog } from "../../broker/audit/log.ts";
-import type { AuditRecord } from "../../broker/audit/record.ts";
+import { shareFairly } from "../../../../broker/audit/fair-share.ts";
+import type { AuditLog } from "../../../../broker/audit/log.ts";
+import type { AuditRecord } from "../../../../broker/audit/record.ts";
 
 const of = (tenant: string): AuditRecord[] => [{ action: "issue", outcome: "issued", tenant, request: "1" }];
 

@@ -1,6 +1,6 @@
 /** The form of an audit line: closed, and one spelling for each. */
 import { describe, expect, test } from "vitest";
-import { type AuditLine, decodeLine, encodeLine, hashLine } from "../../broker/audit/record.ts";
+import { type AuditLine, decodeLine, encodeLine, hashLine } from "../../../../broker/audit/record.ts";
 
 const record: AuditLine = {
   seq: 7,
