@@ -3,8 +3,8 @@
  * `claimcheck run`, or served by `claimcheck broker --dev`. It is the same app as any other.
  */
 import { type BrokerApp, createApp } from "../broker/app.ts";
+import { createAuthenticator, throwawayIssuer } from "../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../broker/broker.ts";
-import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
 import { createKeys } from "../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy.ts";
 import type { Provider } from "../broker/providers/provider.ts";

@@ -1,7 +1,7 @@
 /** claimcheck policy: what a policy file says, and what is wrong with it. */
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
-import { readClaims } from "../broker/access/claims.ts";
+import { readClaims } from "../broker/authn/claims.ts";
 import { type Action, actions } from "../broker/policy.ts";
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
@@ -36,7 +36,7 @@ export function policyCommand(): Command {
 async function load(path: string) {
   const [{ loadPolicy }, { remoteKeys }] = await Promise.all([
     import("../broker/access/policy-file.ts"),
-    import("../broker/access/key-set.ts"),
+    import("../broker/authn/issuer-keys.ts"),
   ]);
   const loaded = loadPolicy(await read(path), remoteKeys);
   if (!("faults" in loaded)) return loaded;

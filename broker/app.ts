@@ -16,10 +16,10 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../shared/wire.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { readBody, refuseUnread } from "./body.ts";
 import type { Broker } from "./broker.ts";
 import { type Account, budgetPause } from "./budget.ts";
-import type { Caller } from "./caller.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import { confirmCaller, type ProvenMessage } from "./presentation.ts";

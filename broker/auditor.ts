@@ -4,9 +4,9 @@
  */
 import * as z from "zod/mini";
 import { AuditEntry } from "./audit/record.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import type { Caller } from "./caller.ts";
 import { refusalOf } from "./policy.ts";
 
 const time = z.iso.datetime({ offset: true });

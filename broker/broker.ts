@@ -1,7 +1,7 @@
 /** What a broker is made of. The composition root puts it together; `issue` and `redeem` act on it. */
 import type { AuditLog } from "./audit/log.ts";
+import type { Authenticate } from "./authn/authenticate.ts";
 import type { Budgets } from "./budget.ts";
-import type { Authenticate } from "./caller.ts";
 import type { BrokerKeys } from "./keys/keys.ts";
 import type { Policy } from "./policy.ts";
 import type { Quotas } from "./quota.ts";

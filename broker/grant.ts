@@ -2,9 +2,9 @@
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleTerms } from "../shared/wire.ts";
 import type { AuditRecord } from "./audit/record.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import type { Caller } from "./caller.ts";
 import { allowsAudience, allowsCacheKey, denial, type Limits } from "./policy.ts";
 import type { SecretReference } from "./providers/provider.ts";
 

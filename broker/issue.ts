@@ -2,10 +2,10 @@
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import type { Account } from "./budget.ts";
-import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
 import { type About, authorise, type Granted } from "./grant.ts";
 

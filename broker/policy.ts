@@ -4,10 +4,10 @@
  */
 import { ClaimcheckError } from "../shared/errors.ts";
 import { compileGlob, matches, type Pattern } from "../shared/glob.ts";
-import { type Condition, compileWho, holds, valuesOf, type Who } from "./access/claims.ts";
 import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
 import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
-import type { Caller } from "./caller.ts";
+import type { Caller } from "./authn/authenticate.ts";
+import { type Condition, compileWho, holds, valuesOf, type Who } from "./authn/claims.ts";
 import { atOnce } from "./paced.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */

@@ -8,8 +8,8 @@ import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
 import type { HandleClaims } from "../shared/handle.ts";
 import { signReceipt } from "../shared/receipt.ts";
 import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import type { Broker } from "./broker.ts";
-import type { Caller } from "./caller.ts";
 import { cacheIdOf } from "./check.ts";
 import { denial } from "./policy.ts";
 import {

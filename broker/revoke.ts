@@ -6,9 +6,9 @@
 import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
 import type { HandleStatus, RevocationRequest, Revoked } from "../shared/wire.ts";
 import type { AuditRecord } from "./audit/record.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import type { Caller } from "./caller.ts";
 import { type Found, lookUp } from "./look-up.ts";
 import { denial, isTrusted, refusalOf } from "./policy.ts";
 import type { Revocation } from "./store/store.ts";

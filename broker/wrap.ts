@@ -7,9 +7,9 @@ import type { Secret } from "../shared/secret.ts";
 import { head } from "../shared/uri.ts";
 import type { IssueResponse, WrapItem, WrapRequest } from "../shared/wire.ts";
 import { unwrapValue } from "../shared/wrapping.ts";
+import type { Caller } from "./authn/authenticate.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import type { Caller } from "./caller.ts";
 import { deliver } from "./deliver.ts";
 import { type About, authorise } from "./grant.ts";
 

@@ -6,7 +6,7 @@
 
 import type { Glob } from "../../shared/glob.ts";
 import type { Path } from "../../shared/yaml-document.ts";
-import { type Condition, excludes } from "./claims.ts";
+import { type Condition, excludes } from "../authn/claims.ts";
 import { emptyTree, nodeAt, type PrefixTree, visitBeginnings } from "./prefix-tree.ts";
 
 export interface Member {

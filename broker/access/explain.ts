@@ -2,7 +2,8 @@
 import { asClaimcheckError } from "../../shared/errors.ts";
 import type { Pattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
-import { type Caller, prepare, recognise, subjectForm } from "../caller.ts";
+import { type Caller, prepare, recognise, subjectForm } from "../authn/authenticate.ts";
+import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "../authn/claims.ts";
 import {
   type Action,
   type CompiledRule,
@@ -13,7 +14,6 @@ import {
   type Rule,
   roles,
 } from "../policy.ts";
-import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "./claims.ts";
 import type { LoadedPolicy } from "./policy-file.ts";
 
 export interface Question {

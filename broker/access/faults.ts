@@ -3,10 +3,10 @@
 import { covers } from "../../shared/glob.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import type { Fault, Path } from "../../shared/yaml-document.ts";
+import { type Condition, compileWho, coversWho, excludes } from "../authn/claims.ts";
 import { atOnce } from "../paced.ts";
 import { actions, type CompiledRule, caretaking, guarded, isPermitted } from "../policy.ts";
 import { findAlike, type Member } from "./alike.ts";
-import { type Condition, compileWho, coversWho, excludes } from "./claims.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
 import { faultOf } from "./secret-pattern.ts";

@@ -8,11 +8,11 @@
  */
 import { setTimeout } from "node:timers/promises";
 import type { Fault } from "../../shared/yaml-document.ts";
+import { type Authenticate, createAuthenticator } from "../authn/authenticate.ts";
+import { type KeyLocation, type KeySet, remoteKeys } from "../authn/issuer-keys.ts";
 import type { Complaint } from "../broker.ts";
-import { type Authenticate, createAuthenticator } from "../caller.ts";
 import { paced } from "../paced.ts";
 import type { Policy } from "../policy.ts";
-import { type KeyLocation, type KeySet, remoteKeys } from "./key-set.ts";
 import { buildLoaded, type LoadedPolicy } from "./policy-file.ts";
 import { readPolicyApart } from "./policy-thread.ts";
 

@@ -1,7 +1,9 @@
 /** A policy file's text, made into what the broker asks: whom to believe, and what they may do. */
 
 import { type Fault, inOrder, readDocument } from "../../shared/yaml-document.ts";
-import type { Issuer, Membership } from "../caller.ts";
+import type { Issuer, Membership } from "../authn/authenticate.ts";
+import type { Who } from "../authn/claims.ts";
+import type { KeyLocation, KeySet } from "../authn/issuer-keys.ts";
 import { atOnce } from "../paced.ts";
 import {
   buildPolicy,
@@ -11,9 +13,7 @@ import {
   type Policy,
   type Rule,
 } from "../policy.ts";
-import type { Who } from "./claims.ts";
 import { findFaults } from "./faults.ts";
-import type { KeyLocation, KeySet } from "./key-set.ts";
 import { type LimitFields, PolicyFile, seconds } from "./schema.ts";
 
 const defaultLifetime = 15 * 60;

@@ -7,7 +7,7 @@
  */
 
 import type { Glob } from "../../shared/glob.ts";
-import type { Condition } from "./claims.ts";
+import type { Condition } from "../authn/claims.ts";
 import { createEndCounts, createLiteralIndex, type Ends } from "./literal-index.ts";
 import type { SecretPattern } from "./secret-pattern.ts";
 

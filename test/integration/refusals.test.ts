@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { remoteKeys } from "../../broker/access/key-set.ts";
+import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
 import { createQuotas, type Quotas } from "../../broker/quota.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";

@@ -14,9 +14,9 @@ import {
 } from "../../broker/audit/query.ts";
 import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
+import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import type { Budgets } from "../../broker/budget.ts";
-import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/caller.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../../broker/policy.ts";
 import { envProvider } from "../../broker/providers/env.ts";

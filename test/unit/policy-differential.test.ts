@@ -5,9 +5,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { explain } from "../../broker/access/explain.ts";
-import { remoteKeys } from "../../broker/access/key-set.ts";
 import { type LoadedPolicy, loadPolicy } from "../../broker/access/policy-file.ts";
-import { type Caller, prepare, recognise } from "../../broker/caller.ts";
+import { type Caller, prepare, recognise } from "../../broker/authn/authenticate.ts";
+import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
 import { type Action, actions, type Role, type Rule } from "../../broker/policy.ts";
 import { createLinearPolicy } from "../support/linear-policy.ts";
 

@@ -1,8 +1,8 @@
 /** The index gives the decisions of the plain way, whatever the rules. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Who } from "../../broker/access/claims.ts";
-import type { Caller } from "../../broker/caller.ts";
+import type { Caller } from "../../broker/authn/authenticate.ts";
+import type { Who } from "../../broker/authn/claims.ts";
 import { actions, createPolicy, type Role, type Rule, roles } from "../../broker/policy.ts";
 import { createLinearPolicy } from "../support/linear-policy.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Claims, Who } from "../../broker/access/claims.ts";
-import type { Caller } from "../../broker/caller.ts";
+import type { Caller } from "../../broker/authn/authenticate.ts";
+import type { Claims, Who } from "../../broker/authn/claims.ts";
 import {
   type Action,
   actions,

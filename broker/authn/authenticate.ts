@@ -1,10 +1,10 @@
 /** Who is asking: the bearer token of a request, checked against the issuers that this broker trusts. */
 import { createHash } from "node:crypto";
 import * as jose from "jose";
-import { boundAudience, keyOf } from "../shared/bound-token.ts";
-import { ClaimcheckError } from "../shared/errors.ts";
-import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./access/claims.ts";
-import { type Confinement, confinements, type Role, roles } from "./policy.ts";
+import { boundAudience, keyOf } from "../../shared/bound-token.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { type Confinement, confinements, type Role, roles } from "../policy.ts";
+import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./claims.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
 export interface Caller {

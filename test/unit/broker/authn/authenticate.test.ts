@@ -1,7 +1,7 @@
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
-import { createAuthenticator } from "../../broker/caller.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { createAuthenticator } from "../../../../broker/authn/authenticate.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const audience = "https://broker.example";
 const [ci, deploy] = await Promise.all([jose.generateKeyPair("EdDSA"), jose.generateKeyPair("ES256")]);
