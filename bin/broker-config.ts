@@ -2,8 +2,8 @@
 import { access, constants, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
-import { loadPolicy } from "../broker/access/policy-file.ts";
 import { remoteKeys } from "../broker/authn/issuer-keys.ts";
+import { loadPolicy } from "../broker/policy/file.ts";
 import type { FileRoot } from "../broker/providers/file.ts";
 import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";

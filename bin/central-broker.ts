@@ -1,6 +1,5 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
 import { open } from "node:fs/promises";
-import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/access/live-policy.ts";
 import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair-share.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
@@ -8,6 +7,7 @@ import type { Complaint, RequestEntry } from "../broker/broker.ts";
 import { createBudgets } from "../broker/budget.ts";
 import { createKeys } from "../broker/keys/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
+import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/policy/live.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";

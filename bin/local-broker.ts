@@ -6,7 +6,7 @@ import { type BrokerApp, createApp } from "../broker/app.ts";
 import { createAuthenticator, throwawayIssuer } from "../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys/keys.ts";
-import { actions, createPolicy, type Rule } from "../broker/policy.ts";
+import { actions, createPolicy, type Rule } from "../broker/policy/decide.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";

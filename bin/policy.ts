@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { readClaims } from "../broker/authn/claims.ts";
-import { type Action, actions } from "../broker/policy.ts";
+import { type Action, actions } from "../broker/policy/decide.ts";
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { printFaults } from "./faults.ts";
@@ -35,7 +35,7 @@ export function policyCommand(): Command {
 
 async function load(path: string) {
   const [{ loadPolicy }, { remoteKeys }] = await Promise.all([
-    import("../broker/access/policy-file.ts"),
+    import("../broker/policy/file.ts"),
     import("../broker/authn/issuer-keys.ts"),
   ]);
   const loaded = loadPolicy(await read(path), remoteKeys);
@@ -61,7 +61,7 @@ async function explainQuestion(
   if (action !== "audit.read" && action !== "revoke" && uri === undefined) {
     throw new Failure("usage", { detail: `${action} is about one secret: name it with --uri` });
   }
-  const { explain } = await import("../broker/access/explain.ts");
+  const { explain } = await import("../broker/policy/explain.ts");
   const claims = parseClaims(await read(as), as);
   const loaded = await load(path);
   if (!loaded) throw new Failure("usage", { detail: `${path} has faults` });
@@ -71,7 +71,7 @@ async function explainQuestion(
 }
 
 async function printSchema(): Promise<void> {
-  const { policySchema } = await import("../broker/access/schema.ts");
+  const { policySchema } = await import("../broker/policy/schema.ts");
   process.stdout.write(`${JSON.stringify(policySchema(), undefined, 2)}\n`);
 }
 

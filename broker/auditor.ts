@@ -7,7 +7,7 @@ import { AuditEntry } from "./audit/record.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import { refusalOf } from "./policy.ts";
+import { refusalOf } from "./policy/decide.ts";
 
 const time = z.iso.datetime({ offset: true });
 

@@ -3,7 +3,7 @@ import type { AuditLog } from "./audit/log.ts";
 import type { Authenticate } from "./authn/authenticate.ts";
 import type { Budgets } from "./budget.ts";
 import type { BrokerKeys } from "./keys/keys.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy } from "./policy/decide.ts";
 import type { Quotas } from "./quota.ts";
 import type { Resolver } from "./resolver.ts";
 import type { HandleStore } from "./store/store.ts";

@@ -23,7 +23,7 @@ import { importRecipient } from "../shared/redemption.ts";
 import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import type { Broker } from "./broker.ts";
-import { denial } from "./policy.ts";
+import { denial } from "./policy/decide.ts";
 import {
   type Allowed,
   authorise,

@@ -5,7 +5,7 @@ import type { AuditRecord } from "./audit/record.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import { allowsAudience, allowsCacheKey, denial, type Limits } from "./policy.ts";
+import { allowsAudience, allowsCacheKey, denial, type Limits } from "./policy/decide.ts";
 import type { SecretReference } from "./providers/provider.ts";
 
 /** A request's item that the policy allows. */

@@ -8,7 +8,7 @@ import type { Caller } from "./authn/authenticate.ts";
 import { blame, blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import { type Found, lookUp } from "./look-up.ts";
-import { denial, type Limits } from "./policy.ts";
+import { denial, type Limits } from "./policy/decide.ts";
 import type { Taker } from "./store/store.ts";
 
 /** The HTTP request as the proof covers it. */

@@ -11,7 +11,7 @@ import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import type { Broker } from "./broker.ts";
 import { cacheIdOf } from "./check.ts";
-import { denial } from "./policy.ts";
+import { denial } from "./policy/decide.ts";
 import {
   authorise,
   batchError,

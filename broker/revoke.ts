@@ -10,7 +10,7 @@ import type { Caller } from "./authn/authenticate.ts";
 import { blame } from "./blame.ts";
 import type { Broker } from "./broker.ts";
 import { type Found, lookUp } from "./look-up.ts";
-import { denial, isTrusted, refusalOf } from "./policy.ts";
+import { denial, isTrusted, refusalOf } from "./policy/decide.ts";
 import type { Revocation } from "./store/store.ts";
 
 export async function inspect(

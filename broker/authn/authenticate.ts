@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { boundAudience, keyOf } from "../../shared/bound-token.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { type Confinement, confinements, type Role, roles } from "../policy.ts";
+import { type Confinement, confinements, type Role, roles } from "../policy/decide.ts";
 import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./claims.ts";
 
 /** A principal, known. No path to plaintext goes without one. */

@@ -6,7 +6,7 @@ import { fileSink } from "../../broker/audit/file.ts";
 import { hashLine } from "../../broker/audit/record.ts";
 import { AuditPage } from "../../broker/auditor.ts";
 import { createKeys } from "../../broker/keys/keys.ts";
-import type { Action } from "../../broker/policy.ts";
+import type { Action } from "../../broker/policy/decide.ts";
 import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";

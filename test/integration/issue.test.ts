@@ -1,6 +1,6 @@
 /** Issuing through the HTTP interface. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Limits, Rule } from "../../broker/policy.ts";
+import type { Limits, Rule } from "../../broker/policy/decide.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { allow, brokerUrl, deny, startBroker } from "../support/broker.ts";
 

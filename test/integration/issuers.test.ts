@@ -1,9 +1,9 @@
 /** Tokens of CI systems, from real issuers on loopback: whose they make one, and what becomes of an issuer in trouble. */
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { type Authenticate, createAuthenticator } from "../../broker/authn/authenticate.ts";
 import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
+import { loadPolicy } from "../../broker/policy/file.ts";
 import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
 import { refusalOf } from "../support/refusal.ts";
 

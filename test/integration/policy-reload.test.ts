@@ -1,6 +1,6 @@
 /** A policy that is long to read keeps nobody waiting. */
 import { expect, test } from "vitest";
-import { openPolicy, type PolicyText } from "../../broker/access/live-policy.ts";
+import { openPolicy, type PolicyText } from "../../broker/policy/live.ts";
 
 const policyOf = (rules: number) => `version: 1
 issuers:

@@ -1,6 +1,6 @@
 /** G2: a proxy that ends TLS has every token that passes it. None of them is worth a secret. */
 import { describe, expect, test } from "vitest";
-import { readPolicy } from "../../broker/access/policy-file.ts";
+import { readPolicy } from "../../broker/policy/file.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";

@@ -1,7 +1,7 @@
 /** G5, as an attacker would have it: a principal of another tenant with everything but the right token. */
 import { describe, expect, test } from "vitest";
-import { loadPolicy } from "../../broker/access/policy-file.ts";
 import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
+import { loadPolicy } from "../../broker/policy/file.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
 import { allow, type Executor, startBroker } from "../support/broker.ts";

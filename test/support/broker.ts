@@ -18,7 +18,7 @@ import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/
 import type { RequestEntry } from "../../broker/broker.ts";
 import type { Budgets } from "../../broker/budget.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
-import { actions, createPolicy, type Rule } from "../../broker/policy.ts";
+import { actions, createPolicy, type Rule } from "../../broker/policy/decide.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import type { Quotas } from "../../broker/quota.ts";

@@ -1,6 +1,6 @@
-/** What broker/policy.ts promises, in the plainest way: every rule asked, one after the other. Oracle and measure. */
+/** What broker/policy/decide.ts promises, in the plainest way: every rule asked, one after the other. Oracle and measure. */
 import type { Caller } from "../../broker/authn/authenticate.ts";
-import { type Action, type Decision, type Rule, roles } from "../../broker/policy.ts";
+import { type Action, type Decision, type Rule, roles } from "../../broker/policy/decide.ts";
 
 type Node = string | { readonly exact: string } | readonly Node[] | { readonly [claim: string]: Node };
 

@@ -4,7 +4,6 @@ import { type Fault, inOrder, readDocument } from "../../shared/yaml-document.ts
 import type { Issuer, Membership } from "../authn/authenticate.ts";
 import type { Who } from "../authn/claims.ts";
 import type { KeyLocation, KeySet } from "../authn/issuer-keys.ts";
-import { atOnce } from "../paced.ts";
 import {
   buildPolicy,
   type CompiledRule,
@@ -12,8 +11,9 @@ import {
   type Limits,
   type Policy,
   type Rule,
-} from "../policy.ts";
-import { findFaults } from "./faults.ts";
+} from "./decide.ts";
+import { findFaults } from "./lint.ts";
+import { atOnce } from "./paced.ts";
 import { type LimitFields, PolicyFile, seconds } from "./schema.ts";
 
 const defaultLifetime = 15 * 60;

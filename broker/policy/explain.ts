@@ -13,8 +13,8 @@ import {
   type Limits,
   type Rule,
   roles,
-} from "../policy.ts";
-import type { LoadedPolicy } from "./policy-file.ts";
+} from "./decide.ts";
+import type { LoadedPolicy } from "./file.ts";
 
 export interface Question {
   /** As they stand in the token. */

@@ -2,13 +2,13 @@
  * Who may do what with which secrets, and within which limits. Nothing is allowed that no rule allows; a rule
  * that denies beats all that allow. Among several that allow, the first in the file sets the limits.
  */
-import { ClaimcheckError } from "../shared/errors.ts";
-import { compileGlob, matches, type Pattern } from "../shared/glob.ts";
-import { buildIndex, type RuleIndex } from "./access/rule-index.ts";
-import { compileSecret, type SecretPattern } from "./access/secret-pattern.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { type Condition, compileWho, holds, valuesOf, type Who } from "./authn/claims.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { compileGlob, matches, type Pattern } from "../../shared/glob.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import { type Condition, compileWho, holds, valuesOf, type Who } from "../authn/claims.ts";
 import { atOnce } from "./paced.ts";
+import { buildIndex, type RuleIndex } from "./rule-index.ts";
+import { compileSecret, type SecretPattern } from "./secret-pattern.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */
 export const roles = {

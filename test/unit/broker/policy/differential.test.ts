@@ -4,12 +4,12 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { explain } from "../../broker/access/explain.ts";
-import { type LoadedPolicy, loadPolicy } from "../../broker/access/policy-file.ts";
-import { type Caller, prepare, recognise } from "../../broker/authn/authenticate.ts";
-import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
-import { type Action, actions, type Role, type Rule } from "../../broker/policy.ts";
-import { createLinearPolicy } from "../support/linear-policy.ts";
+import { type Caller, prepare, recognise } from "../../../../broker/authn/authenticate.ts";
+import { remoteKeys } from "../../../../broker/authn/issuer-keys.ts";
+import { type Action, actions, type Role, type Rule } from "../../../../broker/policy/decide.ts";
+import { explain } from "../../../../broker/policy/explain.ts";
+import { type LoadedPolicy, loadPolicy } from "../../../../broker/policy/file.ts";
+import { createLinearPolicy } from "../../../support/linear-policy.ts";
 
 const issuer = "https://ci.example";
 /** What the file says of these principals, and what they are by it. */

@@ -11,9 +11,9 @@ import type { Fault } from "../../shared/yaml-document.ts";
 import { type Authenticate, createAuthenticator } from "../authn/authenticate.ts";
 import { type KeyLocation, type KeySet, remoteKeys } from "../authn/issuer-keys.ts";
 import type { Complaint } from "../broker.ts";
-import { paced } from "../paced.ts";
-import type { Policy } from "../policy.ts";
-import { buildLoaded, type LoadedPolicy } from "./policy-file.ts";
+import type { Policy } from "./decide.ts";
+import { buildLoaded, type LoadedPolicy } from "./file.ts";
+import { paced } from "./paced.ts";
 import { readPolicyApart } from "./policy-thread.ts";
 
 export interface LivePolicy {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Caller } from "../../broker/authn/authenticate.ts";
-import type { Claims, Who } from "../../broker/authn/claims.ts";
+import type { Caller } from "../../../../broker/authn/authenticate.ts";
+import type { Claims, Who } from "../../../../broker/authn/claims.ts";
 import {
   type Action,
   actions,
@@ -8,8 +8,8 @@ import {
   createPolicy,
   type Role,
   type Rule,
-} from "../../broker/policy.ts";
-import { allow, deny } from "../support/broker.ts";
+} from "../../../../broker/policy/decide.ts";
+import { allow, deny } from "../../../support/broker.ts";
 
 const caller = (principal = "ci"): Caller => ({
   tenant: "acme",
