@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { opProvider } from "../../broker/providers/op.ts";
-import { signInOrigin } from "../../broker/providers/op-token.ts";
-import { reader } from "../support/provider.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { opProvider } from "../../../../broker/providers/op.ts";
+import { signInOrigin } from "../../../../broker/providers/op-token.ts";
+import { reader } from "../../../support/provider.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const tokenOf = (signInAddress: unknown) =>
   `ops_${Buffer.from(JSON.stringify({ signInAddress, secretKey: "A3-SESAME" })).toString("base64url")}`;

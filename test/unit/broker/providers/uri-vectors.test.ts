@@ -3,15 +3,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
-import { cmdProvider } from "../../broker/providers/cmd.ts";
-import { envProvider } from "../../broker/providers/env.ts";
-import { fileProvider } from "../../broker/providers/file.ts";
-import { opProvider } from "../../broker/providers/op.ts";
-import type { Provider } from "../../broker/providers/provider.ts";
-import { vaultProvider } from "../../broker/providers/vault.ts";
-import { createResolver } from "../../broker/resolver.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { cmdProvider } from "../../../../broker/providers/cmd.ts";
+import { envProvider } from "../../../../broker/providers/env.ts";
+import { fileProvider } from "../../../../broker/providers/file.ts";
+import { opProvider } from "../../../../broker/providers/op.ts";
+import type { Provider } from "../../../../broker/providers/provider.ts";
+import { vaultProvider } from "../../../../broker/providers/vault.ts";
+import { createResolver } from "../../../../broker/resolver.ts";
+import { ClaimcheckError } from "../../../../shared/errors.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 /** `key: value` lines, an empty line, then the URI to the end of the file. */
 const Vector = z.discriminatedUnion("expect", [
@@ -19,7 +19,7 @@ const Vector = z.discriminatedUnion("expect", [
   z.strictObject({ comment: z.string(), expect: z.enum(["invalid_uri", "unknown_scheme"]) }),
 ]);
 
-const folder = new URL("../vectors/uri/", import.meta.url);
+const folder = new URL("../../../vectors/uri/", import.meta.url);
 
 function readVector(name: string) {
   const file = readFileSync(new URL(name, folder), "utf8");

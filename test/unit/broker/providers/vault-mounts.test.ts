@@ -1,6 +1,6 @@
 /** What is kept of a Vault server's mounts. */
 import { expect, test } from "vitest";
-import { createMounts } from "../../broker/providers/vault-mounts.ts";
+import { createMounts } from "../../../../broker/providers/vault-mounts.ts";
 
 const { signal } = new AbortController();
 

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { cmdProvider } from "../../broker/providers/cmd.ts";
-import { until } from "../support/host.ts";
-import { reader } from "../support/provider.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { cmdProvider } from "../../../../broker/providers/cmd.ts";
+import { until } from "../../../support/host.ts";
+import { reader } from "../../../support/provider.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const settings = { environment: { PATH: "/usr/bin:/bin" }, workingDirectory: "/" };
 const { parse, read } = reader(cmdProvider({ ...settings, commands: "any" }));

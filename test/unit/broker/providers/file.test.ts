@@ -16,10 +16,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
-import { fileProvider } from "../../broker/providers/file.ts";
-import { createResolver } from "../../broker/resolver.ts";
-import { reader } from "../support/provider.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { fileProvider } from "../../../../broker/providers/file.ts";
+import { createResolver } from "../../../../broker/resolver.ts";
+import { reader } from "../../../support/provider.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-file-"));
 const [root, other] = [join(folder, "root"), join(folder, "other")];

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { envProvider } from "../../broker/providers/env.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
-import { Secret } from "../../shared/secret.ts";
-import { refusalOf } from "../support/refusal.ts";
+import { envProvider } from "../../../../broker/providers/env.ts";
+import { ClaimcheckError } from "../../../../shared/errors.ts";
+import { Secret } from "../../../../shared/secret.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const provider = envProvider({ API_TOKEN: "guessme", EMPTY: "", KEY: "schlüssel\r\n", UNSET: undefined });
 const parse = (name: string) => provider.parse(name, new Map());
