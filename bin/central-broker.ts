@@ -9,7 +9,7 @@ import { createKeys } from "../broker/keys/keys.ts";
 import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/policy/live.ts";
 import { createQuotas, type Quotas } from "../broker/quota.ts";
-import { createResolver } from "../broker/resolver.ts";
+import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
 import { Failure } from "../shared/failure.ts";

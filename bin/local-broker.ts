@@ -8,7 +8,7 @@ import type { RequestEntry } from "../broker/broker.ts";
 import { createKeys } from "../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy/decide.ts";
 import type { Provider } from "../broker/providers/provider.ts";
-import { createResolver } from "../broker/resolver.ts";
+import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type AuditPlaces, openAudit } from "./audit-places.ts";

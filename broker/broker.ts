@@ -5,7 +5,7 @@ import type { Budgets } from "./budget.ts";
 import type { BrokerKeys } from "./keys/keys.ts";
 import type { Policy } from "./policy/decide.ts";
 import type { Quotas } from "./quota.ts";
-import type { Resolver } from "./resolver.ts";
+import type { Resolver } from "./resolve/resolver.ts";
 import type { HandleStore } from "./store/store.ts";
 
 export interface Broker {

@@ -7,7 +7,7 @@ import { Secret } from "../shared/secret.ts";
 import type { AuditLog } from "./audit/log.ts";
 import type { RequestEntry } from "./broker.ts";
 import type { ReadResult } from "./providers/provider.ts";
-import type { Observer } from "./source.ts";
+import type { Observer } from "./resolve/shared-read.ts";
 import type { HandleStore } from "./store/store.ts";
 
 /** In seconds: from a handle in memory to a provider's time limit. */

@@ -16,7 +16,7 @@ export interface SecretReference {
 
 /**
  * The code that reads one scheme from one source: an account, a server, this host. What is around every source
- * (one read for many askers, batches, memory, time limit, retries, circuit) is in broker/source.ts.
+ * (one read for many askers, batches, memory, time limit, retries, circuit) is in broker/resolve/shared-read.ts.
  */
 export interface Provider<Reference extends SecretReference = SecretReference> {
   readonly scheme: string;

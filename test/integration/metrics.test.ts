@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createMetrics } from "../../broker/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
-import { createSource } from "../../broker/source.ts";
+import { createSource } from "../../broker/resolve/shared-read.ts";
 import { Secret } from "../../shared/secret.ts";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";

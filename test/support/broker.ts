@@ -22,7 +22,7 @@ import { actions, createPolicy, type Rule } from "../../broker/policy/decide.ts"
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import type { Quotas } from "../../broker/quota.ts";
-import { createResolver } from "../../broker/resolver.ts";
+import { createResolver } from "../../broker/resolve/resolver.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
 import type { KeepHeads } from "../../executor/audit-heads.ts";

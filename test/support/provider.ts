@@ -1,6 +1,6 @@
 /** A provider as the resolver uses it: what a URI comes to. */
 import type { Provider, SecretReference } from "../../broker/providers/provider.ts";
-import { createResolver, type Resolver } from "../../broker/resolver.ts";
+import { createResolver, type Resolver } from "../../broker/resolve/resolver.ts";
 import { ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 
 export type Got = string | Pick<ItemFailure, "code" | "detail">;

@@ -90,7 +90,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
-    ["broker/value-cache.ts", "broker/providers/vault-mounts.ts"],
+    ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
   ],
   ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
@@ -109,10 +109,10 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "broker/keys/derivation.ts",
       "broker/keys/keys.ts",
       "broker/keys/marks.ts",
-      "broker/reader.ts",
-      "broker/resolver.ts",
-      "broker/source.ts",
-      "broker/value-cache.ts",
+      "broker/resolve/attempt.ts",
+      "broker/resolve/resolver.ts",
+      "broker/resolve/shared-read.ts",
+      "broker/resolve/value-cache.ts",
       "executor/bundle.ts",
       "executor/container.ts",
       "executor/identity.ts",

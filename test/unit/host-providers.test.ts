@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { allowedProviders, userProviders } from "../../bin/providers.ts";
-import { createResolver } from "../../broker/resolver.ts";
+import { createResolver } from "../../broker/resolve/resolver.ts";
 import { takeCacheKey } from "../../shared/uri.ts";
 import { resolveEach } from "../support/provider.ts";
 

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { fileProvider } from "../../../../broker/providers/file.ts";
-import { createResolver } from "../../../../broker/resolver.ts";
+import { createResolver } from "../../../../broker/resolve/resolver.ts";
 import { reader } from "../../../support/provider.ts";
 import { refusalOf } from "../../../support/refusal.ts";
 

@@ -9,7 +9,7 @@ import { fileProvider } from "../../../../broker/providers/file.ts";
 import { opProvider } from "../../../../broker/providers/op.ts";
 import type { Provider } from "../../../../broker/providers/provider.ts";
 import { vaultProvider } from "../../../../broker/providers/vault.ts";
-import { createResolver } from "../../../../broker/resolver.ts";
+import { createResolver } from "../../../../broker/resolve/resolver.ts";
 import { ClaimcheckError } from "../../../../shared/errors.ts";
 import { refusalOf } from "../../../support/refusal.ts";
 

@@ -4,10 +4,15 @@
  * and its turns too: what one tenant asks for can neither close a source for another nor make it wait. There are as many
  * as the policy has tenants.
  */
-import type { ErrorCode } from "../shared/errors.ts";
-import { Secret } from "../shared/secret.ts";
-import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./providers/provider.ts";
-import { createReader } from "./reader.ts";
+import type { ErrorCode } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import {
+  type Provider,
+  type ReadResult,
+  type SecretReference,
+  SourceFailure,
+} from "../providers/provider.ts";
+import { createReader } from "./attempt.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** A read that has been asked for and is not over. */

@@ -5,10 +5,10 @@ import {
   type ReadResult,
   type SecretReference,
   SourceFailure,
-} from "../../broker/providers/provider.ts";
-import { createSource } from "../../broker/source.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
-import { Secret } from "../../shared/secret.ts";
+} from "../../../../broker/providers/provider.ts";
+import { createSource } from "../../../../broker/resolve/shared-read.ts";
+import { ClaimcheckError } from "../../../../shared/errors.ts";
+import { Secret } from "../../../../shared/secret.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();

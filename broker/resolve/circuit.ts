@@ -3,7 +3,7 @@
  * and everybody gets the failure that opened it. When its time is over one read goes ahead as a probe, and what
  * comes of it closes or opens the circuit for all.
  */
-import type { SourceFailure } from "./providers/provider.ts";
+import type { SourceFailure } from "../providers/provider.ts";
 
 /** So many reads in a row have to fail. */
 const tolerated = 5;

@@ -2,17 +2,17 @@
  * One read of a source, from the outside: it waits for its turn, asks again where the source says that this helps,
  * heeds the circuit, and ends at its time limit whatever the provider does.
  */
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
-import { Secret } from "../shared/secret.ts";
-import { createTurns } from "../shared/semaphore.ts";
-import { createCircuit } from "./circuit.ts";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { createTurns } from "../../shared/semaphore.ts";
 import {
   type Provider,
   type ReadResult,
   type SecretReference,
   SourceFailure,
   sizeLimit,
-} from "./providers/provider.ts";
+} from "../providers/provider.ts";
+import { createCircuit } from "./circuit.ts";
 
 const timeLimit = 15_000;
 const concurrency = 8;

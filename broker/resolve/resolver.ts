@@ -1,10 +1,10 @@
 /** What lies between a request's URIs and the sources: the same for every scheme. */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import { Secret } from "../shared/secret.ts";
-import { splitParameters, splitUri } from "../shared/uri.ts";
-import { type Account, requestValueLimit, valuesTooLarge } from "./budget.ts";
-import type { Provider, ReadResult, SecretReference } from "./providers/provider.ts";
-import { createSource, type Observer } from "./source.ts";
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { splitParameters, splitUri } from "../../shared/uri.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "../budget.ts";
+import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
+import { createSource, type Observer } from "./shared-read.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {

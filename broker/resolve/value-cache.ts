@@ -5,10 +5,10 @@
  */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import { ClaimcheckError } from "../shared/errors.ts";
-import { Secret } from "../shared/secret.ts";
-import { joinExactly } from "./keys/keys.ts";
-import type { ReadResult } from "./providers/provider.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import { joinExactly } from "../keys/keys.ts";
+import type { ReadResult } from "../providers/provider.ts";
 
 /** How long a failure is believed, in milliseconds. */
 export const failureTime = 10_000;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import type { Provider, SecretReference } from "../../broker/providers/provider.ts";
-import { createResolver } from "../../broker/resolver.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
-import { Secret } from "../../shared/secret.ts";
-import { refusalOf } from "../support/refusal.ts";
+import type { Provider, SecretReference } from "../../../../broker/providers/provider.ts";
+import { createResolver } from "../../../../broker/resolve/resolver.ts";
+import { ClaimcheckError } from "../../../../shared/errors.ts";
+import { Secret } from "../../../../shared/secret.ts";
+import { refusalOf } from "../../../support/refusal.ts";
 
 const sizeLimit = 1024 * 1024;
 
