@@ -19,11 +19,11 @@ import {
 import type { Caller } from "./authn/authenticate.ts";
 import { readBody, refuseUnread } from "./body.ts";
 import type { Broker } from "./broker.ts";
-import { type Account, budgetPause } from "./budget.ts";
 import { check } from "./check.ts";
 import { issue } from "./issue.ts";
 import { confirmCaller, type ProvenMessage } from "./presentation.ts";
-import type { QuotaName } from "./quota.ts";
+import { type Account, budgetPause } from "./quota/budget.ts";
+import type { QuotaName } from "./quota/quota.ts";
 import { attest } from "./receipt.ts";
 import { redeem } from "./redeem.ts";
 import { inspect, revoke, revokeOne } from "./revoke.ts";

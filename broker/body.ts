@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { bodyLimit } from "../shared/wire.ts";
-import type { Account } from "./budget.ts";
+import type { Account } from "./quota/budget.ts";
 
 /** What can be said of a body without reading it, whoever sends it. */
 export function refuseUnread({ req }: Context): void {

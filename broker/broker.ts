@@ -1,10 +1,10 @@
 /** What a broker is made of. The composition root puts it together; `issue` and `redeem` act on it. */
 import type { AuditLog } from "./audit/log.ts";
 import type { Authenticate } from "./authn/authenticate.ts";
-import type { Budgets } from "./budget.ts";
 import type { BrokerKeys } from "./keys/keys.ts";
 import type { Policy } from "./policy/decide.ts";
-import type { Quotas } from "./quota.ts";
+import type { Budgets } from "./quota/budget.ts";
+import type { Quotas } from "./quota/quota.ts";
 import type { Resolver } from "./resolve/resolver.ts";
 import type { HandleStore } from "./store/store.ts";
 

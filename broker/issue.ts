@@ -5,9 +5,9 @@ import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import type { Account } from "./budget.ts";
 import { deliver } from "./deliver.ts";
 import { type About, authorise, type Granted } from "./grant.ts";
+import type { Account } from "./quota/budget.ts";
 
 export async function issue(
   broker: Broker,

@@ -11,7 +11,6 @@ import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
 import type { Caller } from "./authn/authenticate.ts";
 import { blameItem } from "./blame.ts";
 import type { Broker } from "./broker.ts";
-import { type Account, requestValueLimit, valuesTooLarge } from "./budget.ts";
 import { type BrokerKeys, sealOverhead } from "./keys/keys.ts";
 import {
   type Allowed,
@@ -23,6 +22,7 @@ import {
   readHandles,
   refuse,
 } from "./presentation.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "./quota/budget.ts";
 import type { Redemption } from "./store/store.ts";
 
 export async function redeem(

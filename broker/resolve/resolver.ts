@@ -2,8 +2,8 @@
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { splitParameters, splitUri } from "../../shared/uri.ts";
-import { type Account, requestValueLimit, valuesTooLarge } from "../budget.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import { createSource, type Observer } from "./shared-read.ts";
 
 /** A reference with what the URI asks to be done with the value. */

@@ -16,12 +16,12 @@ import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../
 import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
-import type { Budgets } from "../../broker/budget.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../../broker/policy/decide.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
-import type { Quotas } from "../../broker/quota.ts";
+import type { Budgets } from "../../broker/quota/budget.ts";
+import type { Quotas } from "../../broker/quota/quota.ts";
 import { createResolver } from "../../broker/resolve/resolver.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";

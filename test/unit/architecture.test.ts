@@ -85,7 +85,11 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     ["bin/cache.ts", "bin/executor-host.ts", "bin/repository.ts", "bin/results.ts"],
   ],
   ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/metrics.ts"]],
-  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, ["broker/quota.ts"]],
+  [
+    "rate-limiter-flexible, where quotas are counted",
+    /from "rate-limiter-flexible"/,
+    ["broker/quota/quota.ts"],
+  ],
   ["pino, where the operator's log is written", /from "pino"/, ["bin/log.ts"]],
   [
     "lru-cache, where answers of sources are kept",

@@ -3,7 +3,7 @@
  * holds until it is answered, or a value until it expires, is counted here, so that no tenant can take the memory that
  * the others need. Where several replicas serve a tenant, each counts what it holds itself.
  */
-import { ClaimcheckError } from "../shared/errors.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
 
 const mib = 1024 * 1024;
 
