@@ -19,16 +19,16 @@ import {
 import type { Caller } from "./authn/authenticate.ts";
 import { readBody, refuseUnread } from "./body.ts";
 import type { Broker } from "./broker.ts";
-import { check } from "./check.ts";
-import { issue } from "./issue.ts";
-import { confirmCaller, type ProvenMessage } from "./presentation.ts";
 import { type Account, budgetPause } from "./quota/budget.ts";
 import type { QuotaName } from "./quota/quota.ts";
-import { attest } from "./receipt.ts";
-import { redeem } from "./redeem.ts";
-import { inspect, revoke, revokeOne } from "./revoke.ts";
+import { attest } from "./requests/attest.ts";
+import { check } from "./requests/check.ts";
+import { issue } from "./requests/issue.ts";
+import { confirmCaller, type ProvenMessage } from "./requests/presentation.ts";
+import { redeem } from "./requests/redeem.ts";
+import { inspect, revoke, revokeOne } from "./requests/revoke.ts";
+import { wrap } from "./requests/wrap.ts";
 import { identify } from "./sealed.ts";
-import { wrap } from "./wrap.ts";
 
 type Env = {
   /** What the answer is written to, where it goes over a socket. */
@@ -176,13 +176,13 @@ export function createApp(broker: Broker): BrokerApp {
 
   // An embedded broker, which is started for each run, has nobody who asks these.
   app.get("/v1/audit", looking, async (c) => {
-    const { AuditQuery, readAudit } = await import("./auditor.ts");
+    const { AuditQuery, readAudit } = await import("./requests/read-audit.ts");
     const asked = validate(parametersOf(c), AuditQuery, "the query");
     return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
   });
 
   app.get("/v1/audit/head", looking, async (c) => {
-    const { readHeads } = await import("./auditor.ts");
+    const { readHeads } = await import("./requests/read-audit.ts");
     return c.json(await readHeads(broker, c.get("caller"), c.get("request")));
   });
 

@@ -2,9 +2,9 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
 import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
-import { AuditPage, AuditQuery } from "../../broker/auditor.ts";
 import { sha256Of } from "../../broker/keys/keys.ts";
 import { sealMarks } from "../../broker/keys/marks.ts";
+import { AuditPage, AuditQuery } from "../../broker/requests/read-audit.ts";
 import { routes as executorRoutes } from "../../executor/server/server.ts";
 import { RunEvent, RunRequest } from "../../executor/server/wire.ts";
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";

@@ -4,14 +4,14 @@
  * what is made with them. Without handles it is for a result that no secret was used for, and
  * takes a rule that lets the caller redeem at all: the role alone makes nobody's word worth a result.
  */
-import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import type { HandleClaims } from "../shared/handle.ts";
-import { signReceipt } from "../shared/receipt.ts";
-import type { ReceiptRequest, ReceiptResponse } from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import type { Broker } from "./broker.ts";
+import { ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import type { HandleClaims } from "../../shared/handle.ts";
+import { signReceipt } from "../../shared/receipt.ts";
+import type { ReceiptRequest, ReceiptResponse } from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { denial } from "../policy/decide.ts";
 import { cacheIdOf } from "./check.ts";
-import { denial } from "./policy/decide.ts";
 import {
   authorise,
   batchError,

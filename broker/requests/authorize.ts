@@ -1,12 +1,12 @@
 /** Whether somebody may have the handles that are asked for, whatever their values come from. */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import type { HandleTerms } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/record.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blame } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { allowsAudience, allowsCacheKey, denial, type Limits } from "./policy/decide.ts";
-import type { SecretReference } from "./providers/provider.ts";
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import type { HandleTerms } from "../../shared/wire.ts";
+import type { AuditRecord } from "../audit/record.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { allowsAudience, allowsCacheKey, denial, type Limits } from "../policy/decide.ts";
+import type { SecretReference } from "../providers/provider.ts";
+import { blame } from "./audit-reason.ts";
 
 /** A request's item that the policy allows. */
 export interface Granted<Reference extends SecretReference = SecretReference> {

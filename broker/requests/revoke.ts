@@ -3,15 +3,15 @@
  * may always look at it and, with a proof, revoke it; others need a rule. A handle that is not there, one of another tenant and one
  * that is none of the caller's business are the same to the caller.
  */
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
-import type { HandleStatus, RevocationRequest, Revoked } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/record.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blame } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { type Found, lookUp } from "./look-up.ts";
-import { denial, isTrusted, refusalOf } from "./policy/decide.ts";
-import type { Revocation } from "./store/store.ts";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import type { HandleStatus, RevocationRequest, Revoked } from "../../shared/wire.ts";
+import type { AuditRecord } from "../audit/record.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { denial, isTrusted, refusalOf } from "../policy/decide.ts";
+import type { Revocation } from "../store/store.ts";
+import { blame } from "./audit-reason.ts";
+import { type Found, lookUp } from "./find-handles.ts";
 
 export async function inspect(
   broker: Broker,

@@ -1,15 +1,15 @@
 /** Handles that somebody presents, and the proof that they may: what redeeming and checking have in common. */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
-import { verifyProof } from "../shared/proof.ts";
-import type { EncryptionKey } from "../shared/wire.ts";
-import type { AuditRecord } from "./audit/record.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blame, blameItem } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { type Found, lookUp } from "./look-up.ts";
-import { denial, type Limits } from "./policy/decide.ts";
-import type { Taker } from "./store/store.ts";
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import { type HandleClaims, verifyHandle } from "../../shared/handle.ts";
+import { verifyProof } from "../../shared/proof.ts";
+import type { EncryptionKey } from "../../shared/wire.ts";
+import type { AuditRecord } from "../audit/record.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { denial, type Limits } from "../policy/decide.ts";
+import type { Taker } from "../store/store.ts";
+import { blame, blameItem } from "./audit-reason.ts";
+import { type Found, lookUp } from "./find-handles.ts";
 
 /** The HTTP request as the proof covers it. */
 export interface ProvenMessage {

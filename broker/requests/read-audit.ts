@@ -3,11 +3,11 @@
  * values are for those alone who cannot ask for handles: who can set one secret and use another could guess its value.
  */
 import * as z from "zod/mini";
-import { AuditEntry } from "./audit/record.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blame } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { refusalOf } from "./policy/decide.ts";
+import { AuditEntry } from "../audit/record.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { refusalOf } from "../policy/decide.ts";
+import { blame } from "./audit-reason.ts";
 
 const time = z.iso.datetime({ offset: true });
 

@@ -16,14 +16,14 @@
  *
  * Without any handle it tells an executor that some rule lets check its tenant, whose cached results are the only ones that it may have.
  */
-import { sealConfirmation } from "../shared/confirmation.ts";
-import { ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import type { HandleClaims } from "../shared/handle.ts";
-import { importRecipient } from "../shared/redemption.ts";
-import type { CheckRequest, CheckResponse } from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import type { Broker } from "./broker.ts";
-import { denial } from "./policy/decide.ts";
+import { sealConfirmation } from "../../shared/confirmation.ts";
+import { ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import type { HandleClaims } from "../../shared/handle.ts";
+import { importRecipient } from "../../shared/redemption.ts";
+import type { CheckRequest, CheckResponse } from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { denial } from "../policy/decide.ts";
 import {
   type Allowed,
   authorise,

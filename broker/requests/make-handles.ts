@@ -1,15 +1,15 @@
 /** From values to handles: record, then store, then sign. Nothing else puts handles into the store. */
 import { randomUUID } from "node:crypto";
-import { asClaimcheckError } from "../shared/errors.ts";
-import { type HandleClaims, signHandle } from "../shared/handle.ts";
-import type { Secret } from "../shared/secret.ts";
-import type { IssueResponse } from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import type { Broker } from "./broker.ts";
-import type { About, Granted } from "./grant.ts";
-import { sealOverhead, sha256Of } from "./keys/keys.ts";
-import { type Marks, sealMarks } from "./keys/marks.ts";
-import type { OpenHandle } from "./store/store.ts";
+import { asClaimcheckError } from "../../shared/errors.ts";
+import { type HandleClaims, signHandle } from "../../shared/handle.ts";
+import type { Secret } from "../../shared/secret.ts";
+import type { IssueResponse } from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { sealOverhead, sha256Of } from "../keys/keys.ts";
+import { type Marks, sealMarks } from "../keys/marks.ts";
+import type { OpenHandle } from "../store/store.ts";
+import type { About, Granted } from "./authorize.ts";
 
 const defaultLifetime = 15 * 60;
 

@@ -1,6 +1,6 @@
 /** What the audit log says of why something was refused or failed. */
-import type { ClaimcheckError } from "../shared/errors.ts";
-import type { AuditRecord } from "./audit/record.ts";
+import type { ClaimcheckError } from "../../shared/errors.ts";
+import type { AuditRecord } from "../audit/record.ts";
 
 type Blame = Required<Pick<AuditRecord, "code">> & Pick<AuditRecord, "rule">;
 

@@ -2,16 +2,16 @@
  * Wrapping: handles for values that the requester brings itself. To the policy such a value is `wrap://` and the
  * name that the requester gives it, at issue and at redemption.
  */
-import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../shared/errors.ts";
-import type { Secret } from "../shared/secret.ts";
-import { head } from "../shared/uri.ts";
-import type { IssueResponse, WrapItem, WrapRequest } from "../shared/wire.ts";
-import { unwrapValue } from "../shared/wrapping.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blameItem } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { deliver } from "./deliver.ts";
-import { type About, authorise } from "./grant.ts";
+import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
+import type { Secret } from "../../shared/secret.ts";
+import { head } from "../../shared/uri.ts";
+import type { IssueResponse, WrapItem, WrapRequest } from "../../shared/wire.ts";
+import { unwrapValue } from "../../shared/wrapping.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { blameItem } from "./audit-reason.ts";
+import { type About, authorise } from "./authorize.ts";
+import { deliver } from "./make-handles.ts";
 
 const scheme = "wrap";
 

@@ -2,16 +2,18 @@
  * Redeeming, the only way by which plaintext leaves a broker. The order is the guarantee: proof, policy of
  * today, take, durable record, answer. What cannot be recorded is given back and not answered.
  */
-import type { Recipient } from "../shared/ecdh-es.ts";
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
-import type { HandleClaims } from "../shared/handle.ts";
-import { importRecipient, type RedeemedValue, sealRedemption } from "../shared/redemption.ts";
-import type { Secret } from "../shared/secret.ts";
-import type { RedemptionRequest, RedemptionResponse } from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blameItem } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { type BrokerKeys, sealOverhead } from "./keys/keys.ts";
+import type { Recipient } from "../../shared/ecdh-es.ts";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import type { HandleClaims } from "../../shared/handle.ts";
+import { importRecipient, type RedeemedValue, sealRedemption } from "../../shared/redemption.ts";
+import type { Secret } from "../../shared/secret.ts";
+import type { RedemptionRequest, RedemptionResponse } from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { type BrokerKeys, sealOverhead } from "../keys/keys.ts";
+import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
+import type { Redemption } from "../store/store.ts";
+import { blameItem } from "./audit-reason.ts";
 import {
   type Allowed,
   authorise,
@@ -22,8 +24,6 @@ import {
   readHandles,
   refuse,
 } from "./presentation.ts";
-import { type Account, requestValueLimit, valuesTooLarge } from "./quota/budget.ts";
-import type { Redemption } from "./store/store.ts";
 
 export async function redeem(
   broker: Broker,

@@ -2,9 +2,9 @@
  * Looking handles up in a store that others may be able to write to. What was changed there is as good as not there;
  * what is there can still be lost, or be as it was before: a store that turns time back gives uses back.
  */
-import type { Broker } from "./broker.ts";
-import { type Marks, openMarks } from "./keys/marks.ts";
-import type { HandleState, Taker } from "./store/store.ts";
+import type { Broker } from "../broker.ts";
+import { type Marks, openMarks } from "../keys/marks.ts";
+import type { HandleState, Taker } from "../store/store.ts";
 
 /** A handle as the store has it, and what its value is known by. */
 export type Found = Omit<HandleState, "marks"> & Marks;

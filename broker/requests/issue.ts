@@ -1,13 +1,13 @@
 /** Issuing: authorise, resolve, record, and only then let the handles out. */
-import { asClaimcheckError, ClaimcheckError } from "../shared/errors.ts";
-import type { Secret } from "../shared/secret.ts";
-import type { IssueItem, IssueRequest, IssueResponse } from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
-import { blameItem } from "./blame.ts";
-import type { Broker } from "./broker.ts";
-import { deliver } from "./deliver.ts";
-import { type About, authorise, type Granted } from "./grant.ts";
-import type { Account } from "./quota/budget.ts";
+import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import type { Secret } from "../../shared/secret.ts";
+import type { IssueItem, IssueRequest, IssueResponse } from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import type { Account } from "../quota/budget.ts";
+import { blameItem } from "./audit-reason.ts";
+import { type About, authorise, type Granted } from "./authorize.ts";
+import { deliver } from "./make-handles.ts";
 
 export async function issue(
   broker: Broker,
