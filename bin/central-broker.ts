@@ -1,11 +1,11 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
 import { open } from "node:fs/promises";
-import { type BrokerApp, createApp } from "../broker/app.ts";
 import { shareFairly } from "../broker/audit/fair-share.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
 import type { Complaint, RequestEntry } from "../broker/broker.ts";
+import { type BrokerApp, createApp } from "../broker/http/app.ts";
+import { createMetrics, type Metrics } from "../broker/http/metrics.ts";
 import { createKeys } from "../broker/keys/keys.ts";
-import { createMetrics, type Metrics } from "../broker/metrics.ts";
 import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/policy/live.ts";
 import { createBudgets } from "../broker/quota/budget.ts";
 import { createQuotas, type Quotas } from "../broker/quota/quota.ts";

@@ -2,9 +2,10 @@
  * A broker with the secrets of this host, memory for its handles, and an issuer made for the occasion: embedded in
  * `claimcheck run`, or served by `claimcheck broker --dev`. It is the same app as any other.
  */
-import { type BrokerApp, createApp } from "../broker/app.ts";
+
 import { createAuthenticator, throwawayIssuer } from "../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import { type BrokerApp, createApp } from "../broker/http/app.ts";
 import { createKeys } from "../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../broker/policy/decide.ts";
 import type { Provider } from "../broker/providers/provider.ts";

@@ -9,7 +9,7 @@ export interface OpenHandle {
   readonly run?: string;
   /** Canonical, for the policy of the day of redemption. */
   readonly uri: string;
-  /** What the log calls the value, sealed: who reads the store cannot compare two values (marks.ts). */
+  /** What the log calls the value, sealed: who reads the store cannot compare two values (keys/marks.ts). */
   readonly marks: string;
   /** Names the sealed value: handles of one request that are for the same value share it. */
   readonly value: string;

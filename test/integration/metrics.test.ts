@@ -1,6 +1,6 @@
 /** What Prometheus reads: it counts what happened, and whatever clients send it has no more lines and no secret. */
 import { expect, test } from "vitest";
-import { createMetrics } from "../../broker/metrics.ts";
+import { createMetrics } from "../../broker/http/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
 import { createSource } from "../../broker/resolve/shared-read.ts";
 import { Secret } from "../../shared/secret.ts";

@@ -3,7 +3,6 @@
  * test needs. Clients reach it through its HTTP interface, as in production.
  */
 import { randomUUID } from "node:crypto";
-import { createApp } from "../../broker/app.ts";
 import { openAuditLog, secretNames } from "../../broker/audit/log.ts";
 import {
   type AuditFilter,
@@ -16,6 +15,7 @@ import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../
 import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/authn/authenticate.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
+import { createApp } from "../../broker/http/app.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
 import { actions, createPolicy, type Rule } from "../../broker/policy/decide.ts";
 import { envProvider } from "../../broker/providers/env.ts";

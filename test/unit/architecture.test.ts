@@ -84,7 +84,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
     ["bin/cache.ts", "bin/executor-host.ts", "bin/repository.ts", "bin/results.ts"],
   ],
-  ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/metrics.ts"]],
+  ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/http/metrics.ts"]],
   [
     "rate-limiter-flexible, where quotas are counted",
     /from "rate-limiter-flexible"/,

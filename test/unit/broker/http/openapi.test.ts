@@ -1,18 +1,18 @@
 /** openapi.yaml and the code say the same, whichever of the two is read first. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import * as z from "zod/mini";
-import { AuditEntry, AuditLine } from "../../broker/audit/record.ts";
-import { sha256Of } from "../../broker/keys/keys.ts";
-import { sealMarks } from "../../broker/keys/marks.ts";
-import { AuditPage, AuditQuery } from "../../broker/requests/read-audit.ts";
-import { routes as executorRoutes } from "../../executor/server/server.ts";
-import { RunEvent, RunRequest } from "../../executor/server/wire.ts";
-import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
-import { verifyHandle } from "../../shared/handle.ts";
-import { makeProof } from "../../shared/proof.ts";
-import { Secret } from "../../shared/secret.ts";
-import * as wire from "../../shared/wire.ts";
-import { brokerUrl, startBroker } from "../support/broker.ts";
+import { AuditEntry, AuditLine } from "../../../../broker/audit/record.ts";
+import { sha256Of } from "../../../../broker/keys/keys.ts";
+import { sealMarks } from "../../../../broker/keys/marks.ts";
+import { AuditPage, AuditQuery } from "../../../../broker/requests/read-audit.ts";
+import { routes as executorRoutes } from "../../../../executor/server/server.ts";
+import { RunEvent, RunRequest } from "../../../../executor/server/wire.ts";
+import { ClaimcheckError, type ErrorCode, errorCodes } from "../../../../shared/errors.ts";
+import { verifyHandle } from "../../../../shared/handle.ts";
+import { makeProof } from "../../../../shared/proof.ts";
+import { Secret } from "../../../../shared/secret.ts";
+import * as wire from "../../../../shared/wire.ts";
+import { brokerUrl, startBroker } from "../../../support/broker.ts";
 import {
   type Answer,
   contract,
@@ -22,7 +22,7 @@ import {
   operations,
   resolve,
   text,
-} from "../support/openapi.ts";
+} from "../../../support/openapi.ts";
 
 const environment = { API_TOKEN: "guessme", DEPLOY_KEY: "sesame\n" };
 

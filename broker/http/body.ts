@@ -1,8 +1,8 @@
 /** A request's body: nothing of it is read before this is called, and nothing beyond the limit is kept. */
 import type { Context } from "hono";
-import { ClaimcheckError } from "../shared/errors.ts";
-import { bodyLimit } from "../shared/wire.ts";
-import type { Account } from "./quota/budget.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
+import { bodyLimit } from "../../shared/wire.ts";
+import type { Account } from "../quota/budget.ts";
 
 /** What can be said of a body without reading it, whoever sends it. */
 export function refuseUnread({ req }: Context): void {

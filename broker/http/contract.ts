@@ -1,9 +1,9 @@
 /** openapi.yaml, as this broker serves it: the file of the source tree, or the one that is published beside the code. */
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
-import type { Contract } from "../shared/wire.ts";
+import type { Contract } from "../../shared/wire.ts";
 
-const place = import.meta.url.endsWith(".ts") ? "../openapi.yaml" : "./openapi.yaml";
+const place = import.meta.url.endsWith(".ts") ? "../../openapi.yaml" : "./openapi.yaml";
 
 let read: Promise<Contract> | undefined;
 

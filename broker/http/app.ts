@@ -7,7 +7,7 @@ import { createMiddleware } from "hono/factory";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type * as z from "zod/mini";
-import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../shared/errors.ts";
+import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import {
   CheckRequest,
   IssueRequest,
@@ -15,20 +15,20 @@ import {
   RedemptionRequest,
   RevocationRequest,
   WrapRequest,
-} from "../shared/wire.ts";
-import type { Caller } from "./authn/authenticate.ts";
+} from "../../shared/wire.ts";
+import type { Caller } from "../authn/authenticate.ts";
+import type { Broker } from "../broker.ts";
+import { type Account, budgetPause } from "../quota/budget.ts";
+import type { QuotaName } from "../quota/quota.ts";
+import { attest } from "../requests/attest.ts";
+import { check } from "../requests/check.ts";
+import { issue } from "../requests/issue.ts";
+import { confirmCaller, type ProvenMessage } from "../requests/presentation.ts";
+import { redeem } from "../requests/redeem.ts";
+import { inspect, revoke, revokeOne } from "../requests/revoke.ts";
+import { wrap } from "../requests/wrap.ts";
 import { readBody, refuseUnread } from "./body.ts";
-import type { Broker } from "./broker.ts";
-import { type Account, budgetPause } from "./quota/budget.ts";
-import type { QuotaName } from "./quota/quota.ts";
-import { attest } from "./requests/attest.ts";
-import { check } from "./requests/check.ts";
-import { issue } from "./requests/issue.ts";
-import { confirmCaller, type ProvenMessage } from "./requests/presentation.ts";
-import { redeem } from "./requests/redeem.ts";
-import { inspect, revoke, revokeOne } from "./requests/revoke.ts";
-import { wrap } from "./requests/wrap.ts";
-import { identify } from "./sealed.ts";
+import { identify } from "./identify.ts";
 
 type Env = {
   /** What the answer is written to, where it goes over a socket. */
@@ -176,13 +176,13 @@ export function createApp(broker: Broker): BrokerApp {
 
   // An embedded broker, which is started for each run, has nobody who asks these.
   app.get("/v1/audit", looking, async (c) => {
-    const { AuditQuery, readAudit } = await import("./requests/read-audit.ts");
+    const { AuditQuery, readAudit } = await import("../requests/read-audit.ts");
     const asked = validate(parametersOf(c), AuditQuery, "the query");
     return c.json(await readAudit(broker, c.get("caller"), asked, c.get("request")));
   });
 
   app.get("/v1/audit/head", looking, async (c) => {
-    const { readHeads } = await import("./requests/read-audit.ts");
+    const { readHeads } = await import("../requests/read-audit.ts");
     return c.json(await readHeads(broker, c.get("caller"), c.get("request")));
   });
 

@@ -3,12 +3,12 @@
  * templates, codes, schemes. None says whose request it was or which secret it was about.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { Secret } from "../shared/secret.ts";
-import type { AuditLog } from "./audit/log.ts";
-import type { RequestEntry } from "./broker.ts";
-import type { ReadResult } from "./providers/provider.ts";
-import type { Observer } from "./resolve/shared-read.ts";
-import type { HandleStore } from "./store/store.ts";
+import { Secret } from "../../shared/secret.ts";
+import type { AuditLog } from "../audit/log.ts";
+import type { RequestEntry } from "../broker.ts";
+import type { ReadResult } from "../providers/provider.ts";
+import type { Observer } from "../resolve/shared-read.ts";
+import type { HandleStore } from "../store/store.ts";
 
 /** In seconds: from a handle in memory to a provider's time limit. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30];

@@ -3,7 +3,7 @@ import { createServer as createPlainServer, type Server, type ServerResponse } f
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import { rawRefusal } from "../shared/raw-error-response.ts";
+import { rawRefusal } from "../../shared/raw-error-response.ts";
 import type { BrokerApp } from "./app.ts";
 
 export interface ServerLimits {
