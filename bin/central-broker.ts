@@ -2,7 +2,8 @@
 import { open } from "node:fs/promises";
 import { shareFairly } from "../broker/audit/fair-share.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
-import type { Complaint, RequestEntry } from "../broker/broker.ts";
+import type { RequestEntry } from "../broker/broker.ts";
+import type { Complaint } from "../broker/health.ts";
 import { type BrokerApp, createApp } from "../broker/http/app.ts";
 import { createMetrics, type Metrics } from "../broker/http/metrics.ts";
 import { createKeys } from "../broker/keys/keys.ts";

@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Fault } from "../../shared/yaml-document.ts";
 import { type Authenticate, createAuthenticator } from "../authn/authenticate.ts";
 import { type KeyLocation, type KeySet, remoteKeys } from "../authn/issuer-keys.ts";
-import type { Complaint } from "../broker.ts";
+import type { Complaint } from "../health.ts";
 import type { Policy } from "./decide.ts";
 import { buildLoaded, type LoadedPolicy } from "./file.ts";
 import { paced } from "./paced.ts";

@@ -1,4 +1,4 @@
-import type { Complaint } from "../broker.ts";
+import type { Complaint } from "../health.ts";
 
 /** A handle while it is open. */
 export interface OpenHandle {
