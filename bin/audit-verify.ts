@@ -5,7 +5,7 @@ import { Command } from "commander";
 import type { ChainPart, Verdict } from "../broker/audit/verify.ts";
 import type { AuditHead } from "../shared/audit-head.ts";
 import { Failure } from "../shared/failure.ts";
-import type { FindKey } from "../shared/handle.ts";
+import type { FindKey } from "../shared/statement.ts";
 import { openSource, postgresHelp, unreadable } from "./audit-source.ts";
 import { stateFolder } from "./environment.ts";
 

@@ -10,7 +10,7 @@
  */
 import * as jose from "jose";
 import * as z from "zod/mini";
-import type { FindKey, SigningKey } from "./handle.ts";
+import type { FindKey, SigningKey } from "./statement.ts";
 import { readStatement, signStatement } from "./statement.ts";
 import type { Jwks } from "./wire.ts";
 

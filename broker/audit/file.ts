@@ -8,7 +8,7 @@ import { constants } from "node:fs";
 import { type FileHandle, link, open, realpath, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { lock } from "./lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";

@@ -1,6 +1,6 @@
 /** The audit log, as the broker uses it: what is to be recorded goes to every sink, or it does not happen. */
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { SigningKey } from "../../shared/handle.ts";
+import type { SigningKey } from "../../shared/statement.ts";
 import type { Complaint } from "../health.ts";
 import type { HeadMemory } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { Client, type ClientConfig, Pool } from "pg";
 import { readAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { columnNames, columnsOf, createTable, queryTable } from "./postgres-table.ts";
 import { type AuditLine, decodeLine, hashLine } from "./record.ts";
 import type { AuditSink, ChainEnd, OpenedChain } from "./sink.ts";

@@ -10,8 +10,8 @@
 import { createECDH, createHash, createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import type * as jose from "jose";
 import { signingKeyOf } from "../../shared/ed25519.ts";
-import type { SigningKey } from "../../shared/handle.ts";
 import type { Secret } from "../../shared/secret.ts";
+import type { SigningKey } from "../../shared/statement.ts";
 import { thumbprint } from "../../shared/thumbprint.ts";
 import type { Jwks } from "../../shared/wire.ts";
 

@@ -13,10 +13,10 @@ import {
 } from "node:crypto";
 import * as jose from "jose";
 import { findAuditKeys } from "../../shared/audit-head.ts";
-import type { FindKey } from "../../shared/handle.ts";
 import { Secret } from "../../shared/secret.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import type { Jwks } from "../../shared/wire.ts";
-import type { OpenHandle } from "../store/store.ts";
+import type { OpenHandle, StoredFields } from "../store/store.ts";
 import { createDerivation, type Derivation } from "./derivation.ts";
 
 const nonceLength = 12;
@@ -33,9 +33,6 @@ export interface Rotation {
    */
   readonly sealing?: readonly [Secret, ...Secret[]];
 }
-
-/** What of an open handle lies in the store as it is. */
-export type StoredFields = Omit<OpenHandle, "sealed" | "mac">;
 
 export type BrokerKeys = Awaited<ReturnType<typeof createKeys>>;
 

@@ -24,6 +24,9 @@ export interface OpenHandle {
   readonly mac: string;
 }
 
+/** What of an open handle lies in the store as it is. */
+export type StoredFields = Omit<OpenHandle, "sealed" | "mac">;
+
 /** What is known of an open handle besides its value. */
 export interface HandleState extends Omit<OpenHandle, "sealed"> {
   /** Uses that are left. */
