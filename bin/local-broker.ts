@@ -4,10 +4,11 @@
  */
 
 import { createAuthenticator, throwawayIssuer } from "../broker/authn/authenticate.ts";
+import { actions } from "../broker/authn/roles.ts";
 import type { RequestEntry } from "../broker/broker.ts";
 import { type BrokerApp, createApp } from "../broker/http/app.ts";
 import { createKeys } from "../broker/keys/keys.ts";
-import { actions, createPolicy, type Rule } from "../broker/policy/decide.ts";
+import { createPolicy, type Rule } from "../broker/policy/decide.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";

@@ -16,7 +16,7 @@ import {
   RevocationRequest,
   WrapRequest,
 } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { type Account, budgetPause } from "../quota/budget.ts";
 import type { QuotaName } from "../quota/quota.ts";

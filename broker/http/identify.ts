@@ -1,6 +1,6 @@
 /** Who is asking, where the token may be sealed to this broker: shared/sealed-token.ts says how. */
 import { isSealed, openToken } from "../../shared/sealed-token.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 
 export async function identify(

@@ -4,32 +4,12 @@
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { compileGlob, matches, type Pattern } from "../../shared/glob.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import { type Condition, compileWho, holds, valuesOf, type Who } from "../authn/claims.ts";
+import { type Action, roles } from "../authn/roles.ts";
 import { atOnce } from "./paced.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import { compileSecret, type SecretPattern } from "./secret-pattern.ts";
-
-/** What each kind of principal can be allowed at all; a rule has to allow it as well. */
-export const roles = {
-  /** A pipeline, which asks for handles. */
-  requester: ["issue", "wrap", "inspect", "revoke"],
-  /** What redeems handles and runs containers. */
-  executor: ["redeem", "check", "inspect"],
-  /** A person or a program that looks after the broker. */
-  operator: ["inspect", "revoke", "audit.read"],
-} as const;
-
-export type Role = keyof typeof roles;
-
-/** Who ties a confined principal's token to a key: the issuer, by its signature; or the client, who seals it to the broker. The strictest first. */
-export const confinements = ["issuer", "sealed"] as const;
-
-export type Confinement = (typeof confinements)[number];
-
-export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"] as const;
-
-export type Action = (typeof actions)[number];
 
 /** What gives nobody a value: a rule about these alone can leave out the secrets. */
 export const caretaking: readonly Action[] = roles.operator;

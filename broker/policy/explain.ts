@@ -2,18 +2,11 @@
 import { asClaimcheckError } from "../../shared/errors.ts";
 import type { Pattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
-import { type Caller, prepare, recognise, subjectForm } from "../authn/authenticate.ts";
+import { prepare, recognise, subjectForm } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "../authn/claims.ts";
-import {
-  type Action,
-  type CompiledRule,
-  guarded,
-  isAbout,
-  isPermitted,
-  type Limits,
-  type Rule,
-  roles,
-} from "./decide.ts";
+import { type Action, roles } from "../authn/roles.ts";
+import { type CompiledRule, guarded, isAbout, isPermitted, type Limits, type Rule } from "./decide.ts";
 import type { LoadedPolicy } from "./file.ts";
 
 export interface Question {

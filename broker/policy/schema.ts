@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
 import { record } from "../../shared/record.ts";
-import { actions, confinements, type Role, roles } from "./decide.ts";
+import { actions, confinements, type Role, roles } from "../authn/roles.ts";
 
 const duration = described(
   z.string().check(z.regex(/^[1-9][0-9]{0,5}[smhd]$/, { error: "a number and its unit, such as 15m" })),

@@ -5,7 +5,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { RunScript } from "../store/connection.ts";
 
 /** Asking for handles; redeeming and checking them; looking at them and revoking them. */

@@ -8,7 +8,7 @@ import { ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import type { HandleClaims } from "../../shared/handle.ts";
 import { signReceipt } from "../../shared/receipt.ts";
 import type { ReceiptRequest, ReceiptResponse } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial } from "../policy/decide.ts";
 import { cacheIdOf } from "./check.ts";

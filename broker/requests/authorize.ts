@@ -2,7 +2,7 @@
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import type { HandleTerms } from "../../shared/wire.ts";
 import type { AuditRecord } from "../audit/record.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { allowsAudience, allowsCacheKey, denial, type Limits } from "../policy/decide.ts";
 import type { SecretReference } from "../providers/provider.ts";

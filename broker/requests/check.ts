@@ -21,7 +21,7 @@ import { ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import type { HandleClaims } from "../../shared/handle.ts";
 import { importRecipient } from "../../shared/redemption.ts";
 import type { CheckRequest, CheckResponse } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial } from "../policy/decide.ts";
 import {

@@ -2,7 +2,7 @@
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import type { Account } from "../quota/budget.ts";
 import { blameItem } from "./audit-reason.ts";

@@ -4,7 +4,7 @@ import { asClaimcheckError } from "../../shared/errors.ts";
 import { type HandleClaims, signHandle } from "../../shared/handle.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { sealOverhead, sha256Of } from "../keys/keys.ts";
 import { type Marks, sealMarks } from "../keys/marks.ts";

@@ -4,7 +4,7 @@ import { type HandleClaims, verifyHandle } from "../../shared/handle.ts";
 import { verifyProof } from "../../shared/proof.ts";
 import type { EncryptionKey } from "../../shared/wire.ts";
 import type { AuditRecord } from "../audit/record.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial, type Limits } from "../policy/decide.ts";
 import type { Taker } from "../store/store.ts";

@@ -4,7 +4,7 @@
  */
 import * as z from "zod/mini";
 import { AuditEntry } from "../audit/record.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { refusalOf } from "../policy/decide.ts";
 import { blame } from "./audit-reason.ts";

@@ -8,7 +8,7 @@ import type { HandleClaims } from "../../shared/handle.ts";
 import { importRecipient, type RedeemedValue, sealRedemption } from "../../shared/redemption.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../../shared/wire.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { type BrokerKeys, sealOverhead } from "../keys/keys.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";

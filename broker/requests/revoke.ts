@@ -6,7 +6,7 @@
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import type { HandleStatus, RevocationRequest, Revoked } from "../../shared/wire.ts";
 import type { AuditRecord } from "../audit/record.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial, isTrusted, refusalOf } from "../policy/decide.ts";
 import type { Revocation } from "../store/store.ts";

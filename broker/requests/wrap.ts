@@ -7,7 +7,7 @@ import type { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
 import type { IssueResponse, WrapItem, WrapRequest } from "../../shared/wire.ts";
 import { unwrapValue } from "../../shared/wrapping.ts";
-import type { Caller } from "../authn/authenticate.ts";
+import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { blameItem } from "./audit-reason.ts";
 import { type About, authorise } from "./authorize.ts";

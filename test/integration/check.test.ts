@@ -1,7 +1,7 @@
 /** Checks of handles for cache hits: what is good, for whom, and that nothing is consumed. */
 import { describe, expect, test } from "vitest";
 import { throwawayIssuer } from "../../broker/authn/authenticate.ts";
-import type { Action } from "../../broker/policy/decide.ts";
+import type { Action } from "../../broker/authn/roles.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { signHandle } from "../../shared/handle.ts";

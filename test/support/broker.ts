@@ -14,10 +14,11 @@ import {
 import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/authn/authenticate.ts";
+import { actions } from "../../broker/authn/roles.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import { createApp } from "../../broker/http/app.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
-import { actions, createPolicy, type Rule } from "../../broker/policy/decide.ts";
+import { createPolicy, type Rule } from "../../broker/policy/decide.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import type { Budgets } from "../../broker/quota/budget.ts";

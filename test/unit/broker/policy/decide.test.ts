@@ -1,14 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { Caller } from "../../../../broker/authn/authenticate.ts";
+import type { Caller } from "../../../../broker/authn/caller.ts";
 import type { Claims, Who } from "../../../../broker/authn/claims.ts";
-import {
-  type Action,
-  actions,
-  allowsCacheKey,
-  createPolicy,
-  type Role,
-  type Rule,
-} from "../../../../broker/policy/decide.ts";
+import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
+import { allowsCacheKey, createPolicy, type Rule } from "../../../../broker/policy/decide.ts";
 import { allow, deny } from "../../../support/broker.ts";
 
 const caller = (principal = "ci"): Caller => ({

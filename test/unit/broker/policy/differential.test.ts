@@ -4,9 +4,11 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Caller, prepare, recognise } from "../../../../broker/authn/authenticate.ts";
+import { prepare, recognise } from "../../../../broker/authn/authenticate.ts";
+import type { Caller } from "../../../../broker/authn/caller.ts";
 import { remoteKeys } from "../../../../broker/authn/issuer-keys.ts";
-import { type Action, actions, type Role, type Rule } from "../../../../broker/policy/decide.ts";
+import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
+import type { Rule } from "../../../../broker/policy/decide.ts";
 import { explain } from "../../../../broker/policy/explain.ts";
 import { type LoadedPolicy, loadPolicy } from "../../../../broker/policy/file.ts";
 import { createLinearPolicy } from "../../../support/linear-policy.ts";

@@ -1,9 +1,10 @@
 /** The index gives the decisions of the plain way, whatever the rules. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Caller } from "../../../../broker/authn/authenticate.ts";
+import type { Caller } from "../../../../broker/authn/caller.ts";
 import type { Who } from "../../../../broker/authn/claims.ts";
-import { actions, createPolicy, type Role, type Rule, roles } from "../../../../broker/policy/decide.ts";
+import { actions, type Role, roles } from "../../../../broker/authn/roles.ts";
+import { createPolicy, type Rule } from "../../../../broker/policy/decide.ts";
 import { createLinearPolicy } from "../../../support/linear-policy.ts";
 
 const part = fc.constantFrom("app", "apple", "db", "*", "**", "a*", "x");
