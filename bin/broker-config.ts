@@ -15,6 +15,7 @@ import { BrokerFile, type Source } from "./broker-schema.ts";
 import { readCertificate } from "./certificate.ts";
 import { openFolders, ownFolders } from "./file-roots.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 
 export interface BrokerConfig
   extends Omit<
@@ -137,7 +138,7 @@ export async function readBrokerConfig(
 /** The faults of a policy file, none for a good one. */
 export async function checkPolicy(path: string): Promise<readonly Fault[]> {
   try {
-    const loaded = loadPolicy(await readFile(path, "utf8"), remoteKeys);
+    const loaded = loadPolicy(await readFile(path, "utf8"), remoteKeys, secretPatterns);
     return "faults" in loaded ? loaded.faults : [];
   } catch (error) {
     return [unreadable(error)];

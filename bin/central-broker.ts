@@ -17,7 +17,9 @@ import { Failure } from "../shared/failure.ts";
 import { openAudit } from "./audit-places.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
+import { readPolicyApart } from "./policy-thread.ts";
 import { allowedProviders } from "./providers.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 import { watchFile } from "./watch-file.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
@@ -73,7 +75,13 @@ export async function createCentralBroker(
   log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
   standing: readonly Complaint[] = [],
 ): Promise<CentralBroker> {
-  const live = await openPolicy(() => readPolicyText(config.policy), config.url, log);
+  const live = await openPolicy({
+    read: () => readPolicyText(config.policy),
+    parse: readPolicyApart,
+    patterns: secretPatterns,
+    audience: config.url,
+    report: log,
+  });
   // It was in order a moment ago, when the configuration was read.
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
   const { previousRootKey: previous } = config;

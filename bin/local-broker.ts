@@ -14,6 +14,7 @@ import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type AuditPlaces, openAudit } from "./audit-places.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 
 interface Settings {
   /** Where it will be reached. */
@@ -54,7 +55,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const app = createApp({
     url,
     authenticate: createAuthenticator([issuer], url),
-    policy: createPolicy([allowed]),
+    policy: createPolicy([allowed], secretPatterns),
     resolver,
     keys,
     store: memoryStore(),

@@ -34,11 +34,12 @@ export function policyCommand(): Command {
 }
 
 async function load(path: string) {
-  const [{ loadPolicy }, { remoteKeys }] = await Promise.all([
+  const [{ loadPolicy }, { remoteKeys }, { secretPatterns }] = await Promise.all([
     import("../broker/policy/file.ts"),
     import("../broker/authn/issuer-keys.ts"),
+    import("./secret-patterns.ts"),
   ]);
-  const loaded = loadPolicy(await read(path), remoteKeys);
+  const loaded = loadPolicy(await read(path), remoteKeys, secretPatterns);
   if (!("faults" in loaded)) return loaded;
   printFaults(path, loaded.faults);
   return undefined;

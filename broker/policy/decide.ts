@@ -9,7 +9,7 @@ import { type Condition, compileWho, holds, valuesOf, type Who } from "../authn/
 import { type Action, roles } from "../authn/roles.ts";
 import { atOnce } from "./paced.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
-import { compileSecret, type SecretPattern } from "./secret-pattern.ts";
+import type { SecretPattern, SecretPatterns } from "./secret-pattern.ts";
 
 /** What gives nobody a value: a rule about these alone can leave out the secrets. */
 export const caretaking: readonly Action[] = roles.operator;
@@ -61,8 +61,8 @@ export interface CompiledRule {
   readonly secrets: readonly SecretPattern[];
 }
 
-export function compileRule(rule: Rule, order: number): CompiledRule {
-  const secrets = (rule.secrets ?? ["**"]).map((pattern) => compileSecret(pattern, rule.effect));
+export function compileRule(rule: Rule, order: number, patterns: SecretPatterns): CompiledRule {
+  const secrets = (rule.secrets ?? ["**"]).map((pattern) => patterns.compile(pattern, rule.effect));
   return { rule, order, who: compileWho(rule.who), secrets };
 }
 
@@ -73,7 +73,8 @@ export interface Policy {
   decideForAny(caller: Caller, action: Action): Decision;
 }
 
-export const createPolicy = (rules: readonly Rule[]): Policy => atOnce(buildPolicy(rules.map(compileRule)));
+export const createPolicy = (rules: readonly Rule[], patterns: SecretPatterns): Policy =>
+  atOnce(buildPolicy(rules.map((rule, order) => compileRule(rule, order, patterns))));
 
 /** @param compiled their orders ascend within each tenant. */
 export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void, Policy> {

@@ -15,6 +15,7 @@ import {
 import { findFaults } from "./lint.ts";
 import { atOnce } from "./paced.ts";
 import { type LimitFields, PolicyFile, seconds } from "./schema.ts";
+import type { SecretPatterns } from "./secret-pattern.ts";
 
 const defaultLifetime = 15 * 60;
 
@@ -28,28 +29,31 @@ export interface LoadedPolicy {
 /** What a policy file says, in plain objects, or all of its faults at once. */
 export type ReadPolicy = { readonly file: PolicyFile } | { readonly faults: readonly Fault[] };
 
-export function readPolicy(text: string): ReadPolicy {
+export function readPolicy(text: string, patterns: SecretPatterns): ReadPolicy {
   const document = readDocument(text, PolicyFile);
   if ("faults" in document) return document;
   const { value: file, lineOf } = document;
-  const faults = findFaults(file, new Map(Object.entries(atOnce(compile(file)))), lineOf);
+  const compiled = new Map(Object.entries(atOnce(compile(file, patterns))));
+  const faults = findFaults(file, compiled, lineOf, patterns);
   return faults.length > 0 ? { faults: inOrder(faults) } : { file };
 }
 
 export function loadPolicy(
   text: string,
   keysOf: (location: KeyLocation) => KeySet,
+  patterns: SecretPatterns,
 ): LoadedPolicy | { readonly faults: readonly Fault[] } {
-  const read = readPolicy(text);
-  return "faults" in read ? read : atOnce(buildLoaded(read.file, keysOf));
+  const read = readPolicy(text, patterns);
+  return "faults" in read ? read : atOnce(buildLoaded(read.file, keysOf, patterns));
 }
 
 /** In steps of a rule each. */
 export function* buildLoaded(
   file: PolicyFile,
   keysOf: (location: KeyLocation) => KeySet,
+  patterns: SecretPatterns,
 ): Generator<void, LoadedPolicy> {
-  const rules = Object.values(yield* compile(file)).flat();
+  const rules = Object.values(yield* compile(file, patterns)).flat();
   const policy = yield* buildPolicy(rules);
   const members = membersOf(file);
   return {
@@ -70,7 +74,10 @@ export function* buildLoaded(
 const keyFieldsOf = ({ find, version }: KeySet) => ({ keys: find, keysVersion: version });
 
 /** Each tenant's rules, in the order of the file. */
-function* compile({ tenants }: PolicyFile): Generator<void, Record<string, CompiledRule[]>> {
+function* compile(
+  { tenants }: PolicyFile,
+  patterns: SecretPatterns,
+): Generator<void, Record<string, CompiledRule[]>> {
   const compiled: Record<string, CompiledRule[]> = {};
   for (const [tenant, { rules, limits }] of Object.entries(tenants)) {
     const own: CompiledRule[] = [];
@@ -83,7 +90,7 @@ function* compile({ tenants }: PolicyFile): Generator<void, Record<string, Compi
         ...(tokenAlone && { tokenAlone }),
         limits: limitsOf({ ...limits, ...entry.limits }),
       };
-      own.push(compileRule(rule satisfies Rule as Rule, order));
+      own.push(compileRule(rule satisfies Rule as Rule, order, patterns));
       yield;
     }
   }

@@ -10,7 +10,7 @@ import { type CompiledRule, caretaking, guarded, isPermitted } from "./decide.ts
 import { atOnce } from "./paced.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
-import { faultOf } from "./secret-pattern.ts";
+import type { SecretPatterns } from "./secret-pattern.ts";
 
 /** As many as are said at once. */
 const shownFaults = 100;
@@ -23,6 +23,7 @@ export function findFaults(
   file: PolicyFile,
   compiled: ReadonlyMap<string, readonly CompiledRule[]>,
   lineOf: (path: Path) => number,
+  patterns: SecretPatterns,
 ): Fault[] {
   const faults = new Map<string, Fault>();
   const report: Report = (path, message) => {
@@ -36,7 +37,7 @@ export function findFaults(
   checkMembers(file, report);
   for (const [tenant, { principals, rules }] of Object.entries(file.tenants)) {
     const within = ["tenants", tenant, "rules"];
-    checkRules(rules, within, report);
+    checkRules(rules, within, report, patterns);
     const members = principals.map(({ claims, roles }) => ({ roles, who: compileWho(claims) }));
     const unreachable = findUnreachable(compiled.get(tenant) ?? [], members);
     for (const [order, why] of unreachable) {
@@ -119,7 +120,12 @@ function checkKeys(
   }
 }
 
-function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): void {
+function checkRules(
+  rules: readonly RuleEntry[],
+  within: Path,
+  report: Report,
+  patterns: SecretPatterns,
+): void {
   const names = new Set<string>();
   for (const [order, { name, effect, secrets, actions: own, limits, tokenAlone }] of rules.entries()) {
     const path = [...within, order];
@@ -150,7 +156,7 @@ function checkRules(rules: readonly RuleEntry[], within: Path, report: Report): 
     // Nobody gets a value by looking at a handle or by revoking it.
     if (effect === "allow" && handsOut.length === 0) continue;
     for (const [index, secret] of (secrets ?? []).entries()) {
-      const fault = faultOf(secret, effect);
+      const fault = patterns.faultOf(secret, effect);
       if (fault) report([...path, "secrets", index], `"${name}" ${fault}`);
     }
   }

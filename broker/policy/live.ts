@@ -12,9 +12,9 @@ import { type Authenticate, createAuthenticator } from "../authn/authenticate.ts
 import { type KeyLocation, type KeySet, remoteKeys } from "../authn/issuer-keys.ts";
 import type { Complaint } from "../health.ts";
 import type { Policy } from "./decide.ts";
-import { buildLoaded, type LoadedPolicy } from "./file.ts";
+import { buildLoaded, type LoadedPolicy, type ReadPolicy } from "./file.ts";
 import { paced } from "./paced.ts";
-import { readPolicyApart } from "./policy-thread.ts";
+import type { SecretPatterns } from "./secret-pattern.ts";
 
 export interface LivePolicy {
   readonly authenticate: Authenticate;
@@ -55,15 +55,24 @@ interface InForce extends LoadedPolicy {
   readonly authenticate: Authenticate;
 }
 
-/**
- * @param read gives the file's text, and says what file it is.
- * @param audience what tokens have to be for: this broker's URL.
- */
-export async function openPolicy(
-  read: () => Promise<PolicyText>,
-  audience: string,
-  report: (event: PolicyEvent) => void,
-): Promise<LivePolicy | { readonly faults: readonly Fault[] }> {
+export interface PolicySetting {
+  /** Gives the file's text, and says what file it is. */
+  readonly read: () => Promise<PolicyText>;
+  /** Takes the text apart where a long one keeps nobody else waiting. */
+  readonly parse: (text: string) => Promise<ReadPolicy>;
+  readonly patterns: SecretPatterns;
+  /** What tokens have to be for: this broker's URL. */
+  readonly audience: string;
+  readonly report: (event: PolicyEvent) => void;
+}
+
+export async function openPolicy({
+  read,
+  parse,
+  patterns,
+  audience,
+  report,
+}: PolicySetting): Promise<LivePolicy | { readonly faults: readonly Fault[] }> {
   let text: string | undefined;
   let faults: readonly Fault[] = [];
   let keySets: ReadonlyMap<string, KeySet> = new Map();
@@ -111,12 +120,12 @@ export async function openPolicy(
       kept.set(name, keys);
       return keys;
     };
-    const said = await readPolicyApart(text);
+    const said = await parse(text);
     if ("faults" in said) {
       faults = said.faults;
       return undefined;
     }
-    const loaded = await paced(buildLoaded(said.file, keysOf));
+    const loaded = await paced(buildLoaded(said.file, keysOf, patterns));
     faults = [];
     keySets = kept;
     return { ...loaded, authenticate: createAuthenticator(loaded.issuers, audience) };

@@ -12,16 +12,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
 import { callShell, type Environment } from "./environment.ts";
-import {
-  type PatternDemands,
-  type Provider,
-  type ReadResult,
-  type SecretReference,
-  sizeLimit,
-} from "./provider.ts";
+import { type Provider, type ReadResult, type SecretReference, sizeLimit } from "./provider.ts";
 
 /** A command is a program: who allows one names it byte for byte, because a wildcard would allow any other. */
 export const commandPatterns: PatternDemands = {

@@ -10,12 +10,13 @@
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
-import { type PatternDemands, type Provider, type SecretReference, SourceFailure } from "./provider.ts";
+import { type Provider, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
   readonly token: string | undefined;

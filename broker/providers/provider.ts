@@ -1,5 +1,4 @@
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
-import type { Glob } from "../../shared/glob.ts";
 import type { Secret } from "../../shared/secret.ts";
 
 /** The largest value that is accepted from a provider, in bytes. */
@@ -64,20 +63,6 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
 
   /** Ends what it holds open. */
   close?(): Promise<void>;
-}
-
-/** What a scheme's URIs ask of the patterns in a policy's rules, where their text is not what the secret is. */
-export interface PatternDemands {
-  readonly scheme: string;
-
-  /** Whether URIs that differ from their first segment on can be the same secret. */
-  readonly aliased?: boolean;
-
-  /** What is wrong with a pattern that matches some of its URIs, in a rule of this effect. */
-  faultOf?(pattern: Glob, effect: "allow" | "deny"): string | undefined;
-
-  /** Which of its URIs a rule that denies is about, where that is more than the text of the pattern says. */
-  denial?(pattern: Glob): (uri: string) => boolean;
 }
 
 export type ReadResult = Secret | ClaimcheckError;

@@ -13,15 +13,10 @@
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import {
-  type PatternDemands,
-  type Provider,
-  type ReadResult,
-  type SecretReference,
-  SourceFailure,
-} from "./provider.ts";
+import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./provider.ts";
 import {
   asSourceFailure,
   createVaultClient,

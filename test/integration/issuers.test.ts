@@ -3,8 +3,8 @@ import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type Authenticate, createAuthenticator } from "../../broker/authn/authenticate.ts";
 import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
-import { loadPolicy } from "../../broker/policy/file.ts";
 import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
+import { loadPolicy } from "../support/policy.ts";
 import { refusalOf } from "../support/refusal.ts";
 
 const audience = "https://broker.example";

@@ -18,7 +18,7 @@ import { actions } from "../../broker/authn/roles.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import { createApp } from "../../broker/http/app.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
-import { createPolicy, type Rule } from "../../broker/policy/decide.ts";
+import type { Rule } from "../../broker/policy/decide.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import type { Budgets } from "../../broker/quota/budget.ts";
@@ -36,6 +36,7 @@ import { Secret } from "../../shared/secret.ts";
 import type { EncryptionKey, RedemptionRequest, WrapItem } from "../../shared/wire.ts";
 import { wrapValue } from "../../shared/wrapping.ts";
 import { findUndocumented } from "./openapi.ts";
+import { createPolicy } from "./policy.ts";
 
 export const brokerUrl = "https://broker.example";
 

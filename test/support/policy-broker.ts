@@ -1,7 +1,7 @@
 /** A broker in memory whose policy is the text of a file, and the one issuer that such a text believes. */
 import * as jose from "jose";
-import { loadPolicy } from "../../broker/policy/file.ts";
 import { brokerUrl, startBroker } from "./broker.ts";
+import { loadPolicy } from "./policy.ts";
 
 export const issuerUrl = "https://ci.example";
 

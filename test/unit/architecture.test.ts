@@ -69,8 +69,8 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     [
       "broker/providers/op-client.ts",
       "broker/providers/op-worker.ts",
-      "broker/policy/policy-thread.ts",
-      "broker/policy/policy-worker.ts",
+      "bin/policy-thread.ts",
+      "bin/policy-worker.ts",
     ],
   ],
   ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],

@@ -2,9 +2,9 @@
 import { expect, test } from "vitest";
 import { toRunRequest } from "../../../bin/run-request.ts";
 import { remoteKeys } from "../../../broker/authn/issuer-keys.ts";
-import { loadPolicy } from "../../../broker/policy/file.ts";
 import { PlanDocument } from "../../../executor/plan-document.ts";
 import { RunRequest } from "../../../executor/server/wire.ts";
+import { loadPolicy } from "../../support/policy.ts";
 
 const hidden = JSON.parse('{"A":"YQ==","__proto__":"YQ=="}');
 const plan = (step: object) => ({ version: 1, image: "a", steps: [step] });

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import type { Caller } from "../../../../broker/authn/caller.ts";
 import type { Claims, Who } from "../../../../broker/authn/claims.ts";
 import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
-import { allowsCacheKey, createPolicy, type Rule } from "../../../../broker/policy/decide.ts";
+import { allowsCacheKey, type Rule } from "../../../../broker/policy/decide.ts";
 import { allow, deny } from "../../../support/broker.ts";
+import { createPolicy } from "../../../support/policy.ts";
 
 const caller = (principal = "ci"): Caller => ({
   tenant: "acme",

@@ -10,8 +10,9 @@ import { remoteKeys } from "../../../../broker/authn/issuer-keys.ts";
 import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
 import type { Rule } from "../../../../broker/policy/decide.ts";
 import { explain } from "../../../../broker/policy/explain.ts";
-import { type LoadedPolicy, loadPolicy } from "../../../../broker/policy/file.ts";
+import type { LoadedPolicy } from "../../../../broker/policy/file.ts";
 import { createLinearPolicy } from "../../../support/linear-policy.ts";
+import { loadPolicy } from "../../../support/policy.ts";
 
 const issuer = "https://ci.example";
 /** What the file says of these principals, and what they are by it. */

@@ -1,8 +1,8 @@
 /** What a policy file can say, and every way in which it can be wrong: by line, all at once. */
 import { describe, expect, test } from "vitest";
 import { remoteKeys } from "../../../../broker/authn/issuer-keys.ts";
-import { loadPolicy } from "../../../../broker/policy/file.ts";
 import { policySchema } from "../../../../broker/policy/schema.ts";
+import { loadPolicy } from "../../../support/policy.ts";
 import { undescribed } from "../../../support/undescribed.ts";
 
 const vaultId = "abcdefghijklmnopqrstuvwx23";

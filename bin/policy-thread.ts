@@ -1,5 +1,5 @@
 /** Reads a policy file in a thread of its own, which ends with it. */
-import type { ReadPolicy } from "./file.ts";
+import type { ReadPolicy } from "../broker/policy/file.ts";
 
 /** Published, it is JavaScript. */
 const file = new URL(
