@@ -15,9 +15,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { until } from "../parts/host.ts";
 import { claimcheck, image, printed, start } from "../support/command.ts";
 import { ask, type ExecutorHost, outputOf, startHost } from "../support/executor.ts";
-import { until } from "../support/host.ts";
 import { makeImage } from "../support/made-image.ts";
 import { makePerlImage, perlCalls } from "../support/perl-image.ts";
 import { makeFolder } from "../support/served.ts";

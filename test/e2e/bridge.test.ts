@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { processesContaining, remains, until } from "../parts/host.ts";
 import { addresses, buildNetwork } from "../parts/network.ts";
 import { claimcheck, entry, image, printed, start } from "../support/command.ts";
-import { processesContaining, remains, until } from "../support/host.ts";
 import { changedHouse } from "../support/walls.ts";
 
 const network = buildNetwork();

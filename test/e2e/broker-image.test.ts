@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { freePort } from "../parts/free-port.ts";
+import { until } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { image } from "../support/command.ts";
-import { until } from "../support/host.ts";
 import { anyVariable, policyOf } from "../support/served.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));

@@ -5,8 +5,8 @@ import { mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { processesContaining, remains } from "../parts/host.ts";
 import { claimcheck, image, start } from "../support/command.ts";
-import { processesContaining, remains } from "../support/host.ts";
 import { makeImage } from "../support/made-image.ts";
 
 const env = { API_TOKEN: "guessme-and-more" };

@@ -2,9 +2,9 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { remains } from "../parts/host.ts";
 import { claimcheck, image } from "../support/command.ts";
 import { startDevBroker } from "../support/dev-broker.ts";
-import { remains } from "../support/host.ts";
 import { makeFolder } from "../support/served.ts";
 
 afterEach(() => {

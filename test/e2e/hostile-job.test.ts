@@ -5,9 +5,9 @@ import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSy
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { until } from "../parts/host.ts";
 import { claimcheck } from "../support/command.ts";
 import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../support/executor.ts";
-import { until } from "../support/host.ts";
 import { makeFolder } from "../support/served.ts";
 
 const secretEnv = { A: "env://API_TOKEN" };

@@ -7,9 +7,9 @@ import { gunzipSync } from "node:zlib";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
 import { startSupervisor } from "../../executor/runtime/runc.ts";
+import { remains } from "../parts/host.ts";
 import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
 import { claimcheck, image } from "../support/command.ts";
-import { remains } from "../support/host.ts";
 import { removeImageAfterwards } from "../support/made-image.ts";
 import { inOverlay, scratch } from "../support/overlay.ts";
 

@@ -4,9 +4,9 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, statSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
+import { filesContaining, mounts, processesContaining, remains, until } from "../parts/host.ts";
 import { user as registryUser, startPrivateRegistry } from "../parts/private-registry.ts";
 import { claimcheck, image, printed, start } from "../support/command.ts";
-import { filesContaining, mounts, processesContaining, remains, until } from "../support/host.ts";
 import { addUser } from "../support/user.ts";
 
 const user = addUser();

@@ -5,8 +5,8 @@ import { chmodSync, mkdtempSync, openSync, readFileSync, readlinkSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test } from "vitest";
+import { filesContaining, processesContaining, remains, until } from "../parts/host.ts";
 import { claimcheck, image, start } from "../support/command.ts";
-import { filesContaining, processesContaining, remains, until } from "../support/host.ts";
 
 const secret = "guessme-and-more";
 

@@ -5,9 +5,9 @@ import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { processesContaining, until } from "../parts/host.ts";
 import { image, printed, start } from "../support/command.ts";
 import { ask, open, planOf, startHost } from "../support/executor.ts";
-import { processesContaining, until } from "../support/host.ts";
 import { makeFolder } from "../support/served.ts";
 
 let marks = 0;

@@ -7,8 +7,8 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { remains } from "../parts/host.ts";
 import { claimcheck, image, entry as plainEntry } from "../support/command.ts";
-import { remains } from "../support/host.ts";
 import { makeImage } from "../support/made-image.ts";
 import { makeFolder } from "../support/served.ts";
 import { changedHouse, houseWith, type Wall, walls } from "../support/walls.ts";

@@ -11,10 +11,10 @@ import { openStore } from "../../executor/cache/store.ts";
 import { digestOf } from "../../shared/digest.ts";
 import { Secret } from "../../shared/secret.ts";
 import { signStatement } from "../../shared/statement.ts";
+import { filesContaining } from "../parts/host.ts";
 import { startRegistry } from "../parts/oci-registry.ts";
 import { type Executor, startBroker } from "../support/broker.ts";
 import { begin, env, run, step } from "../support/cached.ts";
-import { filesContaining } from "../support/host.ts";
 
 afterEach(() => {
   vi.useRealTimers();

@@ -5,9 +5,9 @@ import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
+import { processesContaining, until } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { printed } from "../support/command.ts";
-import { processesContaining, until } from "../support/host.ts";
 import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../support/served.ts";
 
 const rules = (command: string) =>

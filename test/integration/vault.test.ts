@@ -6,8 +6,8 @@ import * as jose from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import type { LogIn } from "../../broker/providers/vault-session.ts";
+import { until } from "../parts/host.ts";
 import { answering, type Bao, type FaultProxy, startBao, startProxy, whereas } from "../parts/openbao.ts";
-import { until } from "../support/host.ts";
 import { reader } from "../support/provider.ts";
 
 let bao: Bao;

@@ -10,7 +10,7 @@ import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { processesContaining, until } from "../support/host.ts";
+import { processesContaining, until } from "./host.ts";
 
 export const addresses = {
   outside: "203.0.113.1",

@@ -11,7 +11,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { until } from "../support/host.ts";
+import { until } from "./host.ts";
 import { startRegistry, withoutTls } from "./oci-registry.ts";
 
 export const user = "robot";

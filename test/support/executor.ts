@@ -4,9 +4,9 @@ import { type IncomingMessage, request } from "node:http";
 import { basename, join } from "node:path";
 import { RunEvent } from "../../executor/server/wire.ts";
 import { freePort } from "../parts/free-port.ts";
+import { processesContaining } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
-import { processesContaining } from "./host.ts";
 import { makeFolder } from "./served.ts";
 
 /** Fields of the executor's configuration, in YAML; and what `env://` finds at the broker. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { cmdProvider } from "../../../../broker/providers/cmd.ts";
-import { until } from "../../../support/host.ts";
+import { until } from "../../../parts/host.ts";
 import { reader } from "../../../support/provider.ts";
 import { refusalOf } from "../../../support/refusal.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { createValueCache } from "../../../../broker/resolve/value-cache.ts";
 import { Secret } from "../../../../shared/secret.ts";
-import { until } from "../../../support/host.ts";
+import { until } from "../../../parts/host.ts";
 
 const { sealed, made } = vi.hoisted(() => ({ sealed: [] as unknown[], made: [] as { size: number }[] }));
 
