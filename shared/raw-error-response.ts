@@ -8,7 +8,7 @@ const codes: Record<string, ErrorCode> = {
 };
 
 /** @param code of Node's error. */
-export function rawRefusal(code: string | undefined): string {
+export function rawErrorResponse(code: string | undefined): string {
   const error = new ClaimcheckError(codes[code ?? ""] ?? "invalid_request");
   const body = JSON.stringify(error.problem());
   return [

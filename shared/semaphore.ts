@@ -1,14 +1,14 @@
 /** Taking turns: at most so many at once, and the others wait in line. */
 
-export type Turns = ReturnType<typeof createTurns>;
+export type Semaphore = ReturnType<typeof createSemaphore>;
 
-export function createTurns(atOnce: number) {
+export function createSemaphore(atOnce: number) {
   let free = atOnce;
   const line = new Set<() => void>();
 
   return {
-    /** @returns whether the turn came before the signal; then it has to be given back. */
-    async take(signal?: AbortSignal): Promise<boolean> {
+    /** @returns whether the turn came before the signal; then it has to be released. */
+    async acquire(signal?: AbortSignal): Promise<boolean> {
       if (free > 0) {
         free--;
         return true;
@@ -27,7 +27,7 @@ export function createTurns(atOnce: number) {
       });
     },
 
-    giveBack(): void {
+    release(): void {
       const [next] = line;
       if (!next) {
         free++;

@@ -13,10 +13,10 @@ export type Refusal = Pick<Summary, "code" | "tenant">;
 
 type Counted = Refusal & Pick<Summary, "count" | "since">;
 
-export type Tally = ReturnType<typeof createTally>;
+export type RefusalCounts = ReturnType<typeof createRefusalCounts>;
 
 /** @param write what puts lines into the log. */
-export function createTally(
+export function createRefusalCounts(
   write: (lines: readonly Unplaced[]) => Promise<unknown>,
   interval = defaultInterval,
 ) {

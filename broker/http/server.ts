@@ -3,7 +3,7 @@ import { createServer as createPlainServer, type Server, type ServerResponse } f
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import { rawRefusal } from "../../shared/raw-error-response.ts";
+import { rawErrorResponse } from "../../shared/raw-error-response.ts";
 import type { BrokerApp } from "./app.ts";
 
 export interface ServerLimits {
@@ -56,7 +56,7 @@ export function createServer(
   server.maxConnections = limits.connections;
   server.maxRequestsPerSocket = requestsPerConnection;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (socket.writable) socket.end(rawRefusal(error.code));
+    if (socket.writable) socket.end(rawErrorResponse(error.code));
     // With our half closed, the connection would be the client's to keep for as long as it likes.
     endIn(lingering, socket);
   });

@@ -13,7 +13,7 @@ import type { Broker } from "../broker.ts";
 import { denial } from "../policy/decide.ts";
 import { cacheIdOf } from "./check.ts";
 import {
-  authorise,
+  authorizePresented,
   batchError,
   grants,
   type ProvenMessage,
@@ -37,7 +37,7 @@ export async function attest(
     const { jkt } = await prove(broker, caller, message);
     handles = await readHandles(broker, caller, jkt, asked.handles);
     const taker = { principal, jkt, run: asked.run ?? "" };
-    const allowed = await authorise(broker, caller, "redeem", taker, handles);
+    const allowed = await authorizePresented(broker, caller, "redeem", taker, handles);
     const unredeemed = allowed.flatMap(({ state }, index): ItemFailure[] =>
       state.taken ? [] : [new ClaimcheckError("not_redeemed").at(index)],
     );

@@ -2,9 +2,15 @@
 import type { ClaimcheckError } from "../../shared/errors.ts";
 import type { AuditRecord } from "../audit/record.ts";
 
-type Blame = Required<Pick<AuditRecord, "code">> & Pick<AuditRecord, "rule">;
+type AuditReason = Required<Pick<AuditRecord, "code">> & Pick<AuditRecord, "rule">;
 
-export const blame = ({ reason, rule }: { reason: string; rule?: string | undefined }): Blame => ({
+export const auditReason = ({
+  reason,
+  rule,
+}: {
+  reason: string;
+  rule?: string | undefined;
+}): AuditReason => ({
   code: reason,
   ...(rule !== undefined && { rule }),
 });
@@ -13,8 +19,8 @@ export const blame = ({ reason, rule }: { reason: string; rule?: string | undefi
  * The same for one item of a batch. A reason that is no item's own is every item's; otherwise an item against which
  * nothing was found is `batch_refused`.
  */
-export function blameItem(error: ClaimcheckError, index: number): Blame {
-  if (error.failures.length === 0) return blame(error);
+export function auditReasonOfItem(error: ClaimcheckError, index: number): AuditReason {
+  if (error.failures.length === 0) return auditReason(error);
   const own = error.failures.find((failure) => failure.index === index);
-  return own ? blame(own) : { code: "batch_refused" };
+  return own ? auditReason(own) : { code: "batch_refused" };
 }

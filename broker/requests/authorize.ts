@@ -6,7 +6,7 @@ import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { allowsAudience, allowsCacheKey, denial, type Limits } from "../policy/decide.ts";
 import type { SecretReference } from "../providers/provider.ts";
-import { blame } from "./audit-reason.ts";
+import { auditReason } from "./audit-reason.ts";
 
 /** A request's item that the policy allows. */
 export interface Granted<Reference extends SecretReference = SecretReference> {
@@ -26,7 +26,7 @@ export interface About extends Pick<AuditRecord, "tenant" | "principal" | "reque
  *
  * @param read reads what an item is about; `uri` is what its text was, for a record without it.
  */
-export async function authorise<Item extends HandleTerms, Reference extends SecretReference>(
+export async function authorize<Item extends HandleTerms, Reference extends SecretReference>(
   broker: Broker,
   caller: Caller,
   about: About,
@@ -46,7 +46,7 @@ export async function authorise<Item extends HandleTerms, Reference extends Secr
       const error = asClaimcheckError(thrown);
       failures.push(error.at(index));
       const uri = `redacted:${broker.keys.redact(caller.tenant, read.uri(item))}`;
-      records.push({ ...about, outcome: "denied", ...blame(error), uri });
+      records.push({ ...about, outcome: "denied", ...auditReason(error), uri });
     }
   }
   if (failures.length === 0) return granted;

@@ -26,7 +26,7 @@ import type { Broker } from "../broker.ts";
 import { denial } from "../policy/decide.ts";
 import {
   type Allowed,
-  authorise,
+  authorizePresented,
   batchError,
   grants,
   type ProvenMessage,
@@ -50,7 +50,7 @@ export async function check(
     const recipient = await importRecipient(asked.key);
     const taker = { principal, jkt: proof.jkt, run: asked.run ?? "" };
     handles = await readHandles(broker, caller, taker.jkt, asked.handles);
-    const allowed = await authorise(broker, caller, "check", taker, handles);
+    const allowed = await authorizePresented(broker, caller, "check", taker, handles);
     const spent = allowed.flatMap(({ state: { left, taken } }, index): ItemFailure[] =>
       left > 0 || taken ? [] : [new ClaimcheckError("handle_spent").at(index)],
     );

@@ -10,7 +10,7 @@ import type { HandleState, Taker } from "../store/store.ts";
 export type Found = Omit<HandleState, "marks"> & Marks;
 
 /** The open handles among these, in their order. Takes nothing. */
-export async function lookUp(
+export async function findHandles(
   { store, keys }: Broker,
   tenant: string,
   jtis: readonly string[],

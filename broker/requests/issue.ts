@@ -5,9 +5,9 @@ import type { IssueItem, IssueRequest, IssueResponse } from "../../shared/wire.t
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import type { Account } from "../quota/budget.ts";
-import { blameItem } from "./audit-reason.ts";
-import { type About, authorise, type Granted } from "./authorize.ts";
-import { deliver } from "./make-handles.ts";
+import { auditReasonOfItem } from "./audit-reason.ts";
+import { type About, authorize, type Granted } from "./authorize.ts";
+import { makeHandles } from "./make-handles.ts";
 
 export async function issue(
   broker: Broker,
@@ -18,7 +18,7 @@ export async function issue(
 ): Promise<IssueResponse> {
   const { tenant, principal } = caller;
   const about: About = { action: "issue", tenant, principal, request, ...(run !== undefined && { run }) };
-  const granted = await authorise(broker, caller, about, secrets, {
+  const granted = await authorize(broker, caller, about, secrets, {
     reference: ({ uri }: IssueItem) => broker.resolver.locate(broker.resolver.parse(uri)),
     uri: ({ uri }) => uri,
   });
@@ -38,13 +38,13 @@ export async function issue(
         uri: reference.canonical,
         rule,
         outcome: "failed",
-        ...blameItem(error, index),
+        ...auditReasonOfItem(error, index),
       })),
     );
     throw thrown;
   }
   await refuseSeeds(broker, about, granted, values);
-  return deliver(broker, caller, about, granted, values);
+  return makeHandles(broker, caller, about, granted, values);
 }
 
 /** What one-time passwords are made of is worth more than one of them, and takes a rule that says so. */

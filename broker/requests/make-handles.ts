@@ -20,7 +20,7 @@ interface Made extends Granted {
 }
 
 /** Wipes the values, whatever happens. */
-export async function deliver(
+export async function makeHandles(
   broker: Broker,
   caller: Caller,
   about: About,

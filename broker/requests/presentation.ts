@@ -8,8 +8,8 @@ import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial, type Limits } from "../policy/decide.ts";
 import type { Taker } from "../store/store.ts";
-import { blame, blameItem } from "./audit-reason.ts";
-import { type Found, lookUp } from "./find-handles.ts";
+import { auditReason, auditReasonOfItem } from "./audit-reason.ts";
+import { type Found, findHandles } from "./find-handles.ts";
 
 /** The HTTP request as the proof covers it. */
 export interface ProvenMessage {
@@ -107,14 +107,14 @@ export interface Allowed {
 }
 
 /** @throws {ClaimcheckError} for the whole batch, where one of the handles is void or not allowed today. */
-export async function authorise(
+export async function authorizePresented(
   broker: Broker,
   caller: Caller,
   action: "redeem" | "check",
   taker: Taker,
   handles: readonly HandleClaims[],
 ): Promise<Allowed[]> {
-  const states = await lookUp(
+  const states = await findHandles(
     broker,
     caller.tenant,
     handles.map(({ jti }) => jti),
@@ -161,7 +161,7 @@ export async function refuse(
 ): Promise<never> {
   const error = asClaimcheckError(thrown);
   const denied = { ...about, outcome: "denied" } as const;
-  const named = handles.map(({ jti }, index) => ({ ...denied, jti, ...blameItem(error, index) }));
-  await audit.record(named.length > 0 ? named : [{ ...denied, ...blame(error) }]);
+  const named = handles.map(({ jti }, index) => ({ ...denied, jti, ...auditReasonOfItem(error, index) }));
+  await audit.record(named.length > 0 ? named : [{ ...denied, ...auditReason(error) }]);
   throw thrown;
 }

@@ -7,7 +7,7 @@ import { AuditEntry } from "../audit/record.ts";
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { refusalOf } from "../policy/decide.ts";
-import { blame } from "./audit-reason.ts";
+import { auditReason } from "./audit-reason.ts";
 
 const time = z.iso.datetime({ offset: true });
 
@@ -39,7 +39,7 @@ export async function readAudit(
   const decision = broker.policy.decide(caller, "audit.read");
   if (!decision.allowed) {
     const refusal = refusalOf(broker.policy, caller, "audit.read");
-    await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
+    await broker.audit.record([{ ...about, outcome: "denied", ...auditReason(refusal) }]);
     throw refusal;
   }
   await broker.audit.record([{ ...about, outcome: "shown", rule: decision.rule }]);
@@ -77,7 +77,7 @@ export async function readHeads(
   const { tenant, principal } = caller;
   const refusal = refusalOf(broker.policy, caller, "audit.read");
   const about = { action: "audit.read", tenant, principal, request, outcome: "denied" } as const;
-  await broker.audit.record([{ ...about, ...blame(refusal) }]);
+  await broker.audit.record([{ ...about, ...auditReason(refusal) }]);
   throw refusal;
 }
 

@@ -13,10 +13,10 @@ import type { Broker } from "../broker.ts";
 import { type BrokerKeys, sealOverhead } from "../keys/keys.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import type { Redemption } from "../store/store.ts";
-import { blameItem } from "./audit-reason.ts";
+import { auditReasonOfItem } from "./audit-reason.ts";
 import {
   type Allowed,
-  authorise,
+  authorizePresented,
   batchError,
   grants,
   type ProvenMessage,
@@ -53,7 +53,7 @@ export async function redeem(
   let attempt: string | undefined;
   try {
     handles = await readHandles(broker, caller, redemption.jkt, asked.handles);
-    const allowed = await authorise(broker, caller, "redeem", redemption, handles);
+    const allowed = await authorizePresented(broker, caller, "redeem", redemption, handles);
     const size = allowed.reduce((sum, { state }) => sum + state.size, 0);
     if (size > requestValueLimit) throw valuesTooLarge();
     account?.grow(size);
@@ -87,7 +87,7 @@ export async function redeem(
   } catch (thrown) {
     const error = asClaimcheckError(thrown);
     await broker.audit.record(
-      records.map((record, index) => ({ ...record, outcome: "failed", ...blameItem(error, index) })),
+      records.map((record, index) => ({ ...record, outcome: "failed", ...auditReasonOfItem(error, index) })),
     );
     throw thrown;
   }
@@ -131,7 +131,7 @@ async function answer(
   try {
     for (const [index, release] of released.entries()) {
       const { jti, digest } = release.claims;
-      values.push({ jti, digest, value: open(keys, tenant, release, index) });
+      values.push({ jti, digest, value: unseal(keys, tenant, release, index) });
     }
     const context = { iss: url, tenant, redemption: id, proof };
     return { id, payload: await sealRedemption(context, { values, heads }, keys.signingKey, recipient) };
@@ -141,7 +141,7 @@ async function answer(
 }
 
 /** @throws {ClaimcheckError} `handle_void` when the store has another value there than the handle was issued for. */
-function open(keys: BrokerKeys, tenant: string, { state, sealed, claims }: Release, index: number): Secret {
+function unseal(keys: BrokerKeys, tenant: string, { state, sealed, claims }: Release, index: number): Secret {
   try {
     if (sealed.length !== state.size + sealOverhead) throw new Error("the store has another value");
     const value = keys.open(tenant, state.value, sealed);

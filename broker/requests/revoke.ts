@@ -10,8 +10,8 @@ import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import { denial, isTrusted, refusalOf } from "../policy/decide.ts";
 import type { Revocation } from "../store/store.ts";
-import { blame } from "./audit-reason.ts";
-import { type Found, lookUp } from "./find-handles.ts";
+import { auditReason } from "./audit-reason.ts";
+import { type Found, findHandles } from "./find-handles.ts";
 
 export async function inspect(
   broker: Broker,
@@ -62,7 +62,7 @@ export async function revoke(
   const decision = broker.policy.decide(caller, "revoke");
   if (!decision.allowed) {
     const refusal = own ? new ClaimcheckError("proof_required") : refusalOf(broker.policy, caller, "revoke");
-    await broker.audit.record([{ ...about, outcome: "denied", ...blame(refusal) }]);
+    await broker.audit.record([{ ...about, outcome: "denied", ...auditReason(refusal) }]);
     throw refusal;
   }
   return revokeRecorded(broker, caller, asked, { ...about, rule: decision.rule });
@@ -101,7 +101,7 @@ async function findOwn(
   request: string,
 ): Promise<{ state: Found; rule: Pick<AuditRecord, "rule"> }> {
   const known = idForm.test(jti);
-  const [state] = known ? await lookUp(broker, caller.tenant, [jti]) : [];
+  const [state] = known ? await findHandles(broker, caller.tenant, [jti]) : [];
   const decision = state && broker.policy.decide(caller, action, state.uri);
   if (decision?.allowed) return { state: state as Found, rule: { rule: decision.rule } };
   const own = state?.subject === caller.principal;
@@ -112,7 +112,12 @@ async function findOwn(
       ? new ClaimcheckError("proof_required")
       : new ClaimcheckError("not_found", decision && denial(decision));
   await broker.audit.record([
-    { ...aboutOf(caller, action, request), outcome: "denied", ...blame(refusal), ...(known && { jti }) },
+    {
+      ...aboutOf(caller, action, request),
+      outcome: "denied",
+      ...auditReason(refusal),
+      ...(known && { jti }),
+    },
   ]);
   throw refusal;
 }

@@ -9,9 +9,9 @@ import type { IssueResponse, WrapItem, WrapRequest } from "../../shared/wire.ts"
 import { unwrapValue } from "../../shared/wrapping.ts";
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
-import { blameItem } from "./audit-reason.ts";
-import { type About, authorise } from "./authorize.ts";
-import { deliver } from "./make-handles.ts";
+import { auditReasonOfItem } from "./audit-reason.ts";
+import { type About, authorize } from "./authorize.ts";
+import { makeHandles } from "./make-handles.ts";
 
 const scheme = "wrap";
 
@@ -24,7 +24,7 @@ export async function wrap(
   const { tenant, principal } = caller;
   const about: About = { action: "wrap", tenant, principal, request, ...(run !== undefined && { run }) };
   const uri = ({ name = "" }: WrapItem) => `${scheme}://${name}`;
-  const granted = await authorise(broker, caller, about, secrets, {
+  const granted = await authorize(broker, caller, about, secrets, {
     reference: (item) => ({
       scheme,
       canonical: uri(item),
@@ -32,7 +32,7 @@ export async function wrap(
     }),
     uri,
   });
-  const opened = await Promise.allSettled(secrets.map((item) => open(broker, caller, item)));
+  const opened = await Promise.allSettled(secrets.map((item) => decrypt(broker, caller, item)));
   const values = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   const errors = opened.map((each) =>
     each.status === "rejected" ? asClaimcheckError(each.reason) : undefined,
@@ -48,15 +48,15 @@ export async function wrap(
         uri: reference.canonical,
         rule,
         outcome: "denied",
-        ...blameItem(refusal, index),
+        ...auditReasonOfItem(refusal, index),
       })),
     );
     throw refusal;
   }
-  return deliver(broker, caller, about, granted, values);
+  return makeHandles(broker, caller, about, granted, values);
 }
 
-const open = (
+const decrypt = (
   { keys, url }: Broker,
   { accessToken }: Caller,
   { value, audience, jkt }: WrapItem,

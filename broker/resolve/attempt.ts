@@ -4,7 +4,7 @@
  */
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { createTurns } from "../../shared/semaphore.ts";
+import { createSemaphore } from "../../shared/semaphore.ts";
 import {
   type Provider,
   type ReadResult,
@@ -39,7 +39,7 @@ export function createReader(
   onCircuit?: (open: boolean) => void,
 ): Reader {
   const circuit = createCircuit(onCircuit);
-  const turns = createTurns(provider.concurrency ?? concurrency);
+  const turns = createSemaphore(provider.concurrency ?? concurrency);
   const limit = provider.timeLimit ?? timeLimit;
 
   return async (references) => {
@@ -48,7 +48,7 @@ export function createReader(
     const timer = setTimeout(() => ending.abort(), limit);
     const results: ReadResult[] = [];
     try {
-      if (await turns.take(ending.signal)) await readInto(results, references, ending.signal, end);
+      if (await turns.acquire(ending.signal)) await readInto(results, references, ending.signal, end);
     } finally {
       clearTimeout(timer);
     }
@@ -83,7 +83,7 @@ export function createReader(
         open = passing;
       }
     } finally {
-      turns.giveBack();
+      turns.release();
     }
   }
 

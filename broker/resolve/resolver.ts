@@ -4,7 +4,7 @@ import { Secret } from "../../shared/secret.ts";
 import { splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
-import { createSource, type Observer } from "./shared-read.ts";
+import { createSharedRead, type Observer } from "./shared-read.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
@@ -27,7 +27,7 @@ export type Resolver = ReturnType<typeof createResolver>;
 
 export function createResolver(providers: readonly Provider[], { cacheTtl = 0, observer }: Settings = {}) {
   const sources = new Map(
-    providers.map((provider) => [provider.scheme, createSource(provider, cacheTtl * 1000, observer)]),
+    providers.map((provider) => [provider.scheme, createSharedRead(provider, cacheTtl * 1000, observer)]),
   );
 
   return {

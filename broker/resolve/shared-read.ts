@@ -37,10 +37,10 @@ export interface Observer {
   circuit(scheme: string, open: number): void;
 }
 
-export type Source = ReturnType<typeof createSource>;
+export type SharedRead = ReturnType<typeof createSharedRead>;
 
 /** @param valueTime how long a value that was read may be used again, in milliseconds. */
-export function createSource(provider: Provider, valueTime: number, observer?: Observer) {
+export function createSharedRead(provider: Provider, valueTime: number, observer?: Observer) {
   const { scheme } = provider;
   const lanes = new Map<string, Lane>();
   let openCircuits = 0;

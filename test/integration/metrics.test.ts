@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createMetrics } from "../../broker/http/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
-import { createSource } from "../../broker/resolve/shared-read.ts";
+import { createSharedRead } from "../../broker/resolve/shared-read.ts";
 import { Secret } from "../../shared/secret.ts";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
@@ -86,7 +86,7 @@ test("a circuit that opens is seen, and that it closes too", async () => {
   const metrics = createMetrics();
   const reference = { scheme: "red", canonical: "red://x", shown: "red://…" };
   let down = true;
-  const source = createSource(
+  const source = createSharedRead(
     {
       scheme: "red",
       parameters: [],

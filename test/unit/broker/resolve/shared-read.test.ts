@@ -6,7 +6,7 @@ import {
   type SecretReference,
   SourceFailure,
 } from "../../../../broker/providers/provider.ts";
-import { createSource } from "../../../../broker/resolve/shared-read.ts";
+import { createSharedRead } from "../../../../broker/resolve/shared-read.ts";
 import { ClaimcheckError } from "../../../../shared/errors.ts";
 import { Secret } from "../../../../shared/secret.ts";
 
@@ -50,7 +50,7 @@ function handProvider(settings: Partial<Provider> = {}, valueTime = 0) {
       }),
     ...settings,
   };
-  const source = createSource(provider, valueTime);
+  const source = createSharedRead(provider, valueTime);
   const read = (name: string, maxAge?: number, tenant = "acme") =>
     source.read(tenant, reference(name), maxAge).then(said);
   return { calls, handedOut, source, read };
