@@ -2,27 +2,15 @@
  * What a broker does with its keys: signing, digests, cache ids, sealing. While a root key is exchanged there are
  * two: the current one signs, digests and seals, the one before still verifies, decrypts and opens.
  */
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  type KeyObject,
-  randomBytes,
-  timingSafeEqual,
-} from "node:crypto";
+import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 import * as jose from "jose";
 import { findAuditKeys } from "../../shared/audit-head.ts";
-import { Secret } from "../../shared/secret.ts";
+import type { Secret } from "../../shared/secret.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import type { Jwks } from "../../shared/wire.ts";
 import type { OpenHandle, StoredFields } from "../store/store.ts";
 import { createDerivation, type Derivation } from "./derivation.ts";
-
-const nonceLength = 12;
-const tagLength = 16;
-/** By how much a sealed value is longer. */
-export const sealOverhead = nonceLength + tagLength;
+import { seal, unseal } from "./seal.ts";
 
 export interface Rotation {
   /** The root key before the current one, until the last handle under it has expired. */
@@ -120,18 +108,13 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
     isOwnRecord: (record: StoredFields & Pick<OpenHandle, "mac">): boolean =>
       roots.some((root) => isEqual(record.mac, mac(root.key("record", record.tenant), fieldsOf(record)))),
 
-    /** AES-256-GCM: nonce, ciphertext, tag. Opens only under the same name. */
+    /** As seal.ts says. Opens only under the same name. */
     seal(tenant: string, name: string, value: Secret): Uint8Array {
-      const nonce = randomBytes(nonceLength);
-      const key = seals[0].key("seal", tenant);
-      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(name));
-      const text = cipher.update(value.expose());
-      cipher.final();
-      return joinExactly(nonce, text, cipher.getAuthTag());
+      return seal(seals[0].key("seal", tenant), name, value);
     },
 
     /** @throws when the bytes were not sealed under this tenant and name. */
-    open(tenant: string, name: string, sealed: Uint8Array): Secret {
+    unseal(tenant: string, name: string, sealed: Uint8Array): Secret {
       const failures: unknown[] = [];
       for (const each of seals) {
         try {
@@ -151,40 +134,7 @@ const fieldsOf = ({ tenant, jti, subject, run, uri, marks, uses, expires, value,
 /** For `handleDigest`; it never leaves the broker as it is. */
 export const sha256Of = (value: Secret): Uint8Array => createHash("sha256").update(value.expose()).digest();
 
-/** In memory of its own: what Buffer lends from its pool keeps all of the pool alive, 64 KiB for 39 bytes. */
-export function joinExactly(...parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
 function isEqual(given: string, expected: string): boolean {
   const [left, right] = [Buffer.from(given), Buffer.from(expected)];
   return left.length === right.length && timingSafeEqual(left, right);
-}
-
-function unseal(key: KeyObject, name: string, sealed: Uint8Array): Secret {
-  const tag = sealed.length - tagLength;
-  const decipher = createDecipheriv(
-    "aes-256-gcm",
-    key,
-    sealed.subarray(0, nonceLength),
-    // Or a store could present four bytes as the whole tag, and guess them.
-    { authTagLength: tagLength },
-  )
-    .setAAD(Buffer.from(name))
-    .setAuthTag(sealed.subarray(tag));
-  const value = decipher.update(sealed.subarray(nonceLength, tag));
-  try {
-    decipher.final();
-  } catch (error) {
-    // Under the wrong key it is noise, but it was never ours to hand on.
-    value.fill(0);
-    throw error;
-  }
-  return new Secret(value);
 }

@@ -25,7 +25,7 @@ export function sealMarks(keys: BrokerKeys, tenant: string, jti: string, { diges
 /** @returns undefined for what none of the present keys has sealed for this handle. */
 export function openMarks(keys: BrokerKeys, tenant: string, jti: string, marks: string): Marks | undefined {
   try {
-    const opened = keys.open(tenant, nameOf(jti), Buffer.from(marks, "base64url"));
+    const opened = keys.unseal(tenant, nameOf(jti), Buffer.from(marks, "base64url"));
     const [digest = "", cacheId = ""] = Buffer.from(opened.expose()).toString().split("\n");
     return { digest, cacheId };
   } catch {

@@ -6,8 +6,9 @@ import type { Secret } from "../../shared/secret.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
-import { sealOverhead, sha256Of } from "../keys/keys.ts";
+import { sha256Of } from "../keys/keys.ts";
 import { type Marks, sealMarks } from "../keys/marks.ts";
+import { sealOverhead } from "../keys/seal.ts";
 import type { OpenHandle } from "../store/store.ts";
 import type { About, Granted } from "./authorize.ts";
 

@@ -10,7 +10,8 @@ import type { Secret } from "../../shared/secret.ts";
 import type { RedemptionRequest, RedemptionResponse } from "../../shared/wire.ts";
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
-import { type BrokerKeys, sealOverhead } from "../keys/keys.ts";
+import type { BrokerKeys } from "../keys/keys.ts";
+import { sealOverhead } from "../keys/seal.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import type { Redemption } from "../store/store.ts";
 import { auditReasonOfItem } from "./audit-reason.ts";
@@ -144,7 +145,7 @@ async function answer(
 function unseal(keys: BrokerKeys, tenant: string, { state, sealed, claims }: Release, index: number): Secret {
   try {
     if (sealed.length !== state.size + sealOverhead) throw new Error("the store has another value");
-    const value = keys.open(tenant, state.value, sealed);
+    const value = keys.unseal(tenant, state.value, sealed);
     if (keys.isHandleDigest(claims.digest, tenant, claims.jti, value)) return value;
     value.wipe();
     throw new Error("the handle is for another value");

@@ -3,11 +3,11 @@
  * (AES-256-GCM) under a key of this process, so that a look at the heap does not find them; failures are kept for
  * ten seconds, because asking for what is not there costs the source's quota too.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { joinExactly } from "../keys/keys.ts";
+import { seal, unseal } from "../keys/seal.ts";
 import type { ReadResult } from "../providers/provider.ts";
 
 /** How long a failure is believed, in milliseconds. */
@@ -15,9 +15,6 @@ export const failureTime = 10_000;
 
 /** Of one tenant's answers from one source. */
 const maxBytes = 16 * 1024 * 1024;
-const cipher = "aes-256-gcm";
-const nonceLength = 12;
-const tagLength = 16;
 /** Bytes that an entry takes besides its value and its key, roughly. */
 const overhead = 256;
 
@@ -52,35 +49,16 @@ export function createValueCache(valueTime: number) {
       const { known, readAt } = entry;
       const time = Math.min(maxAge, known instanceof ClaimcheckError ? failureTime : valueTime);
       if (performance.now() - readAt >= time) return undefined;
-      return known instanceof ClaimcheckError ? known : open(key, known);
+      return known instanceof ClaimcheckError ? known : unseal(sealingKey, key, known);
     },
 
     put(key: string, result: ReadResult, readAt: number): void {
       if (result instanceof Secret) {
         // A value ends what was said against it, also where it is not kept itself.
-        if (valueTime > 0) entries.set(key, { readAt, known: seal(key, result) }, { ttl: valueTime });
+        if (valueTime > 0)
+          entries.set(key, { readAt, known: seal(sealingKey, key, result) }, { ttl: valueTime });
         else entries.delete(key);
       } else entries.set(key, { readAt, known: result });
     },
   };
-
-  function seal(key: string, value: Secret): Uint8Array {
-    const nonce = randomBytes(nonceLength);
-    const sealing = createCipheriv(cipher, sealingKey, nonce).setAAD(Buffer.from(key));
-    const sealed = sealing.update(value.expose());
-    sealing.final();
-    return joinExactly(nonce, sealed, sealing.getAuthTag());
-  }
-
-  function open(key: string, sealed: Uint8Array): Secret {
-    const tag = sealed.length - tagLength;
-    const opening = createDecipheriv(cipher, sealingKey, sealed.subarray(0, nonceLength), {
-      authTagLength: tagLength,
-    })
-      .setAAD(Buffer.from(key))
-      .setAuthTag(sealed.subarray(tag));
-    const value = opening.update(sealed.subarray(nonceLength, tag));
-    opening.final();
-    return new Secret(value);
-  }
 }

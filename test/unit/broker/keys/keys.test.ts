@@ -57,7 +57,7 @@ describe("from one root key", () => {
     expect(replica.jwks).toEqual(keys.jwks);
     expect(replica.digest("acme", secret())).toBe(keys.digest("acme", secret()));
     expect(replica.cacheId("acme", { value: secret() })).toBe(keys.cacheId("acme", { value: secret() }));
-    expect(text(replica.open("acme", "jti", keys.seal("acme", "jti", secret())))).toBe("guessme");
+    expect(text(replica.unseal("acme", "jti", keys.seal("acme", "jti", secret())))).toBe("guessme");
   });
 
   test.each([0, 31, 33, 64])("of %i bytes none are made", async (length) => {
@@ -173,7 +173,7 @@ describe("a sealed value", () => {
   test.each(["guessme", "", "\0\n\r\n"])(
     "opens to %j for the tenant and the jti that it was sealed for",
     (value) => {
-      expect(text(keys.open("acme", "jti-1", keys.seal("acme", "jti-1", secret(value))))).toBe(value);
+      expect(text(keys.unseal("acme", "jti-1", keys.seal("acme", "jti-1", secret(value))))).toBe(value);
     },
   );
 
@@ -190,25 +190,25 @@ describe("a sealed value", () => {
     ["no jti", "acme", ""],
     ["another tenant", "rival", "jti-1"],
   ])("does not open for %s", (_, tenant, jti) => {
-    expect(() => keys.open(tenant, jti, sealed)).toThrow();
+    expect(() => keys.unseal(tenant, jti, sealed)).toThrow();
   });
 
   test("does not open under another root key", async () => {
     const other = await createKeys(new Secret(Buffer.alloc(32, 0xff)));
-    expect(() => other.open("acme", "jti-1", sealed)).toThrow();
+    expect(() => other.unseal("acme", "jti-1", sealed)).toThrow();
   });
 
   test("does not open when any one byte of it was changed", () => {
     for (let index = 0; index < sealed.length; index++) {
       const changed = Buffer.from(sealed);
       changed[index] = (changed[index] as number) ^ 1;
-      expect(() => keys.open("acme", "jti-1", changed), `byte ${index}`).toThrow();
+      expect(() => keys.unseal("acme", "jti-1", changed), `byte ${index}`).toThrow();
     }
   });
 
   test("does not open when it was cut, at whatever length", () => {
     for (let length = 0; length < sealed.length; length++) {
-      expect(() => keys.open("acme", "jti-1", sealed.subarray(0, length)), `length ${length}`).toThrow();
+      expect(() => keys.unseal("acme", "jti-1", sealed.subarray(0, length)), `length ${length}`).toThrow();
     }
   });
 
@@ -216,7 +216,7 @@ describe("a sealed value", () => {
     "does not open with a tag cut short, which could be guessed: %i bytes in all",
     (length) => {
       const cut = sealed.subarray(0, length);
-      expect(() => keys.open("acme", "jti-1", cut)).toThrow("Invalid authentication tag length");
+      expect(() => keys.unseal("acme", "jti-1", cut)).toThrow("Invalid authentication tag length");
     },
   );
 });
