@@ -1,6 +1,8 @@
 /** The policy file. This is its one definition: the loader, `claimcheck policy schema` and its readers go by it. */
+
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
+import { readDuration } from "../../shared/duration.ts";
 import { record } from "../../shared/record.ts";
 import { actions, confinements, type Role, roles } from "../authn/roles.ts";
 
@@ -162,9 +164,5 @@ export function policySchema(): object {
   return z.toJSONSchema(PolicyFile, { io: "input" });
 }
 
-const units = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 };
-
 /** @returns seconds. */
-export function seconds(text: string): number {
-  return Number(text.slice(0, -1)) * units[text.at(-1) as keyof typeof units];
-}
+export const seconds = (text: z.infer<typeof duration>): number => readDuration(text) ?? 0;

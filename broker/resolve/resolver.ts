@@ -1,4 +1,5 @@
 /** What lies between a request's URIs and the sources: the same for every scheme. */
+import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { splitParameters, splitUri } from "../../shared/uri.ts";
@@ -165,16 +166,14 @@ function readTrim(trim: string | undefined): boolean {
   return trim !== undefined;
 }
 
-const unitTimes = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 };
-
 /** `90`, `90s`, `15m`, `2h` or `1d`. */
 function readTtl(ttl: string | undefined): number | undefined {
   if (ttl === undefined) return undefined;
-  const [, number, unit = "s"] = /^(0|[1-9]\d{0,6})([smhd]?)$/.exec(ttl) ?? [];
-  if (number === undefined) {
+  const seconds = /^(0|[1-9]\d{0,6})[smhd]?$/.test(ttl) ? readDuration(ttl) : undefined;
+  if (seconds === undefined) {
     throw new ClaimcheckError("invalid_uri", { detail: '"ttl" is a time such as 0, 90s, 15m or 2h' });
   }
-  return Number(number) * unitTimes[(unit || "s") as keyof typeof unitTimes] * 1000;
+  return seconds * 1000;
 }
 
 /** `?trim=newline` removes one final LF or CRLF. */
