@@ -33,10 +33,7 @@ export async function connect(
       detail: "--audit is for the embedded broker; the one at --broker has its own log",
     });
   }
-  const proofKey = keepsProofKey
-    ? await import("./root-key.ts").then(({ loadProofKey }) => loadProofKey(stateFolder(environment)))
-    : undefined;
-  return connectRemote(url, tokenFile, environment, signal, proofKey);
+  return connectRemote(url, tokenFile, environment, signal, keepsProofKey);
 }
 
 /** A broker of our own, for as long as this process lives; the user is trusted with this host's secrets. */
@@ -78,6 +75,7 @@ async function connectEmbedded(
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,
+    embedded: true,
     keepHeads: keepHeadsOf(environment),
     signal,
   });
@@ -88,15 +86,20 @@ async function connectRemote(
   tokenFile: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
-  proofKey: Secret | undefined,
+  keepsProofKey: boolean,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { tokenSource }] = await Promise.all([
-    import("../executor/identity.ts"),
-    import("../executor/broker-client.ts"),
-    import("./token.ts"),
-  ]);
-  const identity = await createIdentity(proofKey);
+  const [{ createIdentity }, { createBrokerClient }, { broughtToken, tokenSource }, { namesAnyKey }] =
+    await Promise.all([
+      import("../executor/identity.ts"),
+      import("../executor/broker-client.ts"),
+      import("./token.ts"),
+      import("../shared/bound-token.ts"),
+    ]);
+  const brought = await broughtToken(tokenFile, environment)?.();
+  // Whoever asked for a token that names a key can have known the kept one alone: `claimcheck executor key` prints it.
+  const isKept = keepsProofKey || (brought !== undefined && namesAnyKey(brought));
+  const identity = await createIdentity(isKept ? await keptProofKey(environment) : undefined);
   const findToken = tokenSource(tokenFile, environment, origin, identity.jkt);
   const pinnedKeys = pinnedKeysOf(environment);
   return createBrokerClient({
@@ -105,11 +108,15 @@ async function connectRemote(
     findToken,
     pinnedKeys,
     identity,
-    sealsTokens: true,
     keepHeads: keepHeadsOf(environment),
     signal,
     onWait: sayThatWeWait,
   });
+}
+
+async function keptProofKey(environment: NodeJS.ProcessEnv): Promise<Secret> {
+  const { loadProofKey } = await import("./root-key.ts");
+  return loadProofKey(stateFolder(environment));
 }
 
 /** @throws {Failure} `usage` without any. */

@@ -1,12 +1,12 @@
 /** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
-
 import type { Command } from "commander";
 import { Option } from "commander";
-import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
+import { createAuthorizedCall } from "../executor/authorized-call.ts";
+import { createBrokerCall, understand } from "../executor/broker-call.ts";
+import { createBrokerKeys } from "../executor/broker-keys.ts";
 import { createIdentity } from "../executor/identity.ts";
 import { Failure } from "../shared/failure.ts";
 import { peekPayload } from "../shared/jws-peek.ts";
-import { makeProof } from "../shared/proof.ts";
 import {
   HandleStatus,
   type IssueRequest,
@@ -14,7 +14,7 @@ import {
   type RevocationRequest,
   Revoked,
 } from "../shared/wire.ts";
-import { brokerUrl, directFetch, sayThatWeWait } from "./broker-connection.ts";
+import { brokerUrl, directFetch, pinnedKeysOf, sayThatWeWait } from "./broker-connection.ts";
 import { stateFolder } from "./environment.ts";
 import { limits, readNamed } from "./read.ts";
 import { loadProofKey } from "./root-key.ts";
@@ -49,15 +49,13 @@ export async function connectRequester(
   const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
   const { signal } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal });
-  const askOnce = async (method: string, path: string, asked?: object) => {
-    const accessToken = await findToken();
-    const body = asked && JSON.stringify(asked);
-    const covered = { method, url: `${url}${path}`, accessToken, body: body ?? "" };
-    const { jwt: proof } = await makeProof(covered, identity.proofKey);
-    return call(method, path, { accessToken, proof, ...(body !== undefined && { body }) });
+  // They are needed for tokens that name no key alone.
+  const keys = { wrappingKey: () => createBrokerKeys(call, pinnedKeysOf(environment)).wrappingKey() };
+  const authorized = createAuthorizedCall({ url, call, keys, identity, signal, onWait: sayThatWeWait });
+  const ask = async (method: string, path: string, asked?: object) => {
+    const request = { method, path, ...(asked && { body: JSON.stringify(asked) }) };
+    return (await authorized.ask(findToken, request)).answer;
   };
-  const ask = (...request: Parameters<typeof askOnce>) =>
-    askPatiently(() => askOnce(...request), { signal, onWait: sayThatWeWait });
 
   return {
     issue: async (asked: IssueRequest) =>

@@ -14,6 +14,20 @@ import { isTrustworthy } from "../shared/origin.ts";
 const margin = 60;
 const timeLimit = 10_000;
 
+/** The token that the user brings; undefined where there is none. */
+export function broughtToken(
+  tokenFile: string | undefined,
+  { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path }: NodeJS.ProcessEnv,
+): (() => Promise<string>) | undefined {
+  if (tokenFile) return () => readToken("--token-file", tokenFile);
+  if (token) {
+    const checked = checkToken("CLAIMCHECK_TOKEN", token);
+    return async () => checked;
+  }
+  // Kubernetes puts a new token into the file before the old one expires.
+  return path ? () => readToken("CLAIMCHECK_TOKEN_FILE", path) : undefined;
+}
+
 /**
  * @param audience what a token that is made for us has to be for: the broker's URL, if it is known.
  * @param jkt the key that such a token has to name, so that it is worth nothing to those who see it.
@@ -24,15 +38,9 @@ export function tokenSource(
   audience: string | undefined,
   jkt?: string,
 ): () => Promise<string> {
-  const { CLAIMCHECK_TOKEN: token, CLAIMCHECK_TOKEN_FILE: path } = environment;
+  const brought = broughtToken(tokenFile, environment);
+  if (brought) return brought;
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: credential } = environment;
-  if (tokenFile) return () => readToken("--token-file", tokenFile);
-  if (token) {
-    const checked = checkToken("CLAIMCHECK_TOKEN", token);
-    return async () => checked;
-  }
-  // Kubernetes puts a new token into the file before the old one expires.
-  if (path) return () => readToken("CLAIMCHECK_TOKEN_FILE", path);
   if (url && credential) {
     if (audience === undefined)
       throw new Failure("usage", { detail: "GitHub has to know the broker: --broker" });

@@ -3,15 +3,12 @@
  * and one across the network are spoken to in the same words.
  */
 import { randomUUID } from "node:crypto";
-import { namesKey } from "../shared/bound-token.ts";
 import { openConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
 import { Failure } from "../shared/failure.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
-import { makeProof } from "../shared/proof.ts";
 import { OutdatedReceipt, verifyReceipt } from "../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../shared/redemption.ts";
-import { sealToken } from "../shared/sealed-token.ts";
 import type { Secret } from "../shared/secret.ts";
 import {
   CheckResponse,
@@ -24,7 +21,8 @@ import {
 } from "../shared/wire.ts";
 import { wrapValue } from "../shared/wrapping.ts";
 import type { KeepHeads } from "./audit-heads.ts";
-import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
+import { createAuthorizedCall, type FindToken } from "./authorized-call.ts";
+import { createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { asUntrusted, type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
 import type { Identity } from "./identity.ts";
 
@@ -32,11 +30,10 @@ interface Connection extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
   readonly url: string;
   readonly fetch: Fetch;
-  /** Asked before each request that needs one: tokens expire, and the files that they lie in change. */
-  readonly findToken: () => string | Promise<string>;
+  readonly findToken: FindToken;
   /** Whose name handles are asked for in, where that is not the executor itself. */
   readonly requester?: {
-    readonly findToken: () => string | Promise<string>;
+    readonly findToken: FindToken;
     /** The executor's principal, which handles have to be for. */
     readonly audience: string;
   };
@@ -45,8 +42,8 @@ interface Connection extends Patience {
   /** Those that are known from before. */
   readonly keys?: BrokerKeys;
   readonly identity: Identity;
-  /** Whether tokens that name no key are sealed to the broker, so that nobody on the way sees them. */
-  readonly sealsTokens?: boolean;
+  /** Whether the broker is in this process. */
+  readonly embedded?: boolean;
   /** Gets the heads of the broker's audit log that come with each redemption. */
   readonly keepHeads: KeepHeads;
 }
@@ -72,21 +69,9 @@ export type BrokerClient = ReturnType<typeof createBrokerClient>;
 export function createBrokerClient(connection: Connection) {
   const { url, fetch, findToken, requester, pinnedKeys, identity, keepHeads, signal } = connection;
   const call = createBrokerCall({ url, fetch, signal });
-  const { findKeys, wrappingKey } = connection.keys ?? createBrokerKeys(call, pinnedKeys);
-  const sentTokens = new Set<string>();
-  let sealed: { readonly token: string; readonly sent: string } | undefined;
-
-  async function authorise(find = findToken): Promise<string> {
-    const token = await find();
-    sentTokens.add(token);
-    if (!connection.sealsTokens || namesKey(token)) return token;
-    if (sealed?.token !== token) {
-      const context = { iss: url, jkt: identity.jkt };
-      sealed = { token, sent: await sealToken(token, context, await wrappingKey()) };
-      sentTokens.add(sealed.sent);
-    }
-    return sealed.sent;
-  }
+  const keys = connection.keys ?? createBrokerKeys(call, pinnedKeys);
+  const { findKeys, wrappingKey } = keys;
+  const { ask, sentTokens } = createAuthorizedCall({ ...connection, call, keys });
 
   /** What handles that are asked for here have in common. */
   const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
@@ -102,16 +87,13 @@ export function createBrokerClient(connection: Connection) {
     count: number,
     describe: (accessToken: string) => object[] | Promise<object[]>,
   ): Promise<IssuedHandle[]> {
-    const ask = async () => {
-      const accessToken = await authorise(requester?.findToken);
-      const secrets = await describe(accessToken);
-      const body = JSON.stringify({ secrets });
-      if (!namesKey(accessToken)) return call("POST", path, { body, accessToken });
-      const covered = { method: "POST", url: `${url}${path}`, accessToken, body };
-      const { jwt: proof } = await makeProof(covered, identity.proofKey);
-      return call("POST", path, { body, accessToken, proof });
-    };
-    const [find, answer] = await Promise.all([findKeys(), askPatiently(ask, connection)]);
+    const asking = ask(requester?.findToken ?? findToken, {
+      method: "POST",
+      path,
+      body: async (accessToken) => JSON.stringify({ secrets: await describe(accessToken) }),
+      tokenIsEnough: true,
+    });
+    const [find, { answer }] = await Promise.all([findKeys(), asking]);
     const { handles } = understand(IssueResponse, answer);
     if (handles.length !== count) throw new Failure("broker_untrusted", { detail: "handles are missing" });
     return Promise.all(
@@ -129,22 +111,11 @@ export function createBrokerClient(connection: Connection) {
     );
   }
 
-  /** Posts a body with a proof that covers it. */
-  function callProven(route: string, body: string, encryptionKey?: EncryptionKey) {
-    return askPatiently(async () => {
-      const accessToken = await authorise();
-      const covered = { method: "POST", url: `${url}${route}`, accessToken, body };
-      const proof = await makeProof(
-        { ...covered, ...(encryptionKey && { encryptionKey }) },
-        identity.proofKey,
-      );
-      return { answer: await call("POST", route, { body, accessToken, proof: proof.jwt }), proof: proof.jti };
-    }, connection);
-  }
+  const post = (path: string, body: string, encryptionKey?: EncryptionKey) =>
+    ask(findToken, { method: "POST", path, body, ...(encryptionKey && { encryptionKey }) });
 
   return {
-    /** The tokens that were used so far. */
-    sentTokens: (): readonly string[] => [...sentTokens],
+    sentTokens,
 
     /**
      * Asks for handles, bound to this executor's key.
@@ -191,7 +162,7 @@ export function createBrokerClient(connection: Connection) {
       const { encryptionKey, decryptionKey } = identity;
       const presented = handles.map(({ handle }) => handle);
       const body = JSON.stringify({ handles: presented, key: encryptionKey, run });
-      const { answer, proof } = await callProven("/v1/handles/check", body, encryptionKey);
+      const { answer, proof } = await post("/v1/handles/check", body, encryptionKey);
       const { confirmation } = understand(CheckResponse, answer);
       const expected = { iss: url, proof, handles: handles.map(({ claims }) => claims.jti) };
       const find = await findKeys();
@@ -212,7 +183,7 @@ export function createBrokerClient(connection: Connection) {
       result: { readonly key: string; readonly manifest: string },
     ): Promise<string> {
       const body = JSON.stringify({ handles: handles.map(({ handle }) => handle), ...result });
-      const { answer } = await callProven("/v1/receipts", body);
+      const { answer } = await post("/v1/receipts", body);
       return understand(ReceiptResponse, answer).receipt;
     },
 
@@ -254,11 +225,11 @@ export function createBrokerClient(connection: Connection) {
         run,
         masked,
       });
-      const ask = () => callProven("/v1/redemptions", body, identity.encryptionKey);
+      const redeem = () => post("/v1/redemptions", body, identity.encryptionKey);
       // The uses may be spent although the answer was lost: under the same id it is had again, and costs nothing.
-      const { answer, proof } = await ask().catch((failure) => {
+      const { answer, proof } = await redeem().catch((failure) => {
         if (signal.aborted || !isWorthRepeating(failure)) throw failure;
-        return ask();
+        return redeem();
       });
       const { payload } = understand(RedemptionResponse, answer);
       const context = { iss: url, tenant: first.claims.tenant, redemption: id, proof };

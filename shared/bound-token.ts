@@ -6,7 +6,6 @@
  *     cnf.jkt  THUMBPRINT, as RFC 9449 has it
  */
 import { peekPayload } from "./jws-peek.ts";
-import { isSealed } from "./sealed-token.ts";
 
 const mark = "#jkt=";
 const thumbprintForm = /^[A-Za-z0-9_-]{43}$/;
@@ -36,13 +35,28 @@ export function keyOf({ aud, cnf }: TokenClaims, audience: string): string | und
   throw new Error("the token names several keys, or one in an unknown form");
 }
 
-/** Whether a token of ours looks as if it named a key, or is sealed with one; the broker decides. */
-export function namesKey(token: string): boolean {
-  if (isSealed(token)) return true;
+/** The claims of a token of ours that name keys; what is no JWT names none. */
+function peekKeys(token: string) {
   try {
     const { aud, cnf } = peekPayload(token);
-    return cnf !== undefined || [aud].flat().some((each) => String(each).includes(mark));
+    return { audiences: [aud].flat().map(String), cnf: cnf as { readonly jkt?: unknown } | null | undefined };
   } catch {
-    return false;
+    return { audiences: [], cnf: undefined };
   }
+}
+
+/** Whether a token of ours names a key, whichever it is; the broker decides. */
+export function namesAnyKey(token: string): boolean {
+  const { audiences, cnf } = peekKeys(token);
+  return cnf !== undefined || audiences.some((each) => each.includes(mark));
+}
+
+/**
+ * Whether a token of ours is good for nothing without the key with this thumbprint. Each of several audiences has to
+ * name the key: where one does not, the token is good without it.
+ */
+export function namesKey(token: string, jkt: string): boolean {
+  const { audiences, cnf } = peekKeys(token);
+  if (cnf !== undefined) return cnf?.jkt === jkt;
+  return audiences.length > 0 && audiences.every((each) => each.endsWith(`${mark}${jkt}`));
 }

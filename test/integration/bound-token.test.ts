@@ -114,7 +114,7 @@ describe.each(Object.entries(named))("a token that names a key in %s", (_, claim
       url: brokerUrl,
       fetch: broker.fetch,
       findToken: () => token,
-      pinnedKeys: [broker.keys.signingKey.kid],
+      pinnedKeys: broker.keys.jwks.keys.map(({ kid }) => kid),
       identity: own,
       keepHeads: async () => {},
       signal: new AbortController().signal,

@@ -127,19 +127,20 @@ test("without a broker, or without a token, nothing is asked", async () => {
   const nobody = await claimcheck(["revoke", "--tenant", "--broker", "https://broker.example"]);
   expect(nobody.stderr).toMatch(/needs a token.*\[usage\]\n$/);
   const gone = await claimcheck(["revoke", "--tenant", "--broker", `http://127.0.0.1:${await freePort()}`], {
-    env: { CLAIMCHECK_TOKEN: "eyJhbGciOiJub25lIn0.e30." },
+    env: { CLAIMCHECK_TOKEN: "eyJhbGciOiJub25lIn0.e30.", CLAIMCHECK_BROKER_KEYS: "x" },
   });
   expect(gone.stderr).toMatch(/^claimcheck: [^\n]*ECONNREFUSED\) \[broker_unreachable\]\n$/);
 });
 
 test("what the policy does not allow is refused, and a token is found in a file", async () => {
   const issuer = await startIssuer("ES256");
-  const { url } = await serve(issuer);
+  const { url, keys } = await serve(issuer);
+  const env = { CLAIMCHECK_BROKER_KEYS: keys };
   const folder = makeFolder({ token: await issuer.sign({ sub: "ci", aud: url }) });
   const where = ["--broker", url, "--token-file", join(folder, "token")];
-  const handle = await claimcheck(["issue", ...where, "env://API_TOKEN"]);
+  const handle = await claimcheck(["issue", ...where, "env://API_TOKEN"], { env });
   expect(claimsOf(handle.stdout)).toMatchObject({ sub: "ci:ci", tenant: "acme" });
-  const all = await claimcheck(["revoke", ...where, "--tenant"]);
+  const all = await claimcheck(["revoke", ...where, "--tenant"], { env });
   expect(all).toMatchObject({ code: 125, stdout: "" });
   expect(all.stderr).toMatch(/all of the tenant \[forbidden\]\n$/);
 });

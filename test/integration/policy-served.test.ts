@@ -260,7 +260,11 @@ describe("a limit of the file", () => {
     [["--ttl", "2h"], "job-ttl", "a handle lives at most 120 seconds by the policy, not 7200"],
     [["--uses", "9"], "job-uses", "a handle has at most 2 uses by the policy, not 9"],
   ])("claimcheck issue %j says so too", async (flags, sub, says) => {
-    const env = { CLAIMCHECK_BROKER: broker.url, CLAIMCHECK_TOKEN: await tokenOf(sub) };
+    const env = {
+      CLAIMCHECK_BROKER: broker.url,
+      CLAIMCHECK_BROKER_KEYS: /keys ([\w,-]+)/.exec(broker.said.join(""))?.[1] ?? "",
+      CLAIMCHECK_TOKEN: await tokenOf(sub),
+    };
     const asked = ["issue", ...flags, "--audience", "ci:host", "env://API_TOKEN"];
     const { code, stderr } = await claimcheck(asked, { env });
     expect({ code, stderr }).toMatchObject({ code: 125, stderr: expect.stringContaining(says) });

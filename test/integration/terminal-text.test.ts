@@ -22,10 +22,17 @@ async function brokerThatSays(body: object, status = 200): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+/** A token that names the key which proves its requests, so that nothing is needed to seal it to. */
+async function keyedToken(): Promise<string> {
+  const { stdout } = await claimcheck(["executor", "key"]);
+  const claims = Buffer.from(JSON.stringify({ cnf: { jkt: stdout.trim() } })).toString("base64url");
+  return `e30.${claims}.x`;
+}
+
 test.each(["text", "json"])("inspect, as %s", async (format) => {
   const id = "00000000-0000-4000-8000-000000000000";
   const url = await brokerThatSays({ jti: id, subject: evil, run: evil, uses: 1, left: 1, expires: 1 });
-  const env = { CLAIMCHECK_BROKER: url, CLAIMCHECK_TOKEN: "x" };
+  const env = { CLAIMCHECK_BROKER: url, CLAIMCHECK_TOKEN: await keyedToken() };
   const { code, stdout } = await claimcheck(["inspect", "--format", format, id], { env });
   expect(code).toBe(0);
   expect(stdout).toContain("gnp.exe");
@@ -35,7 +42,10 @@ test.each(["text", "json"])("inspect, as %s", async (format) => {
 
 test("a refusal in a broker's words", async () => {
   const problem = { type: "x", title: evil, status: 403, code: "forbidden", detail: evil };
-  const env = { CLAIMCHECK_BROKER: await brokerThatSays(problem, 403), CLAIMCHECK_TOKEN: "x" };
+  const env = {
+    CLAIMCHECK_BROKER: await brokerThatSays(problem, 403),
+    CLAIMCHECK_TOKEN: await keyedToken(),
+  };
   const { code, stderr } = await claimcheck(["issue", "env://A"], { env });
   expect(code).toBe(125);
   expect(stderr).toContain("gnp.exe");

@@ -312,7 +312,7 @@ export async function startBroker(seams: Seams = {}) {
         url: brokerUrl,
         fetch: proxy ? proxy(fetch) : fetch,
         findToken: () => accessToken,
-        pinnedKeys: [keys.signingKey.kid],
+        pinnedKeys: keys.jwks.keys.map(({ kid }) => kid),
         identity: own,
         keepHeads,
         signal: new AbortController().signal,

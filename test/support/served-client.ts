@@ -18,7 +18,7 @@ export async function createServedClient(url: string, ci: TestIssuer, keepHeads:
     url,
     fetch: directFetch,
     findToken: () => token,
-    pinnedKeys: [keys.signingKey.kid],
+    pinnedKeys: keys.jwks.keys.map(({ kid }) => kid),
     identity,
     keepHeads,
     signal: new AbortController().signal,

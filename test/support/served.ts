@@ -62,5 +62,6 @@ ${fields}`,
     env: { API_TOKEN: "guessme", ...env },
   });
   await printed(broker, "serving");
-  return { ...broker, url, port, folder, policy: join(folder, "policy.yaml") };
+  const keys = /keys ([\w,-]+)/.exec(broker.output.stderr)?.[1] ?? "";
+  return { ...broker, url, port, folder, policy: join(folder, "policy.yaml"), keys };
 }
