@@ -1,0 +1,91 @@
+/** One shell that runs a page from its top to its end, in a folder of its own, as a reader would. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { entry, image } from "../command.ts";
+import { freePort } from "../free-port.ts";
+import { type Block, type Page, project } from "./page.ts";
+
+const mark = "--- next ---";
+
+/** What a page calls the image and the place of its broker, and what these are here. */
+async function places(folder: string): Promise<[onPage: string, here: string][]> {
+  return [
+    ["alpine:latest", image],
+    ["127.0.0.1:7878", `127.0.0.1:${await freePort()}`],
+    ["/run/claimcheck", `${folder}/run`],
+  ];
+}
+
+/** @returns what each command printed, in the words of the page. */
+export async function runPage({ blocks }: Page): Promise<string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-docs-"));
+  install(folder);
+  const names = await places(folder);
+  const toHere = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(page, here), text);
+  const toPage = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(here, page), text);
+  const script = [
+    ...blocks.map((block) => toHere(scriptOf(block))),
+    "kill $(jobs -p) 2>/dev/null; wait",
+  ].join("\n");
+  const shell = spawn("sh", ["-s"], {
+    env: {
+      PATH: `${folder}/bin:${process.env.PATH}`,
+      HOME: process.env.HOME,
+      XDG_STATE_HOME: join(folder, "state"),
+      CLAIMCHECK_CACHE_DIR: join(folder, "cache"),
+      PYTHONPATH: join(project, "sdk/python/src"),
+      GOFLAGS: "-mod=mod",
+      CLAIMCHECK_CHECKOUT: project,
+    },
+    cwd: join(folder, "work"),
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  let output = "";
+  shell.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+  });
+  shell.stdin.end(`${script}\n`);
+  await once(shell, "close");
+  const [, ...printed] = toPage(output).split(`${mark}\n`);
+  return printed;
+}
+
+function scriptOf(block: Block): string {
+  if (block.kind === "file") return fileScript(block.name, block.text);
+  if (block.kind === "unrun") return "";
+  const { command } = block;
+  const last = command.replaceAll("echo $?", "echo $last");
+  if (command.endsWith("&")) return `echo '${mark}'\n${backgroundScript(command.slice(0, -1).trim())}`;
+  // A group, and not a subshell: variables and the working folder stay.
+  return `echo '${mark}'\n{ ${last}\n} 2>&1 </dev/null; last=$?`;
+}
+
+const fileScript = (name: string, text: string) =>
+  `mkdir -p "$(dirname '${name}')"; cat >'${name}' <<'END OF FILE'\n${text}END OF FILE`;
+
+/** A service says on standard error that it serves; a reader sees it before typing on. */
+const backgroundScript = (command: string) =>
+  `: >.said; ${command} 2>.said &
+until grep -q -e 'claimcheck: serving' -e 'claimcheck: executor at' -e 'a broker for trying out' .said; do
+  kill -0 $! 2>/dev/null || { cat .said; break; }
+done`;
+
+/** The command on the path, and the package for programs. */
+function install(folder: string): void {
+  for (const name of ["bin", "work", "run", "work/node_modules/claimcheck"])
+    mkdirSync(join(folder, name), { recursive: true });
+  const command = join(folder, "bin", "claimcheck");
+  writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" -- "${entry}" "$@"\n`);
+  chmodSync(command, 0o755);
+  const published = join(folder, "work", "node_modules", "claimcheck");
+  const doors = { ".": "./door.js", "./scrubber": "./scrubber.js" };
+  writeFileSync(join(published, "package.json"), JSON.stringify({ type: "module", exports: doors }));
+  for (const [door, source] of [
+    ["door.js", "sdk/typescript/claimcheck.ts"],
+    ["scrubber.js", "executor/scrub/scrubber.ts"],
+  ] as const)
+    writeFileSync(join(published, door), `export * from "${join(project, source)}";\n`);
+}

@@ -1,0 +1,18 @@
+/**
+ * What README.md and docs/ show in a terminal is what the terminal shows. `vitest run test/e2e/docs.test.ts -u` writes
+ * what it shows now into the pages.
+ */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { pages, project, render } from "../docs/page.ts";
+import { runPage } from "../docs/session.ts";
+
+const withCommands = pages.filter(({ blocks }) => blocks.some(({ kind }) => kind === "command"));
+
+test.each(withCommands.map((page) => [page.path, page] as const))(
+  "every transcript in %s is true",
+  { timeout: 300_000 },
+  async (path, page) => {
+    await expect(render(page, await runPage(page))).toMatchFileSnapshot(join(project, path));
+  },
+);
