@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { onTestFinished } from "vitest";
 import { entry, image } from "../command.ts";
 import { freePort } from "../free-port.ts";
 import { type Block, type Page, project } from "./page.ts";
@@ -26,10 +27,7 @@ export async function runPage({ blocks }: Page): Promise<string[]> {
   const names = await places(folder);
   const toHere = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(page, here), text);
   const toPage = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(here, page), text);
-  const script = [
-    ...blocks.map((block) => toHere(scriptOf(block))),
-    "kill $(jobs -p) 2>/dev/null; wait",
-  ].join("\n");
+  const script = [...blocks.map((block) => toHere(scriptOf(block))), endScript].join("\n");
   const shell = spawn("sh", ["-s"], {
     env: {
       PATH: `${folder}/bin:${process.env.PATH}`,
@@ -42,7 +40,9 @@ export async function runPage({ blocks }: Page): Promise<string[]> {
     },
     cwd: join(folder, "work"),
     stdio: ["pipe", "pipe", "inherit"],
+    detached: true,
   });
+  onTestFinished(() => endGroup(shell.pid as number));
   let output = "";
   shell.stdout.setEncoding("utf8").on("data", (text: string) => {
     output += text;
@@ -72,6 +72,17 @@ const backgroundScript = (command: string) =>
 until grep -q -e 'claimcheck: serving' -e 'claimcheck: executor at' -e 'a broker for trying out' .said; do
   kill -0 $! 2>/dev/null || { cat .said; break; }
 done`;
+
+/** What a page started ends with it; a second signal ends a broker that still drains. */
+const endScript = "jobs -p >.jobs; for signal in 1 2; do kill $(cat .jobs); done 2>/dev/null; wait";
+
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
 
 /** The command on the path, and the package for programs. */
 function install(folder: string): void {
