@@ -1,42 +1,48 @@
 /** One shell that runs a page from its top to its end, in a folder of its own, as a reader would. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { entry, image } from "../command.ts";
 import { freePort } from "../free-port.ts";
+import { startBao } from "../openbao.ts";
 import { type Block, type Page, project } from "./page.ts";
 
 const mark = "--- next ---";
 
-/** What a page calls the image and the place of its broker, and what these are here. */
-async function places(folder: string): Promise<[onPage: string, here: string][]> {
+/** What a page calls the image, its broker and its Vault, and what these are here. */
+async function places(folder: string, text: string): Promise<[onPage: string, here: string][]> {
+  const vault = text.includes("127.0.0.1:8200") ? await startBao() : undefined;
+  if (vault) onTestFinished(vault.close);
   return [
     ["alpine:latest", image],
     ["127.0.0.1:7878", `127.0.0.1:${await freePort()}`],
     ["/run/claimcheck", `${folder}/run`],
+    ...(vault
+      ? ([
+          ["http://127.0.0.1:8200", vault.address],
+          ["dev-root-token", vault.token],
+        ] as [string, string][])
+      : []),
   ];
 }
 
 /** @returns what each command printed, in the words of the page. */
-export async function runPage({ blocks }: Page): Promise<string[]> {
+export async function runPage({ blocks, text }: Page): Promise<string[]> {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-docs-"));
   install(folder);
-  const names = await places(folder);
+  const names = await places(folder, text);
   const toHere = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(page, here), text);
   const toPage = (text: string) => names.reduce((now, [page, here]) => now.replaceAll(here, page), text);
   const script = [...blocks.map((block) => toHere(scriptOf(block))), endScript].join("\n");
   const shell = spawn("sh", ["-s"], {
     env: {
-      PATH: `${folder}/bin:${process.env.PATH}`,
+      PATH: `${folder}/bin:${process.env.PATH}:${join(project, ".tools/openbao/bin")}`,
       HOME: process.env.HOME,
       XDG_STATE_HOME: join(folder, "state"),
       CLAIMCHECK_CACHE_DIR: join(folder, "cache"),
-      PYTHONPATH: join(project, "sdk/python/src"),
-      GOFLAGS: "-mod=mod",
-      CLAIMCHECK_CHECKOUT: project,
     },
     cwd: join(folder, "work"),
     stdio: ["pipe", "pipe", "inherit"],
@@ -84,8 +90,9 @@ function endGroup(pid: number): void {
   }
 }
 
-/** The command on the path, and the package for programs. */
+/** The command on the path, the package for programs, and a checkout beside. */
 function install(folder: string): void {
+  symlinkSync(project, join(folder, "claimcheck"));
   for (const name of ["bin", "work", "run", "work/node_modules/claimcheck"])
     mkdirSync(join(folder, name), { recursive: true });
   const command = join(folder, "bin", "claimcheck");
