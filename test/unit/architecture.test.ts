@@ -35,7 +35,7 @@ const rooms: Record<string, readonly string[]> = {
     "broker/store",
   ],
   "broker/health.ts": [],
-  "broker/audit": ["broker/health.ts", "shared"],
+  "broker/audit": ["broker/authn", "broker/health.ts", "shared"],
   "broker/authn": ["shared"],
   "broker/http": [
     "broker/audit",
