@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { schemes } from "../../broker/providers/schemes.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -168,7 +169,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     /from "lru-cache"/,
     ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
   ],
-  ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, readonly string[]] => [
+  ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.
     new RegExp(`["'\`/^]${scheme}:(//|\\\\/)`),
