@@ -65,7 +65,7 @@ export default defineConfig([
     output: { file: "dist/op-worker.js", minify: true },
   },
   {
-    input: "broker/access/policy-worker.ts",
+    input: "bin/policy-worker.ts",
     platform: "node",
     transform: { target: "node20.19" },
     output: { file: "dist/policy-worker.js", minify: true },

@@ -15,7 +15,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createIdentity } from "../executor/identity.ts";
 import { makeProof } from "../shared/proof.ts";
-import { startPostgres } from "../test/postgres.ts";
+import { startPostgres } from "../test/parts/postgres.ts";
 import { median, table } from "./report.ts";
 
 /** What brokers here are called in handles and proofs, wherever they listen. */

@@ -9,8 +9,8 @@ import { Agent, request } from "node:http";
 import { json } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { startBrokerProcess } from "../test/broker-process.ts";
-import { openIssuer } from "../test/issuer.ts";
+import { openIssuer } from "../test/parts/issuer.ts";
+import { startBrokerProcess } from "../test/support/broker-process.ts";
 import { median, table } from "./report.ts";
 
 const rounds = 3;

@@ -9,9 +9,10 @@
 import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Caller } from "../broker/caller.ts";
-import { createPolicy, type Policy, type Rule } from "../broker/policy.ts";
-import { createLinearPolicy } from "../test/linear-policy.ts";
+import type { Caller } from "../broker/authn/caller.ts";
+import type { Policy, Rule } from "../broker/policy/decide.ts";
+import { createLinearPolicy } from "../test/support/linear-policy.ts";
+import { createPolicy } from "../test/support/policy.ts";
 import { dice } from "./ci-log.ts";
 import { median, table } from "./report.ts";
 

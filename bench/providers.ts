@@ -4,9 +4,9 @@ import { cmdProvider } from "../broker/providers/cmd.ts";
 import { opProvider } from "../broker/providers/op.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { vaultProvider } from "../broker/providers/vault.ts";
-import { createResolver } from "../broker/resolver.ts";
-import { startOnePassword } from "../test/onepassword.ts";
-import { startBao, startProxy } from "../test/openbao.ts";
+import { createResolver } from "../broker/resolve/resolver.ts";
+import { startOnePassword } from "../test/parts/onepassword.ts";
+import { startBao, startProxy } from "../test/parts/openbao.ts";
 import { median, table } from "./report.ts";
 
 const rounds = 15;

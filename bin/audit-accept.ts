@@ -1,7 +1,7 @@
 /** claimcheck audit accept-head: lets a log go on that lacks what its broker wrote, as after a restore, and records that. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 import type { OpenPlace } from "./audit-places.ts";
 import { printFaults } from "./faults.ts";
 
@@ -19,7 +19,7 @@ async function accept({ config: path }: { readonly config: string }): Promise<vo
   const [{ readBrokerConfig }, { createKeys }, { openPlaces, memoriesOf }, connection, { redisHeads }] =
     await Promise.all([
       import("./broker-config.ts"),
-      import("../broker/keys.ts"),
+      import("../broker/keys/keys.ts"),
       import("./audit-places.ts"),
       import("../broker/store/connection.ts"),
       import("../broker/store/head-store.ts"),

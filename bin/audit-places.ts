@@ -3,10 +3,10 @@ import { hostname } from "node:os";
 import type { HeadMemory, HeadStore } from "../broker/audit/heads.ts";
 import { type AuditLog, openAuditLog, secretNames } from "../broker/audit/log.ts";
 import type { AuditSink } from "../broker/audit/sink.ts";
-import type { BrokerKeys } from "../broker/keys.ts";
-import type { Resolver } from "../broker/resolver.ts";
-import { Failure } from "../executor/failure.ts";
+import type { BrokerKeys } from "../broker/keys/keys.ts";
+import type { Resolver } from "../broker/resolve/resolver.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** All that are there count, but for standard output, which gets a copy. */
 export interface AuditPlaces {

@@ -2,8 +2,8 @@
 import type { AuditFilter, AuditPage, PageRequest } from "../broker/audit/query.ts";
 import type { AuditEntry } from "../broker/audit/record.ts";
 import type { ChainPart } from "../broker/audit/verify.ts";
-import { Failure } from "../executor/failure.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 
 export const postgresHelp =
   "of PostgreSQL, where the arguments name brokers (CLAIMCHECK_AUDIT_URL, or PGHOST, PGUSER … as psql knows them)";
@@ -42,7 +42,7 @@ export async function openSource(
   if (newest === undefined) throw new Failure("usage", { detail: "FILE or --postgres" });
   const [{ filePart }, { queryFiles, recentPlace }] = await Promise.all([
     import("../broker/audit/verify.ts"),
-    import("../broker/audit/scan.ts"),
+    import("../broker/audit/search-files.ts"),
   ]);
   const name = names.join(" ");
   return {

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import type { ChainPart, Verdict } from "../broker/audit/verify.ts";
-import { Failure } from "../executor/failure.ts";
 import type { AuditHead } from "../shared/audit-head.ts";
-import type { FindKey } from "../shared/handle.ts";
+import { Failure } from "../shared/failure.ts";
+import type { FindKey } from "../shared/statement.ts";
 import { openSource, postgresHelp, unreadable } from "./audit-source.ts";
 import { stateFolder } from "./environment.ts";
 
@@ -143,7 +143,7 @@ async function publishedKeys(path: string): Promise<AuditKeys> {
 
 async function ownKeys(): Promise<AuditKeys> {
   const [{ createKeys }, { readRootKey }] = await Promise.all([
-    import("../broker/keys.ts"),
+    import("../broker/keys/keys.ts"),
     import("./root-key.ts"),
   ]);
   const path = join(stateFolder(process.env), "root-key");

@@ -2,19 +2,20 @@
 import { access, constants, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
-import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
-import { remoteKeys } from "../broker/access/key-set.ts";
-import { loadPolicy } from "../broker/access/policy-file.ts";
+import { remoteKeys } from "../broker/authn/issuer-keys.ts";
+import { loadPolicy } from "../broker/policy/file.ts";
 import type { FileRoot } from "../broker/providers/file.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import type { Secret } from "../shared/secret.ts";
+import { type Fault, inOrder, readDocument } from "../shared/yaml-document.ts";
 import { type Address, splitAddress } from "./address.ts";
 import type { AuditPlaces } from "./audit-places.ts";
 import { BrokerFile, type Source } from "./broker-schema.ts";
 import { readCertificate } from "./certificate.ts";
 import { openFolders, ownFolders } from "./file-roots.ts";
 import { parseRootKey, readRootKey } from "./root-key.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 
 export interface BrokerConfig
   extends Omit<
@@ -137,7 +138,7 @@ export async function readBrokerConfig(
 /** The faults of a policy file, none for a good one. */
 export async function checkPolicy(path: string): Promise<readonly Fault[]> {
   try {
-    const loaded = loadPolicy(await readFile(path, "utf8"), remoteKeys);
+    const loaded = loadPolicy(await readFile(path, "utf8"), remoteKeys, secretPatterns);
     return "faults" in loaded ? loaded.faults : [];
   } catch (error) {
     return [unreadable(error)];

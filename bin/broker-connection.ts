@@ -2,7 +2,7 @@
 import type { KeepHeads } from "../executor/audit-heads.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 import type { BrokerClient } from "../executor/broker-client.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
 import { headsFolder, stateFolder } from "./environment.ts";
 

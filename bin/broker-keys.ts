@@ -1,5 +1,5 @@
 /** The root keys that `claimcheck broker keys` is asked about. */
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
 import { printFaults } from "./faults.ts";
 

@@ -1,7 +1,7 @@
 /** The file of `claimcheck broker --config FILE`: every field. Paths are relative to the file. */
 import * as z from "zod/mini";
-import { defaultQuotas } from "../broker/quota.ts";
-import { defaultLimits } from "../broker/server.ts";
+import { defaultLimits } from "../broker/http/server.ts";
+import { defaultQuotas } from "../broker/quota/quota.ts";
 import { described } from "../shared/described.ts";
 import { defaultShutdown } from "./serving.ts";
 

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 import { Secret } from "../shared/secret.ts";
 import { type Address, splitAddress } from "./address.ts";
@@ -73,7 +73,7 @@ async function printKeys({
   if (Boolean(path) === Boolean(file))
     throw new Failure("usage", { detail: "--config FILE or --root-key FILE" });
   const [{ createKeys }, { loadKeys }] = await Promise.all([
-    import("../broker/keys.ts"),
+    import("../broker/keys/keys.ts"),
     import("./broker-keys.ts"),
   ]);
   const { rootKey, previous } = await loadKeys(path, file);

@@ -6,7 +6,7 @@
 import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import type { Environment } from "../broker/providers/environment.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 const replacement = "\ufffd";
 

@@ -1,22 +1,25 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
 import { open } from "node:fs/promises";
-import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/access/live-policy.ts";
-import { type BrokerApp, createApp } from "../broker/app.ts";
-import { shareFairly } from "../broker/audit/fair.ts";
+import { shareFairly } from "../broker/audit/fair-share.ts";
 import type { HeadStore } from "../broker/audit/heads.ts";
-import type { Complaint, RequestEntry } from "../broker/broker.ts";
-import { createBudgets } from "../broker/budget.ts";
-import { createKeys } from "../broker/keys.ts";
-import { createMetrics, type Metrics } from "../broker/metrics.ts";
-import { createQuotas, type Quotas } from "../broker/quota.ts";
-import { createResolver } from "../broker/resolver.ts";
+import type { RequestEntry } from "../broker/broker.ts";
+import type { Complaint } from "../broker/health.ts";
+import { type BrokerApp, createApp } from "../broker/http/app.ts";
+import { createMetrics, type Metrics } from "../broker/http/metrics.ts";
+import { createKeys } from "../broker/keys/keys.ts";
+import { openPolicy, type PolicyEvent, type PolicyText } from "../broker/policy/live.ts";
+import { createBudgets } from "../broker/quota/budget.ts";
+import { createQuotas, type Quotas } from "../broker/quota/quota.ts";
+import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { HandleStore } from "../broker/store/store.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { openAudit } from "./audit-places.ts";
 import type { BrokerConfig } from "./broker-config.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
+import { readPolicyApart } from "./policy-thread.ts";
 import { allowedProviders } from "./providers.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 import { watchFile } from "./watch-file.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
@@ -72,7 +75,13 @@ export async function createCentralBroker(
   log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
   standing: readonly Complaint[] = [],
 ): Promise<CentralBroker> {
-  const live = await openPolicy(() => readPolicyText(config.policy), config.url, log);
+  const live = await openPolicy({
+    read: () => readPolicyText(config.policy),
+    parse: readPolicyApart,
+    patterns: secretPatterns,
+    audience: config.url,
+    report: log,
+  });
   // It was in order a moment ago, when the configuration was read.
   if ("faults" in live) throw new Failure("state_unusable", { detail: `${config.policy} has just changed` });
   const { previousRootKey: previous } = config;

@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
-import type { Complaint } from "../broker/broker.ts";
+import type { Complaint } from "../broker/health.ts";
 
 /** Paths. */
 export interface CertificateFiles {

@@ -1,6 +1,7 @@
 /** Makes chains of words, for `claimcheck shell` and `claimcheck core`: which verb, which arguments, in which order. */
-import { Failure } from "../executor/failure.ts";
+
 import { Secret, secret } from "../sdk/typescript/secret.ts";
+import { Failure } from "../shared/failure.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import {
   type Answer,

@@ -1,5 +1,5 @@
 /** A service that holds secrets: nobody debugs it, and no crash writes it down. */
-import type { Complaint } from "../broker/broker.ts";
+import type { Complaint } from "../broker/health.ts";
 import { limitCores } from "../shared/core-files.ts";
 import { toolEnvironment } from "./environment.ts";
 

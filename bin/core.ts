@@ -1,6 +1,6 @@
 /** claimcheck core: a chain of containers as the words of a command line. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { type ChainOptions, give, withChainOptions } from "./answer.ts";
 import { type Call, findVerb, type Spoken, takeArguments } from "./chain.ts";
 

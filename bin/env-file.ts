@@ -3,7 +3,7 @@
  * docs/env-files.md compares this with the `.env` files of `with-secret-variables`.
  */
 import { isUtf8 } from "node:buffer";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { limits, readNamed } from "./read.ts";
 
 export interface Line {

@@ -3,15 +3,15 @@ import { realpathSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import * as z from "zod/mini";
-import { type Fault, inOrder, readDocument } from "../broker/access/document.ts";
-import { Failure } from "../executor/failure.ts";
 import { networks } from "../executor/plan.ts";
 import { parseDuration, parseSize } from "../executor/quantities.ts";
 import type { Permissions, SharedFolder } from "../executor/server/permissions.ts";
 import type { ServerLimits } from "../executor/server/server.ts";
 import { findUser } from "../executor/user.ts";
 import { described } from "../shared/described.ts";
+import { Failure } from "../shared/failure.ts";
 import { isTrustworthy } from "../shared/origin.ts";
+import { type Fault, inOrder, readDocument } from "../shared/yaml-document.ts";
 import { type Address, splitAddress } from "./address.ts";
 
 const word = z.string().check(z.minLength(1));

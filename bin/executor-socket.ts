@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, lstatSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Listening } from "./executor-config.ts";
 
 /** @returns what clients are told. */

@@ -1,6 +1,6 @@
 /** claimcheck executor: the service on a host that runs what jobs send it, with keys and a token of its own. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { stateFolder } from "./environment.ts";
 import type { ExecutorConfig } from "./executor-config.ts";
 import { printFaults } from "./faults.ts";

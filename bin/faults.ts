@@ -1,5 +1,5 @@
-import type { Fault } from "../broker/access/document.ts";
 import { printable } from "../shared/printable.ts";
+import type { Fault } from "../shared/yaml-document.ts";
 
 /** `FILE:LINE: what is wrong` on standard error, as compilers say it. */
 export function printFaults(path: string, faults: readonly Fault[]): void {

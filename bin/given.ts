@@ -3,8 +3,8 @@
  * handles from CLAIMCHECK_HANDLE_NAME too, and neither ever from an argument, which others on the host can read.
  */
 import { type Command, Option } from "commander";
-import { Failure } from "../executor/failure.ts";
 import type { SecretVariable } from "../executor/plan.ts";
+import { Failure } from "../shared/failure.ts";
 import { Secret } from "../shared/secret.ts";
 import { limits, readNamed } from "./read.ts";
 

@@ -3,7 +3,7 @@
  * was the largest single cost of a cold command; what Hono and our client use of them fits on this page. Only the
  * embedded command puts these in their place, and nothing else in it speaks HTTP.
  */
-import type { BrokerApp } from "../broker/app.ts";
+import type { BrokerApp } from "../broker/http/app.ts";
 import type { Fetch } from "../executor/broker-call.ts";
 
 type HeadersInit = Record<string, string> | Iterable<[string, string]>;

@@ -1,6 +1,8 @@
 /** claimcheck issue: secret URIs become handles, which are printed. */
+
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { readDuration } from "../shared/duration.ts";
+import { Failure } from "../shared/failure.ts";
 import { printableJson } from "../shared/printable.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import type { HandleTerms, IssueItem } from "../shared/wire.ts";
@@ -71,13 +73,11 @@ function parseSecret(text: string): IssueItem {
   return { ...takeCacheKey(uri), ...(name !== undefined && { name }) };
 }
 
-const seconds = { "": 1, s: 1, m: 60, h: 3600 };
-
 function parseTime(text: string): number {
-  const [, count, unit = ""] = /^([1-9]\d{0,8})([smh]?)$/.exec(text) ?? [];
-  if (count === undefined)
+  const seconds = readDuration(text) ?? 0;
+  if (seconds === 0 || !Number.isInteger(seconds))
     throw new Failure("usage", { detail: "--ttl takes a time such as 600, 10m or 1h" });
-  return Number(count) * seconds[unit as keyof typeof seconds];
+  return seconds;
 }
 
 function parseCount(text: string): number {

@@ -2,16 +2,19 @@
  * A broker with the secrets of this host, memory for its handles, and an issuer made for the occasion: embedded in
  * `claimcheck run`, or served by `claimcheck broker --dev`. It is the same app as any other.
  */
-import { type BrokerApp, createApp } from "../broker/app.ts";
+
+import { createAuthenticator, throwawayIssuer } from "../broker/authn/authenticate.ts";
+import { actions } from "../broker/authn/roles.ts";
 import type { RequestEntry } from "../broker/broker.ts";
-import { createAuthenticator, throwawayIssuer } from "../broker/caller.ts";
-import { createKeys } from "../broker/keys.ts";
-import { actions, createPolicy, type Rule } from "../broker/policy.ts";
+import { type BrokerApp, createApp } from "../broker/http/app.ts";
+import { createKeys } from "../broker/keys/keys.ts";
+import { createPolicy, type Rule } from "../broker/policy/decide.ts";
 import type { Provider } from "../broker/providers/provider.ts";
-import { createResolver } from "../broker/resolver.ts";
+import { createResolver } from "../broker/resolve/resolver.ts";
 import { memoryStore } from "../broker/store/memory.ts";
 import type { Secret } from "../shared/secret.ts";
 import { type AuditPlaces, openAudit } from "./audit-places.ts";
+import { secretPatterns } from "./secret-patterns.ts";
 
 interface Settings {
   /** Where it will be reached. */
@@ -52,7 +55,7 @@ export async function createLocalBroker(settings: Settings): Promise<LocalBroker
   const app = createApp({
     url,
     authenticate: createAuthenticator([issuer], url),
-    policy: createPolicy([allowed]),
+    policy: createPolicy([allowed], secretPatterns),
     resolver,
     keys,
     store: memoryStore(),

@@ -4,8 +4,8 @@
  * (people paste values there), no header but the trace id in its one form, no body, and of a cause only its code or name.
  */
 import { pino } from "pino";
-import type { PolicyEvent } from "../broker/access/live-policy.ts";
 import type { RequestEntry } from "../broker/broker.ts";
+import type { PolicyEvent } from "../broker/policy/live.ts";
 import type { CertificateEvent } from "./certificate.ts";
 
 export type Log = (entry: RequestEntry | PolicyEvent | CertificateEvent) => void;

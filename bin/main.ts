@@ -1,6 +1,6 @@
 /** The `claimcheck` command, from its arguments to its exit code. */
 import { CommanderError } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
 import { createProgram } from "./program.ts";

@@ -3,7 +3,7 @@
  * there names no tenant and no secret.
  */
 import { createServer, type Server } from "node:http";
-import type { Metrics } from "../broker/metrics.ts";
+import type { Metrics } from "../broker/http/metrics.ts";
 
 /** Not listening yet. */
 export function createMetricsServer(metrics: Metrics): Server {

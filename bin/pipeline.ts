@@ -10,7 +10,7 @@
  * "#" at the start of a word begins a comment. Nothing of the host is expanded: a "$" outside of single quotes is an
  * error, because whoever writes it means a variable, and only the container has those.
  */
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** Counted from 1 on. */
 export interface Place {

@@ -1,10 +1,10 @@
 /** The file of `claimcheck run --plan FILE`: a plan as YAML or JSON, paths of this host relative to it. */
 import { dirname, resolve } from "node:path";
-import { type Fault, readDocument } from "../broker/access/document.ts";
-import { Failure } from "../executor/failure.ts";
 import { type PlanFields, plainStep } from "../executor/plan.ts";
 import { generalOf, mapHandles, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
+import { Failure } from "../shared/failure.ts";
+import { type Fault, readDocument } from "../shared/yaml-document.ts";
 import { decodeText } from "./bytes.ts";
 import { printFaults } from "./faults.ts";
 import { limits, readNamed } from "./read.ts";

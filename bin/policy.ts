@@ -1,9 +1,9 @@
 /** claimcheck policy: what a policy file says, and what is wrong with it. */
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
-import { readClaims } from "../broker/access/claims.ts";
-import { type Action, actions } from "../broker/policy.ts";
-import { Failure } from "../executor/failure.ts";
+import { readClaims } from "../broker/authn/claims.ts";
+import { type Action, actions } from "../broker/authn/roles.ts";
+import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { printFaults } from "./faults.ts";
 
@@ -34,11 +34,12 @@ export function policyCommand(): Command {
 }
 
 async function load(path: string) {
-  const [{ loadPolicy }, { remoteKeys }] = await Promise.all([
-    import("../broker/access/policy-file.ts"),
-    import("../broker/access/key-set.ts"),
+  const [{ loadPolicy }, { remoteKeys }, { secretPatterns }] = await Promise.all([
+    import("../broker/policy/file.ts"),
+    import("../broker/authn/issuer-keys.ts"),
+    import("./secret-patterns.ts"),
   ]);
-  const loaded = loadPolicy(await read(path), remoteKeys);
+  const loaded = loadPolicy(await read(path), remoteKeys, secretPatterns);
   if (!("faults" in loaded)) return loaded;
   printFaults(path, loaded.faults);
   return undefined;
@@ -61,7 +62,7 @@ async function explainQuestion(
   if (action !== "audit.read" && action !== "revoke" && uri === undefined) {
     throw new Failure("usage", { detail: `${action} is about one secret: name it with --uri` });
   }
-  const { explain } = await import("../broker/access/explain.ts");
+  const { explain } = await import("../broker/policy/explain.ts");
   const claims = parseClaims(await read(as), as);
   const loaded = await load(path);
   if (!loaded) throw new Failure("usage", { detail: `${path} has faults` });
@@ -71,7 +72,7 @@ async function explainQuestion(
 }
 
 async function printSchema(): Promise<void> {
-  const { policySchema } = await import("../broker/access/schema.ts");
+  const { policySchema } = await import("../broker/policy/schema.ts");
   process.stdout.write(`${JSON.stringify(policySchema(), undefined, 2)}\n`);
 }
 

@@ -1,6 +1,7 @@
 /** Files that a command line names. Each kind has a limit, because a path can lead to what never ends. */
-import { Failure } from "../executor/failure.ts";
+
 import { readUpTo } from "../sdk/typescript/env-file.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** In bytes. */
 export const limits = {

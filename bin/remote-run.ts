@@ -2,10 +2,10 @@
 import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { Failure } from "../executor/failure.ts";
 import { loginsOf, type Plan, type SecretSource, type Step, secretsOf } from "../executor/plan.ts";
 import { type PlanDocument, toStep } from "../executor/plan-document.ts";
 import { type ExecutorAddress, sendRun } from "../executor/server/client.ts";
+import { Failure } from "../shared/failure.ts";
 import { splitAddress } from "./address.ts";
 import { brokerUrl } from "./broker-connection.ts";
 import type { Given } from "./given.ts";

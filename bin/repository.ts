@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { isReference, openRegistry, type Registry } from "../executor/cache/registry.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** @throws {Failure} `usage` for what is no `HOST/NAME`. */
 export function openRepository(reference: string, environment: NodeJS.ProcessEnv): Registry {

@@ -1,9 +1,11 @@
 /** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
+
 import type { Command } from "commander";
 import { Option } from "commander";
 import { askPatiently, createBrokerCall, understand } from "../executor/broker-call.ts";
-import { Failure } from "../executor/failure.ts";
 import { createIdentity } from "../executor/identity.ts";
+import { Failure } from "../shared/failure.ts";
+import { peekPayload } from "../shared/jws-peek.ts";
 import { makeProof } from "../shared/proof.ts";
 import {
   HandleStatus,
@@ -95,10 +97,9 @@ function readHandles(path: string): string[] {
 
 /** Who signed it is the broker's to check: here it only names what is asked about. */
 function idOf(line: string): string | undefined {
-  const payload = line.slice(line.indexOf("=") + 1).split(".")[1] ?? "";
   try {
-    const { jti } = JSON.parse(Buffer.from(payload, "base64url").toString());
-    return idForm.test(jti) ? jti : undefined;
+    const { jti } = peekPayload(line.slice(line.indexOf("=") + 1));
+    return typeof jti === "string" && idForm.test(jti) ? jti : undefined;
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /** claimcheck revoke: handles become void on every replica of the broker before the command ends. */
 import { Command } from "commander";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { RevocationRequest } from "../shared/wire.ts";
 import { connectRequester, type RequesterOptions, readIds, withBroker } from "./requester.ts";
 

@@ -6,8 +6,8 @@ import { randomBytes } from "node:crypto";
 import type { Stats } from "node:fs";
 import { link, open, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { rootKeyLength } from "../broker/derivation.ts";
-import { Failure } from "../executor/failure.ts";
+import { rootKeyLength } from "../broker/keys/derivation.ts";
+import { Failure } from "../shared/failure.ts";
 import { makeFolder } from "../shared/make-folder.ts";
 import { Secret } from "../shared/secret.ts";
 

@@ -4,7 +4,6 @@
  */
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { Failure } from "../executor/failure.ts";
 import {
   type BindMount,
   type Network,
@@ -16,6 +15,7 @@ import {
   secretFileDefaults,
 } from "../executor/plan.ts";
 import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "../executor/quantities.ts";
+import { Failure } from "../shared/failure.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { withBytes } from "./bytes.ts";
 import { readDockerEnvFile } from "./env-file.ts";

@@ -1,10 +1,10 @@
 /** What a front end asks to be run: a plan, and the values that it names beside it. */
 import * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
-import { Failure } from "../executor/failure.ts";
 import type { PlanFields } from "../executor/plan.ts";
 import { generalOf, PlanDocument, toStep } from "../executor/plan-document.ts";
 import { hashPlan } from "../executor/plan-hash.ts";
+import { Failure } from "../shared/failure.ts";
 import { record } from "../shared/record.ts";
 import { Secret } from "../shared/secret.ts";
 

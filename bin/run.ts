@@ -4,7 +4,6 @@ import { isatty } from "node:tty";
 import { isDeepStrictEqual } from "node:util";
 import { Command, Option } from "commander";
 import type { Run, StepCache } from "../executor/cache/step-cache.ts";
-import { Failure } from "../executor/failure.ts";
 import type { ShortSecrets } from "../executor/output.ts";
 import {
   type LeakAction,
@@ -19,6 +18,7 @@ import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
 import type { ContainerUsers } from "../executor/runtime/runc.ts";
 import type { SeccompProfile } from "../executor/seccomp.ts";
+import { Failure } from "../shared/failure.ts";
 import { takeCacheKey } from "../shared/uri.ts";
 import { connect } from "./broker-connection.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";

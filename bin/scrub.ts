@@ -1,9 +1,9 @@
 /** claimcheck scrub: masks secrets in what comes through, for commands that `claimcheck run` does not start. */
 import { Command, Option } from "commander";
 import { envUri } from "../broker/providers/env.ts";
-import { Failure } from "../executor/failure.ts";
 import { buildScrubber, forward, type ShortSecrets } from "../executor/output.ts";
 import { streamSource } from "../executor/source.ts";
+import { Failure } from "../shared/failure.ts";
 import { Secret } from "../shared/secret.ts";
 import { type BrokerOptions, connect } from "./broker-connection.ts";
 import { limits, readNamed } from "./read.ts";

@@ -9,9 +9,9 @@ import type { Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { constants } from "node:os";
 import { setTimeout } from "node:timers/promises";
-import type { BrokerApp } from "../broker/app.ts";
-import { createServer, type ServerLimits } from "../broker/server.ts";
-import { Failure } from "../executor/failure.ts";
+import type { BrokerApp } from "../broker/http/app.ts";
+import { createServer, type ServerLimits } from "../broker/http/server.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Address } from "./address.ts";
 import type { LiveCertificate } from "./certificate.ts";
 

@@ -5,7 +5,7 @@
 import { fstatSync, writeSync } from "node:fs";
 import { Writable } from "node:stream";
 import { isReaderGone } from "../executor/delivery.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** A disk that is full takes a part of what is written, and says so the next time. */
 function openFile(fd: number): Writable {

@@ -13,7 +13,7 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import { isReaderGone } from "../executor/delivery.ts";
-import { Failure } from "../executor/failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { decodeText } from "./bytes.ts";
 import type { Output } from "./output.ts";
 import { type RunRequest, toRunRequest } from "./run-request.ts";

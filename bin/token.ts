@@ -3,9 +3,11 @@
  * Actions with `id-token: write`, GitHub. The first of them that is there counts. White space around a token is no part
  * of it, wherever it comes from: variables that a shell reads from files have line breaks at their end.
  */
+
 import { readFile } from "node:fs/promises";
-import { Failure } from "../executor/failure.ts";
 import { boundAudience } from "../shared/bound-token.ts";
+import { Failure } from "../shared/failure.ts";
+import { peekPayload } from "../shared/jws-peek.ts";
 import { isTrustworthy } from "../shared/origin.ts";
 
 /** A token from GitHub is used again until so little of its life is left, in seconds. */
@@ -95,7 +97,7 @@ async function requestToken(url: string, credential: string, audience: string): 
 /** Seconds since 1970; a token that does not say is not used twice. */
 function expiryOf(token: string): number {
   try {
-    const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+    const { exp } = peekPayload(token);
     return typeof exp === "number" ? exp : 0;
   } catch {
     return 0;

@@ -1,11 +1,12 @@
 /** What a broker is made of. The composition root puts it together; `issue` and `redeem` act on it. */
 import type { AuditLog } from "./audit/log.ts";
-import type { Budgets } from "./budget.ts";
-import type { Authenticate } from "./caller.ts";
-import type { BrokerKeys } from "./keys.ts";
-import type { Policy } from "./policy.ts";
-import type { Quotas } from "./quota.ts";
-import type { Resolver } from "./resolver.ts";
+import type { Authenticate } from "./authn/authenticate.ts";
+import type { Complaint } from "./health.ts";
+import type { BrokerKeys } from "./keys/keys.ts";
+import type { Policy } from "./policy/decide.ts";
+import type { Budgets } from "./quota/budget.ts";
+import type { Quotas } from "./quota/quota.ts";
+import type { Resolver } from "./resolve/resolver.ts";
 import type { HandleStore } from "./store/store.ts";
 
 export interface Broker {
@@ -24,13 +25,6 @@ export interface Broker {
   readonly complaints: () => readonly Complaint[];
   /** The operator's log: one entry a request, and the cause of what failed. Never a body. */
   readonly log: (entry: RequestEntry) => void;
-}
-
-export interface Complaint {
-  readonly part: string;
-  readonly message: string;
-  /** Whether the broker does its work all the same. */
-  readonly serving: boolean;
 }
 
 export interface RequestEntry {

@@ -8,8 +8,8 @@ import { randomUUID } from "node:crypto";
 import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AuditHead, peekAuditHead } from "../shared/audit-head.ts";
+import { Failure } from "../shared/failure.ts";
 import { makeFolder } from "../shared/make-folder.ts";
-import { Failure } from "./failure.ts";
 
 export type KeepHeads = (heads: readonly string[]) => Promise<void>;
 

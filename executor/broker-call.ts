@@ -1,8 +1,8 @@
 /** One request to the broker: what goes wrong with it is a coded failure, whoever asks and whatever for. */
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
+import { Failure } from "../shared/failure.ts";
 import { Problem } from "../shared/wire.ts";
-import { Failure } from "./failure.ts";
 
 /** The part of the Fetch standard that is needed here. */
 export type Fetch = (

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { namesKey } from "../shared/bound-token.ts";
 import { openConfirmation } from "../shared/confirmation.ts";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 import { type HandleClaims, verifyHandle } from "../shared/handle.ts";
 import { makeProof } from "../shared/proof.ts";
 import { OutdatedReceipt, verifyReceipt } from "../shared/receipt.ts";
@@ -25,7 +26,6 @@ import { wrapValue } from "../shared/wrapping.ts";
 import type { KeepHeads } from "./audit-heads.ts";
 import { askPatiently, createBrokerCall, type Fetch, type Patience, understand } from "./broker-call.ts";
 import { asUntrusted, type BrokerKeys, createBrokerKeys } from "./broker-keys.ts";
-import { Failure } from "./failure.ts";
 import type { Identity } from "./identity.ts";
 
 interface Connection extends Patience {

@@ -1,10 +1,10 @@
 /** The keys of a broker that are believed: those of its JWKS whose RFC 7638 thumbprints are pinned. */
 import * as jose from "jose";
-import type { FindKey } from "../shared/handle.ts";
+import { Failure } from "../shared/failure.ts";
+import type { FindKey } from "../shared/statement.ts";
 import { thumbprint } from "../shared/thumbprint.ts";
 import { Jwks } from "../shared/wire.ts";
 import type { BrokerCall } from "./broker-call.ts";
-import { Failure } from "./failure.ts";
 
 export type BrokerKeys = ReturnType<typeof createBrokerKeys>;
 

@@ -4,8 +4,8 @@
  */
 import { isUtf8 } from "node:buffer";
 import { randomBytes } from "node:crypto";
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
-import { Failure } from "./failure.ts";
 
 /** The longest `NAME=value` that Linux hands to a program, without the NUL (MAX_ARG_STRLEN, execve(2)). */
 const variableLimit = 128 * 1024 - 1;

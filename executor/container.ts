@@ -1,8 +1,8 @@
 /** One step's container: its configuration, its secrets, its streams, until its command has ended. */
 import type { Readable, Writable } from "node:stream";
+import { Failure } from "../shared/failure.ts";
 import { Secret } from "../shared/secret.ts";
 import { type InjectedFile, injectFiles, injectVariables } from "./bundle.ts";
-import { Failure } from "./failure.ts";
 import { nameFiles } from "./host-names.ts";
 import type { ImageConfig } from "./image.ts";
 import { forward } from "./output.ts";

@@ -1,6 +1,6 @@
 /** Output on its last way: to somebody who reads it, may stop reading, or has no room for it. */
 import type { Writable } from "node:stream";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 /** What a write to a pipe or a connection fails with whose reader went away. All else is output that got lost. */
 const leaving = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_DESTROYED", "ERR_STREAM_WRITE_AFTER_END"]);

@@ -11,8 +11,8 @@ import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync }
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { ClaimcheckError } from "../shared/errors.ts";
+import { Failure } from "../shared/failure.ts";
 import { makeFolder } from "../shared/make-folder.ts";
-import { Failure } from "./failure.ts";
 import { parseImageName } from "./image-name.ts";
 import { openPrivateImages } from "./private-images.ts";
 import { type Login, pull } from "./pull.ts";

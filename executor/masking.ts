@@ -1,5 +1,5 @@
 /** What a run knows and does not show: the values that it has redeemed so far, and its tokens and handles. */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { buildScrubber, unmasked } from "./output.ts";
 import type { Plan } from "./plan.ts";
 import type { Scrubber } from "./scrub/scrubber.ts";

@@ -1,8 +1,8 @@
 /** The way of a container's output: out of its pipe, through the scrubber, to whoever reads it. */
 import type { Writable } from "node:stream";
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
 import { openDelivery } from "./delivery.ts";
-import { Failure } from "./failure.ts";
 import { createScrubber, type Scrubber, ScrubberError, type ScrubStream } from "./scrub/scrubber.ts";
 import type { Source } from "./source.ts";
 

@@ -1,6 +1,6 @@
 /** Files that come with a plan's document and are put among a container's own before its command runs. */
 import * as z from "zod/mini";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { parseMode } from "./quantities.ts";
 
 export interface PlacedFile {

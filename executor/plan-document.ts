@@ -1,9 +1,9 @@
 /** The plan as a document, which is what every front end makes. This is its one definition. */
 import * as z from "zod/mini";
 import { described } from "../shared/described.ts";
+import { Failure } from "../shared/failure.ts";
 import { record } from "../shared/record.ts";
 import { takeCacheKey } from "../shared/uri.ts";
-import { Failure } from "./failure.ts";
 import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
 import {
   leakActions,

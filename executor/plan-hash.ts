@@ -9,8 +9,10 @@
  * themselves: where the document has one, its `name` claim stands in the place of the JWS, as a plan whose handles
  * are given beside it is written in the first place: { "handle": "DEPLOY_TOKEN" }.
  */
+
 import { createHash } from "node:crypto";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
+import { peekPayload } from "../shared/jws-peek.ts";
 import { mapHandles, type PlanDocument } from "./plan-document.ts";
 
 /** @throws {Failure} `invalid_plan` for text that is no Unicode. */
@@ -35,7 +37,7 @@ function canonical(value: unknown): string {
 /** Who signed it does not matter here: a handle that is used is checked, and so is what it says of the plan. */
 function nameOf(handle: string): string {
   try {
-    const { name } = JSON.parse(Buffer.from(handle.split(".")[1] ?? "", "base64url").toString());
+    const { name } = peekPayload(handle);
     return typeof name === "string" ? name : handle;
   } catch {
     return handle;

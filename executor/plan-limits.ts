@@ -2,7 +2,7 @@
  * How large a plan may be. Where Linux has a limit it is that one, so that a plan which no container could run is refused
  * before anything of it has run; the rest bounds what somebody else's plan can make this process hold and do.
  */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Plan, SecretSource, Step } from "./plan.ts";
 
 /** Each step has a layer on those before it, and this many go on one page with their names, of the usual image. */

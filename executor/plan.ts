@@ -1,5 +1,5 @@
 /** What to run: one base image, and one container after the other on it. */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { ShortSecrets } from "./output.ts";
 import type { PlacedFile } from "./placed-files.ts";
 import { checkSizes } from "./plan-limits.ts";

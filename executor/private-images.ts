@@ -7,8 +7,8 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { Failure } from "../shared/failure.ts";
 import { makeFolder } from "../shared/make-folder.ts";
-import { Failure } from "./failure.ts";
 import { fullRepository, parseImageName } from "./image-name.ts";
 
 interface Stored {

@@ -1,14 +1,14 @@
 /** Sizes, times and other numbers as people write them in plans and on a command line. */
-import { Failure } from "./failure.ts";
+import { readDuration } from "../shared/duration.ts";
+import { Failure } from "../shared/failure.ts";
 
 const sizeUnits = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
-const timeUnits = { s: 1, m: 60, h: 60 * 60, d: 24 * 60 * 60 } as const;
 
 /** Less than this, and no container starts; it is Docker's limit too. */
 const smallestMemory = 6 * sizeUnits.m;
 
-/** Node.js waits no longer. */
-const longestTime = 24 * timeUnits.d;
+/** Node.js waits no longer; in seconds. */
+const longestTime = 24 * 24 * 60 * 60;
 
 const usage = (detail: string) => new Failure("usage", { detail });
 
@@ -27,11 +27,10 @@ export function parseMemory(text: string): number {
   return bytes;
 }
 
-/** @returns seconds; a number without unit is one of seconds, as with podman. */
+/** @returns seconds. */
 export function parseDuration(text: string): number {
-  const [, amount, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?)([smhd])?$/.exec(text) ?? [];
-  const seconds = Number(amount) * timeUnits[unit as keyof typeof timeUnits];
-  if (!(seconds > 0 && seconds <= longestTime)) {
+  const seconds = readDuration(text) ?? 0;
+  if (seconds === 0 || seconds > longestTime) {
     throw usage("a time is a number and its unit, such as 90s or 10m, and at most 24d");
   }
   return seconds;

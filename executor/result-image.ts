@@ -7,9 +7,9 @@
  */
 import { link, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { digestOf } from "../shared/digest.ts";
+import { Failure } from "../shared/failure.ts";
 import { makeFolder } from "../shared/make-folder.ts";
-import { digestOf } from "./digest.ts";
-import { Failure } from "./failure.ts";
 import { reasonOf, runBuildah } from "./image.ts";
 import type { Layer } from "./layers/layer-store.ts";
 

@@ -1,5 +1,5 @@
 /** What the steps of a run leave behind: searched for values, made a layer each, and an image in the end. */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import { openLayerStore } from "./layers/layer-store.ts";
 import { createLeakGuard, type LeakGuard } from "./leak-guard.ts";
 import type { Known } from "./masking.ts";

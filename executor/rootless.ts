@@ -2,7 +2,7 @@
  * What is different for a user who is not root: containers live in a user namespace, where that user's number stands for
  * root and the subordinate ones of /etc/subuid for all others, as with podman and buildah.
  */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 import type { Plan } from "./plan.ts";
 
 export const isRootless = process.getuid?.() !== 0;

@@ -3,12 +3,12 @@
  * the redemption until the last container has it, and in the scrubber until the output has ended.
  */
 import type { Readable, Writable } from "node:stream";
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
 import type { BrokerClient } from "./broker-client.ts";
 import type { Result } from "./cache/entry.ts";
 import type { Run, StepCache } from "./cache/step-cache.ts";
 import { attend, createContainer, draftContainer, type Sinks } from "./container.ts";
-import { Failure } from "./failure.ts";
 import { type Image, prepareImage } from "./image.ts";
 import { createMasking } from "./masking.ts";
 import { forward, unmasked } from "./output.ts";

@@ -5,7 +5,7 @@
  * A rule of it may say for which capabilities and machines it counts: `includes` has to hold, `excludes` must not.
  */
 import { readFileSync } from "node:fs";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 interface Condition {
   readonly caps?: readonly string[];

@@ -2,10 +2,11 @@
  * The secrets of a run. Handles for all of them are asked for when it starts, each good for as many steps as use it;
  * the plaintext of a step is redeemed just before that step's container, and is in here until it is wiped.
  */
+
+import { Failure } from "../shared/failure.ts";
 import type { Secret } from "../shared/secret.ts";
 import { head } from "../shared/uri.ts";
 import type { BrokerClient, IssuedHandle, Membership } from "./broker-client.ts";
-import { Failure } from "./failure.ts";
 import {
   keyOf,
   loginsOf,

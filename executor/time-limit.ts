@@ -1,5 +1,5 @@
 /** The time that a step has, from the order for its container until what it left has been looked at. */
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 export type TimeLimit = ReturnType<typeof startTimeLimit>;
 

@@ -1,6 +1,6 @@
 /** Who a container's first process is: Docker's `user[:group]`, by name or number, as the image knows them. */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync } from "node:fs";
-import { Failure } from "./failure.ts";
+import { Failure } from "../shared/failure.ts";
 
 export interface User {
   readonly uid: number;

@@ -8,9 +8,11 @@
  * when it was signed, in seconds since 1970 with a fraction. Heads that a broker gives away have no `seq`: from two of
  * them anybody could tell how much all tenants do.
  */
+
 import * as jose from "jose";
 import * as z from "zod/mini";
-import type { FindKey, SigningKey } from "./handle.ts";
+import { peekPayload } from "./jws-peek.ts";
+import type { FindKey, SigningKey } from "./statement.ts";
 import { readStatement, signStatement } from "./statement.ts";
 import type { Jwks } from "./wire.ts";
 
@@ -46,8 +48,7 @@ export async function readAuditHead(head: string, findKey: FindKey): Promise<Aud
 
 /** What a head says, whoever signed it. @throws when it is none. */
 export function peekAuditHead(head: string): AuditHead {
-  const [, payload = ""] = head.split(".");
-  return AuditHead.parse(JSON.parse(Buffer.from(payload, "base64url").toString()));
+  return AuditHead.parse(peekPayload(head));
 }
 
 /** The key that it says it is signed by, where that has the form of a thumbprint. */

@@ -5,6 +5,7 @@
  *     aud      BROKER#jkt=THUMBPRINT, where the job chooses what its token is for (GitHub, Buildkite, Kubernetes)
  *     cnf.jkt  THUMBPRINT, as RFC 9449 has it
  */
+import { peekPayload } from "./jws-peek.ts";
 import { isSealed } from "./sealed-token.ts";
 
 const mark = "#jkt=";
@@ -39,7 +40,7 @@ export function keyOf({ aud, cnf }: TokenClaims, audience: string): string | und
 export function namesKey(token: string): boolean {
   if (isSealed(token)) return true;
   try {
-    const { aud, cnf } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+    const { aud, cnf } = peekPayload(token);
     return cnf !== undefined || [aud].flat().some((each) => String(each).includes(mark));
   } catch {
     return false;

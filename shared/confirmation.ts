@@ -5,7 +5,7 @@
  */
 import * as z from "zod/mini";
 import { decryptWith, encryptTo, type PrivateKey, type Recipient } from "./ecdh-es.ts";
-import type { FindKey, SigningKey } from "./handle.ts";
+import type { FindKey, SigningKey } from "./statement.ts";
 import { readStatement, signStatement } from "./statement.ts";
 
 const typ = "claimcheck-confirmation";

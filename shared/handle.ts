@@ -8,7 +8,7 @@
 import * as jose from "jose";
 import * as z from "zod/mini";
 import { ClaimcheckError } from "./errors.ts";
-import { signStatement } from "./statement.ts";
+import { type FindKey, type SigningKey, signStatement } from "./statement.ts";
 
 const typ = "claimcheck+jwt";
 
@@ -39,15 +39,6 @@ const HandleClaims = z.object({
 });
 
 export type HandleClaims = z.infer<typeof HandleClaims>;
-
-/** A key that signs for the broker, and the `kid` under which its JWKS has the public half. */
-export interface SigningKey {
-  kid: string;
-  privateKey: jose.CryptoKey;
-}
-
-/** Finds the public key for a `kid`; from the broker's own keys, or from those an executor has pinned. */
-export type FindKey = jose.JWTVerifyGetKey;
 
 export async function signHandle(claims: HandleClaims, key: SigningKey): Promise<string> {
   // They are complete, and so need not pass through jose's builder of claims, which copies them.

@@ -6,7 +6,7 @@
  */
 import { createHmac } from "node:crypto";
 import * as z from "zod/mini";
-import type { FindKey, SigningKey } from "./handle.ts";
+import type { FindKey, SigningKey } from "./statement.ts";
 import { readStatement, signStatement } from "./statement.ts";
 
 const typ = "claimcheck-receipt";

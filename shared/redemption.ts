@@ -13,8 +13,8 @@ import { createHash, createPublicKey } from "node:crypto";
 import * as z from "zod/mini";
 import { decryptWith, encryptTo, type PrivateKey, type Recipient } from "./ecdh-es.ts";
 import { ClaimcheckError } from "./errors.ts";
-import type { FindKey, SigningKey } from "./handle.ts";
 import { Secret } from "./secret.ts";
+import type { FindKey, SigningKey } from "./statement.ts";
 import { readStatement, signStatement } from "./statement.ts";
 import type { EncryptionKey } from "./wire.ts";
 

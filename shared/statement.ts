@@ -3,7 +3,15 @@
  * was signed is taken for anything else.
  */
 import * as jose from "jose";
-import type { FindKey, SigningKey } from "./handle.ts";
+
+/** A key that signs for the broker, and the `kid` under which its JWKS has the public half. */
+export interface SigningKey {
+  kid: string;
+  privateKey: jose.CryptoKey;
+}
+
+/** Finds the public key for a `kid`; from the broker's own keys, or from those an executor has pinned. */
+export type FindKey = jose.JWTVerifyGetKey;
 
 export async function signStatement(
   typ: string,

@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as elapse } from "node:timers/promises";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { SigningKey } from "../../shared/handle.ts";
+import type { SigningKey } from "../../shared/statement.ts";
 import type { HeadMemory, KeptHead } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";

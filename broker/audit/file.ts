@@ -8,11 +8,11 @@ import { constants } from "node:fs";
 import { type FileHandle, link, open, realpath, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { lock } from "./lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";
-import { queryFiles, rotatedFiles } from "./scan.ts";
+import { queryFiles, rotatedFiles } from "./search-files.ts";
 import type { AuditSink, OpenedChain } from "./sink.ts";
 
 const appending = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;

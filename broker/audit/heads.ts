@@ -8,7 +8,7 @@
  *     place PLACE    what was in a place: for a place that is empty now
  */
 import { type AuditHead, readAuditHead } from "../../shared/audit-head.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 
 /** Texts by name. Both may fail with `store_unavailable`. */
 export interface HeadStore {

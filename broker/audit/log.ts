@@ -1,12 +1,12 @@
 /** The audit log, as the broker uses it: what is to be recorded goes to every sink, or it does not happen. */
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { SigningKey } from "../../shared/handle.ts";
-import type { Complaint } from "../broker.ts";
+import type { SigningKey } from "../../shared/statement.ts";
+import type { Complaint } from "../health.ts";
 import type { HeadMemory } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { AuditRecord, Unplaced } from "./record.ts";
+import { createRefusalCounts } from "./refusal-counts.ts";
 import type { AuditSink } from "./sink.ts";
-import { createTally } from "./tally.ts";
 
 export type AuditLog = Awaited<ReturnType<typeof openAuditLog>>;
 
@@ -77,7 +77,7 @@ export async function openAuditLog(
     }
   }
 
-  const tally = createTally((lines) => Promise.all(chains.map((chain) => chain.append(lines))));
+  const refusals = createRefusalCounts((lines) => Promise.all(chains.map((chain) => chain.append(lines))));
 
   return {
     complaints(): Complaint[] {
@@ -93,8 +93,8 @@ export async function openAuditLog(
      */
     record,
 
-    /** Counts a refusal that gets no record of its own; see broker/audit/tally.ts. */
-    count: tally.count,
+    /** Counts a refusal that gets no record of its own; see broker/audit/refusal-counts.ts. */
+    count: refusals.count,
 
     /** All that is durable, signed now: one head a sink. */
     async heads(): Promise<string[]> {
@@ -121,7 +121,7 @@ export async function openAuditLog(
 
     async close(): Promise<void> {
       clearInterval(watching);
-      await tally.close().catch(() => {});
+      await refusals.close().catch(() => {});
       await Promise.all(chains.map((chain) => chain.close()));
     },
   };

@@ -1,6 +1,6 @@
 /** Reads a chain line by line, and stops where it is not whole. */
 import { keyIdOf, readAuditHead } from "../../shared/audit-head.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { type AuditLine, decodeLine, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 

@@ -6,7 +6,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { readAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { createChainReader } from "./reader.ts";
 import { decodeLine, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";

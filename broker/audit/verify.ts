@@ -3,7 +3,7 @@
  * nothing before their end was changed; that nothing behind it was cut off, only a head that was kept elsewhere can say.
  */
 import { type AuditHead, keyIdOf } from "../../shared/audit-head.ts";
-import type { FindKey } from "../../shared/handle.ts";
+import type { FindKey } from "../../shared/statement.ts";
 import { readLines } from "./lines.ts";
 import { BrokenChain, createChainReader } from "./reader.ts";
 import { decodeLine } from "./record.ts";

@@ -9,13 +9,14 @@
  * spellings, which only 1Password could tell to be one.
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { matches } from "../../shared/glob.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { matches } from "../access/glob.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
-import { type PatternDemands, type Provider, type SecretReference, SourceFailure } from "./provider.ts";
+import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
   readonly token: string | undefined;
@@ -179,7 +180,7 @@ const pinned = /^op:\/\/(?:(?:[a-z2-7]{26}|\*)\/){0,2}\*\*$/;
  * Names alias ids and ignore case, so text that differs can be the same secret. A rule that denies pins ids, and
  * denies names in the pinned places too: any of them may stand for the pinned one.
  */
-export const onePasswordPatterns: PatternDemands = {
+const patterns: PatternDemands = {
   scheme: "op",
   aliased: true,
 
@@ -202,3 +203,5 @@ export const onePasswordPatterns: PatternDemands = {
     };
   },
 };
+
+export const opScheme: Scheme = { name: "op", form: "op://VAULT/ITEM/FIELD", patterns };

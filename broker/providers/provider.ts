@@ -1,6 +1,6 @@
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import type { Secret } from "../../shared/secret.ts";
-import type { Glob } from "../access/glob.ts";
 
 /** The largest value that is accepted from a provider, in bytes. */
 export const sizeLimit = 1024 * 1024;
@@ -16,7 +16,7 @@ export interface SecretReference {
 
 /**
  * The code that reads one scheme from one source: an account, a server, this host. What is around every source
- * (one read for many askers, batches, memory, time limit, retries, circuit) is in broker/source.ts.
+ * (one read for many askers, batches, memory, time limit, retries, circuit) is in broker/resolve/shared-read.ts.
  */
 export interface Provider<Reference extends SecretReference = SecretReference> {
   readonly scheme: string;
@@ -66,18 +66,13 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   close?(): Promise<void>;
 }
 
-/** What a scheme's URIs ask of the patterns in a policy's rules, where their text is not what the secret is. */
-export interface PatternDemands {
-  readonly scheme: string;
-
-  /** Whether URIs that differ from their first segment on can be the same secret. */
-  readonly aliased?: boolean;
-
-  /** What is wrong with a pattern that matches some of its URIs, in a rule of this effect. */
-  faultOf?(pattern: Glob, effect: "allow" | "deny"): string | undefined;
-
-  /** Which of its URIs a rule that denies is about, where that is more than the text of the pattern says. */
-  denial?(pattern: Glob): (uri: string) => boolean;
+/** What others have to know of a scheme: for help and documentation, for a policy's patterns, and for tests. */
+export interface Scheme {
+  readonly name: string;
+  /** How its URIs look. */
+  readonly form: string;
+  /** What they ask of patterns; missing where their text is what counts. */
+  readonly patterns?: PatternDemands;
 }
 
 export type ReadResult = Secret | ClaimcheckError;

@@ -1,4 +1,4 @@
-import type { Complaint } from "../broker.ts";
+import type { Complaint } from "../health.ts";
 
 /** A handle while it is open. */
 export interface OpenHandle {
@@ -9,7 +9,7 @@ export interface OpenHandle {
   readonly run?: string;
   /** Canonical, for the policy of the day of redemption. */
   readonly uri: string;
-  /** What the log calls the value, sealed: who reads the store cannot compare two values (marks.ts). */
+  /** What the log calls the value, sealed: who reads the store cannot compare two values (keys/marks.ts). */
   readonly marks: string;
   /** Names the sealed value: handles of one request that are for the same value share it. */
   readonly value: string;
@@ -23,6 +23,9 @@ export interface OpenHandle {
   /** The broker's, over all of this but `sealed`: a store can lose a handle, but not change one or make one up. */
   readonly mac: string;
 }
+
+/** What of an open handle lies in the store as it is. */
+export type StoredFields = Omit<OpenHandle, "sealed" | "mac">;
 
 /** What is known of an open handle besides its value. */
 export interface HandleState extends Omit<OpenHandle, "sealed"> {

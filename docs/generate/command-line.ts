@@ -1,7 +1,6 @@
 /** docs/reference/command-line.md, from what commander knows. */
 import type { Argument, Command, Option } from "commander";
 import { parametersOf } from "../../bin/chain.ts";
-import { containerFolder } from "../../bin/environment.ts";
 import { createProgram } from "../../bin/program.ts";
 import { verbs } from "../../bin/verbs.ts";
 import { cell, code, page, table } from "./markdown.ts";
@@ -64,6 +63,6 @@ function optionRow({
   const variable = envVar === undefined ? "" : ` (${envVar})`;
   const given = Array.isArray(defaultValue) || defaultValue === true ? undefined : defaultValue;
   // That of root, who runs most containers, also where somebody else makes this page.
-  const shown = String(given ?? "").replace(containerFolder(process.env), "/var/lib/claimcheck");
+  const shown = String(given ?? "").replace(/^\/.*(?=\/cache$)/, "/var/lib/claimcheck");
   return [code(flags), `${cell(description)}${variable}${choices}`, code(defaultValueDescription ?? shown)];
 }

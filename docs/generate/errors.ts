@@ -1,6 +1,7 @@
 /** docs/reference/errors.md: codes and sentences from the two tables of errors, and for each its cause and its remedy. */
-import { Failure, type FailureCode, failureCodes } from "../../executor/failure.ts";
+
 import { ClaimcheckError, type ErrorCode, errorCodes } from "../../shared/errors.ts";
+import { Failure, type FailureCode, failureCodes } from "../../shared/failure.ts";
 import { cell, page } from "./markdown.ts";
 
 type Help = readonly [cause: string, remedy: string];
@@ -169,7 +170,7 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   ],
   provider_timeout: [
     "The provider did not answer within its time limit.",
-    "Check the provider; for `cmd://`, make the command faster.",
+    "Check the provider. If the secret is a command, make it faster.",
   ],
   provider_unreachable: [
     "No connection to the provider.",

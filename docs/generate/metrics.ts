@@ -1,5 +1,5 @@
 /** docs/reference/metrics.md, from the exposition of a broker in which everything happened once. */
-import { createMetrics } from "../../broker/metrics.ts";
+import { createMetrics } from "../../broker/http/metrics.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { cell, code, page, table } from "./markdown.ts";
 

@@ -5,8 +5,8 @@
  */
 import { existsSync } from "node:fs";
 import { open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { Failure } from "../../shared/failure.ts";
 import { lock } from "../../shared/lock.ts";
-import { Failure } from "../failure.ts";
 import { absent } from "./absent.ts";
 
 /** In milliseconds. */

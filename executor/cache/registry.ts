@@ -3,7 +3,7 @@
  * the digest that was asked for; what a tag stands for is anybody's word.
  */
 import { openAsBlob } from "node:fs";
-import { digestOf } from "../digest.ts";
+import { digestOf } from "../../shared/digest.ts";
 
 /** `HOST[:PORT]/NAME`, as in an image's name without its tag. */
 const grammar =

@@ -11,8 +11,8 @@
  */
 import { stat } from "node:fs/promises";
 import * as z from "zod/mini";
-import { digestOf } from "../digest.ts";
-import { Failure } from "../failure.ts";
+import { digestOf } from "../../shared/digest.ts";
+import { Failure } from "../../shared/failure.ts";
 import { decodeBody, encodeBody, type Result } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
 import { sizeLimit } from "./recording.ts";

@@ -3,8 +3,9 @@
  * made, and under them results are looked for. A step whose result is not there is run by one run on this host at a time, and the
  * others wait and take what it made. What goes wrong with the cache alone costs the run nothing but time.
  */
+
+import { Failure } from "../../shared/failure.ts";
 import type { Membership } from "../broker-client.ts";
-import { Failure } from "../failure.ts";
 import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Result } from "./entry.ts";

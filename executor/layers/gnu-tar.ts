@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Writable } from "node:stream";
-import { Failure } from "../failure.ts";
+import { Failure } from "../../shared/failure.ts";
 
 type Environment = Readonly<Record<string, string>>;
 

@@ -10,8 +10,8 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, link, mkdtemp, open, rename, rm, stat } from "node:fs/promises";
+import { Failure } from "../../shared/failure.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
-import { Failure } from "../failure.ts";
 import { pack, unpack } from "./gnu-tar.ts";
 import { contentSize, encodeEntry, end, padding } from "./tar.ts";
 import { type Member, readTar } from "./tar-reader.ts";

@@ -3,7 +3,7 @@
  * character device 0/0 stands where a name is gone, and a folder with trusted.overlay.opaque hides the one below. OCI
  * (image-spec, layer.md, "Whiteouts"): an empty file `.wh.NAME`, and `.wh..wh..opq` in the folder.
  */
-import { Failure } from "../failure.ts";
+import { Failure } from "../../shared/failure.ts";
 import type { Entry } from "./tar.ts";
 
 const prefix = ".wh.";

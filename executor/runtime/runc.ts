@@ -10,8 +10,8 @@ import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { limitCores } from "../../shared/core-files.ts";
+import { Failure, type FailureCode } from "../../shared/failure.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
-import { Failure, type FailureCode } from "../failure.ts";
 import { userNamespace } from "../rootless.ts";
 import { pipeSource, type Source } from "../source.ts";
 

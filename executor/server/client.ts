@@ -1,9 +1,9 @@
 /** The other end of the executor's HTTP interface: sends a plan, and hands on what it prints as it comes. */
 import { type IncomingMessage, request } from "node:http";
+import { Failure } from "../../shared/failure.ts";
 import { Problem } from "../../shared/wire.ts";
 import type { Sinks } from "../container.ts";
 import { type Delivery, openDelivery } from "../delivery.ts";
-import { Failure } from "../failure.ts";
 import { RunEvent, type RunRequest } from "./wire.ts";
 
 /** Where an executor listens: a unix socket, or a port of loopback with the token that it wants. */

@@ -2,10 +2,10 @@
 import type { ServerResponse } from "node:http";
 import { PassThrough } from "node:stream";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
+import { Failure } from "../../shared/failure.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client.ts";
 import type { Run, StepCache } from "../cache/step-cache.ts";
-import { Failure } from "../failure.ts";
 import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";

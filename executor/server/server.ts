@@ -6,7 +6,7 @@ import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
-import { rawRefusal } from "../../shared/raw-refusal.ts";
+import { rawErrorResponse } from "../../shared/raw-error-response.ts";
 import { createBodyRoom } from "./body-room.ts";
 import { hasMoreValues } from "./json-size.ts";
 import { serveRun, type Workplace } from "./serve-run.ts";
@@ -128,7 +128,7 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
   server.maxConnections = limits.connections;
   server.maxRequestsPerSocket = requestsPerConnection;
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (socket.writable) socket.end(rawRefusal(error.code));
+    if (socket.writable) socket.end(rawErrorResponse(error.code));
     // Its client need not close its side, nor read.
     setTimeout(() => socket.destroy(), lastWords).unref();
   });

@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort } from "../free-port.ts";
+import { freePort } from "../parts/free-port.ts";
 import { startWatch } from "./watch.ts";
 
 const [examples = "2000", seed = String(Date.now() % 2 ** 32)] = process.argv.slice(2);

@@ -12,7 +12,7 @@ import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { CheckRequest, IssueRequest, IssueResponse, RedemptionRequest } from "../../shared/wire.ts";
-import { findUndocumented } from "../openapi.ts";
+import { findUndocumented } from "../support/openapi.ts";
 
 interface Watched {
   /** Where the broker is, as it knows itself. */

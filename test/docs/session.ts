@@ -5,9 +5,9 @@ import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { entry, image } from "../command.ts";
-import { freePort } from "../free-port.ts";
-import { startBao } from "../openbao.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startBao } from "../parts/openbao.ts";
+import { entry, image } from "../support/command.ts";
 import { type Block, type Page, project } from "./page.ts";
 
 const mark = "--- next ---";

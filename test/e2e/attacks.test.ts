@@ -15,12 +15,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { ask, type ExecutorHost, outputOf, startHost } from "../executor.ts";
-import { until } from "../host.ts";
-import { makeImage } from "../made-image.ts";
-import { makePerlImage, perlCalls } from "../perl-image.ts";
-import { makeFolder } from "../served.ts";
+import { until } from "../parts/host.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
+import { ask, type ExecutorHost, outputOf, startHost } from "../support/executor.ts";
+import { makeImage } from "../support/made-image.ts";
+import { makePerlImage, perlCalls } from "../support/perl-image.ts";
+import { makeFolder } from "../support/served.ts";
 
 interface Plan {
   readonly image?: string;

@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { claimcheck, entry, image, printed, start } from "../command.ts";
-import { processesContaining, remains, until } from "../host.ts";
-import { addresses, buildNetwork } from "../network.ts";
-import { changedHouse } from "../walls.ts";
+import { processesContaining, remains, until } from "../parts/host.ts";
+import { addresses, buildNetwork } from "../parts/network.ts";
+import { claimcheck, entry, image, printed, start } from "../support/command.ts";
+import { changedHouse } from "../support/walls.ts";
 
 const network = buildNetwork();
 

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
-import { image } from "../command.ts";
-import { freePort } from "../free-port.ts";
-import { until } from "../host.ts";
-import { startIssuer } from "../issuer.ts";
-import { anyVariable, policyOf } from "../served.ts";
+import { freePort } from "../parts/free-port.ts";
+import { until } from "../parts/host.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { image } from "../support/command.ts";
+import { anyVariable, policyOf } from "../support/served.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const base = "localhost/claimcheck-test-node";

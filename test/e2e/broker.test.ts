@@ -1,8 +1,8 @@
 /** `claimcheck broker`, and `claimcheck run` against it: the same way as embedded, over a socket. */
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { startDevBroker } from "../dev-broker.ts";
+import { claimcheck, image } from "../support/command.ts";
+import { startDevBroker } from "../support/dev-broker.ts";
 
 const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c", "echo $MY_SECRET"];
 

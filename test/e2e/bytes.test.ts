@@ -5,9 +5,9 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { entry, image, start } from "../command.ts";
-import { commandFile, pythonSources } from "../front-ends.ts";
-import { remains } from "../host.ts";
+import { remains } from "../parts/host.ts";
+import { entry, image, start } from "../support/command.ts";
+import { commandFile, pythonSources } from "../support/front-ends.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-bytes-"));
 const sdk = new URL("../../sdk/typescript/claimcheck.ts", import.meta.url).href;

@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { filesContaining, remains } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { filesContaining, remains } from "../parts/host.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
 
 const secret = "the-value-of-the-token";
 const env = { TOKEN: secret };

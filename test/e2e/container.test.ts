@@ -5,9 +5,9 @@ import { mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image, start } from "../command.ts";
-import { processesContaining, remains } from "../host.ts";
-import { makeImage } from "../made-image.ts";
+import { processesContaining, remains } from "../parts/host.ts";
+import { claimcheck, image, start } from "../support/command.ts";
+import { makeImage } from "../support/made-image.ts";
 
 const env = { API_TOKEN: "guessme-and-more" };
 const run = (flags: string[], script: string, settings = { env }) =>

@@ -3,8 +3,8 @@ import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { processesContaining, remains, until } from "../host.ts";
+import { processesContaining, remains, until } from "../parts/host.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
 
 const secret = "guessme-and-more";
 const env = { SECRET: secret };

@@ -3,8 +3,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { expect, test } from "vitest";
-import { entry, image } from "../command.ts";
-import { makePerlImage } from "../perl-image.ts";
+import { entry, image } from "../support/command.ts";
+import { makePerlImage } from "../support/perl-image.ts";
 
 const probe = `
   sed -n 's/^\\(Cap[A-Z][a-z]*\\|NoNewPrivs\\|Seccomp\\):[[:space:]]*/status \\1 /p' /proc/self/status

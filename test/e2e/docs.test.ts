@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { pages, project, render } from "../docs/page.ts";
 import { runPage } from "../docs/session.ts";
-import { withoutGo } from "../front-ends.ts";
+import { withoutGo } from "../support/front-ends.ts";
 
 const withCommands = pages.filter(({ blocks }) => blocks.some(({ kind }) => kind === "command"));
 

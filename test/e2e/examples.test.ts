@@ -7,9 +7,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
-import { entry, image } from "../command.ts";
-import { type ExecutorHost, startHost } from "../executor.ts";
-import { makeFolder } from "../served.ts";
+import { entry, image } from "../support/command.ts";
+import { type ExecutorHost, startHost } from "../support/executor.ts";
+import { makeFolder } from "../support/served.ts";
 
 const printed = "deploying with ***\n";
 

@@ -1,7 +1,7 @@
 /** Plans that are too large for what they ask, and what they do to the executor that gets them. */
 import { expect, test } from "vitest";
-import { ask, type ExecutorHost, outputOf, planOf, startHost } from "../executor.ts";
-import { until } from "../host.ts";
+import { until } from "../parts/host.ts";
+import { ask, type ExecutorHost, outputOf, planOf, startHost } from "../support/executor.ts";
 
 const long = "x".repeat(1024 * 1024);
 const times = <T>(count: number, make: (index: number) => T) =>

@@ -2,9 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { image } from "../command.ts";
-import { ask, type ExecutorHost, outputOf, planOf, startHost } from "../executor.ts";
-import { startPrivateRegistry, user } from "../private-registry.ts";
+import { startPrivateRegistry, user } from "../parts/private-registry.ts";
+import { image } from "../support/command.ts";
+import { ask, type ExecutorHost, outputOf, planOf, startHost } from "../support/executor.ts";
 
 /** How a run of this image ends, and what it printed. */
 async function run(host: ExecutorHost, name: string, more: object = {}, sent: object = {}) {

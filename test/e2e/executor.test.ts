@@ -3,10 +3,10 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../executor.ts";
-import { filesContaining, processesContaining, until } from "../host.ts";
-import { makeFolder } from "../served.ts";
+import { filesContaining, processesContaining, until } from "../parts/host.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
+import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../support/executor.ts";
+import { makeFolder } from "../support/served.ts";
 
 const secretEnv = { A: "env://API_TOKEN" };
 

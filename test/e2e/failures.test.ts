@@ -2,8 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { remains } from "../host.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image } from "../support/command.ts";
 
 const pasted = "hunter2-pasted-where-it-does-not-belong";
 const withSecret = (uri: string) => ["run", "--secret-env", `A=${uri}`, image, "true"];

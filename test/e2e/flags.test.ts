@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, writeFileSync } fro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { remains } from "../host.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image } from "../support/command.ts";
 
 const run = (flags: string[], script: string, env: Record<string, string> = {}) =>
   claimcheck(["run", ...flags, image, "--", "sh", "-c", script], { env });

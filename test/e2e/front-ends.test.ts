@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { container, RunError, secret, setSecret } from "../../sdk/typescript/claimcheck.ts";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { startHost } from "../executor.ts";
-import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
-import { remains, until } from "../host.ts";
-import { removeImageAfterwards } from "../made-image.ts";
-import { startRegistry, withoutTls } from "../oci-registry.ts";
+import { remains, until } from "../parts/host.ts";
+import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
+import { startHost } from "../support/executor.ts";
+import { commandFile, goModule, needPython, pythonSources, withoutGo } from "../support/front-ends.ts";
+import { removeImageAfterwards } from "../support/made-image.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-front-ends-"));
 const command = commandFile();

@@ -2,10 +2,10 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { startDevBroker } from "../dev-broker.ts";
-import { remains } from "../host.ts";
-import { makeFolder } from "../served.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image } from "../support/command.ts";
+import { startDevBroker } from "../support/dev-broker.ts";
+import { makeFolder } from "../support/served.ts";
 
 afterEach(() => {
   expect(remains()).toEqual([]);

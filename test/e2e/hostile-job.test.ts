@@ -5,10 +5,10 @@ import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSy
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { claimcheck } from "../command.ts";
-import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../executor.ts";
-import { until } from "../host.ts";
-import { makeFolder } from "../served.ts";
+import { until } from "../parts/host.ts";
+import { claimcheck } from "../support/command.ts";
+import { ask, type ExecutorHost, open, outputOf, planOf, startHost } from "../support/executor.ts";
+import { makeFolder } from "../support/served.ts";
 
 const secretEnv = { A: "env://API_TOKEN" };
 

@@ -6,8 +6,8 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { image, printed, start } from "../command.ts";
-import { filesContaining, mounts, processesContaining, remains, runs, until } from "../host.ts";
+import { filesContaining, mounts, processesContaining, remains, runs, until } from "../parts/host.ts";
+import { image, printed, start } from "../support/command.ts";
 
 /** A value that nothing else on this host contains, and the forms that a file could have it in. */
 function uniqueSecret() {

@@ -3,9 +3,9 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { entry, image, startProgram } from "../command.ts";
-import { planOf, startHost } from "../executor.ts";
-import { makeFolder } from "../served.ts";
+import { entry, image, startProgram } from "../support/command.ts";
+import { planOf, startHost } from "../support/executor.ts";
+import { makeFolder } from "../support/served.ts";
 
 const lost =
   /^claimcheck: The output could not be written, and is not whole: standard output \(ENOSPC\) \[output_failed\]$/m;

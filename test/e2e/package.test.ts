@@ -13,9 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { startOnePassword } from "../onepassword.ts";
-import { startBao } from "../openbao.ts";
+import { startOnePassword } from "../parts/onepassword.ts";
+import { startBao } from "../parts/openbao.ts";
+import { claimcheck, image } from "../support/command.ts";
 
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-package-"));

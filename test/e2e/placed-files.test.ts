@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { remains } from "../host.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image } from "../support/command.ts";
 
 const folder = () => mkdtempSync(join(tmpdir(), "claimcheck-placed-"));
 const base64 = (text: string) => Buffer.from(text).toString("base64");

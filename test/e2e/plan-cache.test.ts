@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image } from "../command.ts";
-import { filesContaining, remains } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { filesContaining, remains } from "../parts/host.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
+import { claimcheck, image } from "../support/command.ts";
 
 const env = { FIRST: "the-first-value", SECOND: "the-second-value" };
 

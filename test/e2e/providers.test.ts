@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { type OnePassword, startOnePassword } from "../onepassword.ts";
-import { type Bao, type FaultProxy, startBao, startProxy } from "../openbao.ts";
+import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
+import { type Bao, type FaultProxy, startBao, startProxy } from "../parts/openbao.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-providers-"));
 const file = join(folder, "token");

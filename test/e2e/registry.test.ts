@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, start } from "../command.ts";
-import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { startPrivateRegistry, user } from "../private-registry.ts";
+import { filesContaining, mounts, processesContaining, remains, until } from "../parts/host.ts";
+import { startPrivateRegistry, user } from "../parts/private-registry.ts";
+import { claimcheck, start } from "../support/command.ts";
 
 const folder = "/var/lib/claimcheck/registries";
 

@@ -7,11 +7,11 @@ import { gunzipSync } from "node:zlib";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
 import { startSupervisor } from "../../executor/runtime/runc.ts";
-import { claimcheck, image } from "../command.ts";
-import { remains } from "../host.ts";
-import { removeImageAfterwards } from "../made-image.ts";
-import { startRegistry, withoutTls } from "../oci-registry.ts";
-import { inOverlay, scratch } from "../overlay.ts";
+import { remains } from "../parts/host.ts";
+import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
+import { claimcheck, image } from "../support/command.ts";
+import { removeImageAfterwards } from "../support/made-image.ts";
+import { inOverlay, scratch } from "../support/overlay.ts";
 
 const value = "the-value-of-a-test";
 const env = { API_TOKEN: value };

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
-import { start } from "../command.ts";
+import { start } from "../support/command.ts";
 
 let home: string;
 let key: string;

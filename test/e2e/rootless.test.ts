@@ -4,10 +4,10 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, statSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { filesContaining, mounts, processesContaining, remains, until } from "../host.ts";
-import { user as registryUser, startPrivateRegistry } from "../private-registry.ts";
-import { addUser } from "../user.ts";
+import { filesContaining, mounts, processesContaining, remains, until } from "../parts/host.ts";
+import { user as registryUser, startPrivateRegistry } from "../parts/private-registry.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
+import { addUser } from "../support/user.ts";
 
 const user = addUser();
 const { node } = user;

@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { processesContaining, remains, until } from "../host.ts";
+import { processesContaining, remains, until } from "../parts/host.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
 
 const echo = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c"];
 const withToken = { env: { API_TOKEN: "guessme" } };

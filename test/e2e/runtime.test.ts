@@ -5,8 +5,8 @@ import { chmodSync, mkdtempSync, openSync, readFileSync, readlinkSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { claimcheck, image, start } from "../command.ts";
-import { filesContaining, processesContaining, remains, until } from "../host.ts";
+import { filesContaining, processesContaining, remains, until } from "../parts/host.ts";
+import { claimcheck, image, start } from "../support/command.ts";
 
 const secret = "guessme-and-more";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { printed, start } from "../command.ts";
+import { printed, start } from "../support/command.ts";
 
 const token = "ghp_0123456789abcdef";
 

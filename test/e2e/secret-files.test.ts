@@ -5,8 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { claimcheck, image, printed, start } from "../command.ts";
-import { remains } from "../host.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image, printed, start } from "../support/command.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "claimcheck-files-"));
 

@@ -6,9 +6,9 @@ import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { image, start } from "../command.ts";
-import { ask, type ExecutorHost, open, planOf, startHost } from "../executor.ts";
-import { runs as folderOfCommands, until } from "../host.ts";
+import { runs as folderOfCommands, until } from "../parts/host.ts";
+import { image, start } from "../support/command.ts";
+import { ask, type ExecutorHost, open, planOf, startHost } from "../support/executor.ts";
 
 const runs = Number(process.env.CLAIMCHECK_SOAK_RUNS ?? 60);
 /** At once. */

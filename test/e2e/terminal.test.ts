@@ -3,8 +3,8 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
-import { claimcheck, image, printed, start, startAtTerminal } from "../command.ts";
-import { filesContaining, processesContaining, remains, until } from "../host.ts";
+import { filesContaining, processesContaining, remains, until } from "../parts/host.ts";
+import { claimcheck, image, printed, start, startAtTerminal } from "../support/command.ts";
 
 const secret = ["--secret-env", "MY_SECRET=env://API_TOKEN"];
 const withToken = { env: { API_TOKEN: "guessme" } };

@@ -5,10 +5,10 @@ import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { image, printed, start } from "../command.ts";
-import { ask, open, planOf, startHost } from "../executor.ts";
-import { processesContaining, until } from "../host.ts";
-import { makeFolder } from "../served.ts";
+import { processesContaining, until } from "../parts/host.ts";
+import { image, printed, start } from "../support/command.ts";
+import { ask, open, planOf, startHost } from "../support/executor.ts";
+import { makeFolder } from "../support/served.ts";
 
 let marks = 0;
 

@@ -7,11 +7,11 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
-import { claimcheck, image, entry as plainEntry } from "../command.ts";
-import { remains } from "../host.ts";
-import { makeImage } from "../made-image.ts";
-import { makeFolder } from "../served.ts";
-import { changedHouse, houseWith, type Wall, walls } from "../walls.ts";
+import { remains } from "../parts/host.ts";
+import { claimcheck, image, entry as plainEntry } from "../support/command.ts";
+import { makeImage } from "../support/made-image.ts";
+import { makeFolder } from "../support/served.ts";
+import { changedHouse, houseWith, type Wall, walls } from "../support/walls.ts";
 
 afterEach(() => {
   expect(remains()).toEqual([]);

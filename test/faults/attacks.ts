@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { startRedis } from "../redis.ts";
+import { startRedis } from "../parts/redis.ts";
 import type { Parts, Running, Scenario } from "./scenarios.ts";
 
 const mib = 2 ** 20;

@@ -4,8 +4,8 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { createBrokerClient } from "../../executor/broker-client.ts";
-import type { Failure } from "../../executor/failure.ts";
 import { createIdentity } from "../../executor/identity.ts";
+import type { Failure } from "../../shared/failure.ts";
 
 const lanes = 8;
 /** Between two rounds of a lane, in milliseconds. */

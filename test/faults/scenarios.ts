@@ -6,12 +6,12 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import type { BrokerProcess } from "../broker-process.ts";
-import { entry, image } from "../command.ts";
-import { remains, until } from "../host.ts";
-import { startBao } from "../openbao.ts";
-import { startPostgres } from "../postgres.ts";
-import { startRedis } from "../redis.ts";
+import { remains, until } from "../parts/host.ts";
+import { startBao } from "../parts/openbao.ts";
+import { startPostgres } from "../parts/postgres.ts";
+import { startRedis } from "../parts/redis.ts";
+import type { BrokerProcess } from "../support/broker-process.ts";
+import { entry, image } from "../support/command.ts";
 import type { Load } from "./load.ts";
 
 interface AuditCopy {

@@ -2,7 +2,7 @@
 // properties draw with fast-check, and what is kept as corpus when the two disagree.
 
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
-import { createOracle } from "../unit/scrub/oracle.ts";
+import { createOracle } from "./oracle.ts";
 
 /** Byte strings throughout. */
 export type Move =

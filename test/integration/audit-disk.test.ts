@@ -14,13 +14,13 @@ import {
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { createKeys } from "../../broker/keys.ts";
-import { decisionsOf, linesOf, recordsOf, releasedIn } from "../audit-log.ts";
-import { rootKey } from "../broker.ts";
-import { printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { makeFolder, serve } from "../served.ts";
-import { createServedClient } from "../served-client.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { decisionsOf, linesOf, recordsOf, releasedIn } from "../support/audit-log.ts";
+import { rootKey } from "../support/broker.ts";
+import { printed, start } from "../support/command.ts";
+import { makeFolder, serve } from "../support/served.ts";
+import { createServedClient } from "../support/served-client.ts";
 
 /** A file system of its own in memory. */
 function mountSmall(): string {

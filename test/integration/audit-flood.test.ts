@@ -2,9 +2,9 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openAuditLog } from "../../broker/audit/log.ts";
 import type { Summary, Unplaced } from "../../broker/audit/record.ts";
-import { createTally } from "../../broker/audit/tally.ts";
-import { keys } from "../audit-log.ts";
-import { allow, RecordingSink, startBroker } from "../broker.ts";
+import { createRefusalCounts } from "../../broker/audit/refusal-counts.ts";
+import { keys } from "../support/audit-log.ts";
+import { allow, RecordingSink, startBroker } from "../support/broker.ts";
 
 const minute = 60_000;
 const start = Date.parse("2026-11-23T12:00:00Z");
@@ -64,24 +64,24 @@ describe("a flood of the unknown", () => {
   });
 });
 
-describe("a tally", () => {
+describe("a count of refusals", () => {
   test("keeps what could not be written, and since when", async () => {
     vi.useFakeTimers({ now: start });
     const written: Unplaced[] = [];
     let broken = true;
-    const tally = createTally(async (lines) => {
+    const refusals = createRefusalCounts(async (lines) => {
       if (broken) throw new Error("no space left on device");
       written.push(...lines);
     });
-    tally.count({ code: "token_missing" });
+    refusals.count({ code: "token_missing" });
     await vi.advanceTimersByTimeAsync(minute);
-    tally.count({ code: "token_missing" });
+    refusals.count({ code: "token_missing" });
     broken = false;
     await vi.advanceTimersByTimeAsync(minute);
     expect(written).toEqual([
       { type: "summary", code: "token_missing", count: 2, since: "2026-11-23T12:00:00.000Z" },
     ]);
-    await tally.close();
+    await refusals.close();
     expect(written).toHaveLength(1);
   });
 });

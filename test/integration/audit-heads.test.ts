@@ -3,15 +3,15 @@ import { once } from "node:events";
 import { appendFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { createKeys } from "../../broker/keys.ts";
-import { decisionsOf, linesOf, recordsOf } from "../audit-log.ts";
-import { rootKey } from "../broker.ts";
-import { claimcheck, printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startPostgres } from "../postgres.ts";
-import { startRedisForTest } from "../redis.ts";
-import { serve } from "../served.ts";
-import { createServedClient } from "../served-client.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startPostgres } from "../parts/postgres.ts";
+import { startRedisForTest } from "../parts/redis.ts";
+import { decisionsOf, linesOf, recordsOf } from "../support/audit-log.ts";
+import { rootKey } from "../support/broker.ts";
+import { claimcheck, printed, start } from "../support/command.ts";
+import { serve } from "../support/served.ts";
+import { createServedClient } from "../support/served-client.ts";
 
 async function setUp(audit = "audit.jsonl", more: Record<string, string> = {}) {
   const [ci, redis] = await Promise.all([startIssuer("ES256"), startRedisForTest()]);

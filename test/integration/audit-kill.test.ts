@@ -8,14 +8,14 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { filePart, verifyChain } from "../../broker/audit/verify.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
-import { recordsOf, releasedIn, soundRecordsOf } from "../audit-log.ts";
-import { rootKey } from "../broker.ts";
-import { claimcheck, printed, start } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { serve } from "../served.ts";
-import { createServedClient } from "../served-client.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { recordsOf, releasedIn, soundRecordsOf } from "../support/audit-log.ts";
+import { rootKey } from "../support/broker.ts";
+import { claimcheck, printed, start } from "../support/command.ts";
+import { serve } from "../support/served.ts";
+import { createServedClient } from "../support/served-client.ts";
 
 const logs = Array.from({ length: Number(process.env.CLAIMCHECK_KILLED_LOGS ?? 1) }, (_, nth) => nth + 1);
 /** Of each log's broker. */

@@ -7,10 +7,10 @@ import { openAuditLog } from "../../broker/audit/log.ts";
 import { postgresSink } from "../../broker/audit/postgres.ts";
 import { readChain } from "../../broker/audit/postgres-table.ts";
 import { verifyChain } from "../../broker/audit/verify.ts";
-import { decision, keys, requestsOf } from "../audit-log.ts";
-import { type PostgresServer, startPostgres } from "../postgres.ts";
-import { refusalOf } from "../refusal.ts";
-import { describeSink } from "../sinks.ts";
+import { type PostgresServer, startPostgres } from "../parts/postgres.ts";
+import { decision, keys, requestsOf } from "../support/audit-log.ts";
+import { refusalOf } from "../support/refusal.ts";
+import { describeSink } from "../support/sinks.ts";
 
 let server: PostgresServer;
 

@@ -3,10 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Problem } from "../../shared/wire.ts";
-import { claimcheck } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startPostgres } from "../postgres.ts";
-import { serve } from "../served.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startPostgres } from "../parts/postgres.ts";
+import { claimcheck } from "../support/command.ts";
+import { serve } from "../support/served.ts";
 
 async function startServer() {
   const server = await startPostgres();

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { openChain } from "../../broker/audit/chain.ts";
 import { postgresSink } from "../../broker/audit/postgres.ts";
 import type { Unplaced } from "../../broker/audit/record.ts";
-import { decision, keys, linesOf, newLog, openLog, recordsOf } from "../audit-log.ts";
-import { claimcheck, printed, start, startAtTerminal } from "../command.ts";
-import { type PostgresServer, startPostgres } from "../postgres.ts";
+import { type PostgresServer, startPostgres } from "../parts/postgres.ts";
+import { decision, keys, linesOf, newLog, openLog, recordsOf } from "../support/audit-log.ts";
+import { claimcheck, printed, start, startAtTerminal } from "../support/command.ts";
 
 let server: PostgresServer;
 

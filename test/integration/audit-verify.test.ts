@@ -5,11 +5,11 @@ import { describe, expect, test } from "vitest";
 import { openChain } from "../../broker/audit/chain.ts";
 import { fileSink } from "../../broker/audit/file.ts";
 import { type AuditLine, decodeLine, encodeLine, hashLine } from "../../broker/audit/record.ts";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
-import { decision, keys, linesOf, newLog, writeLog } from "../audit-log.ts";
-import { claimcheck } from "../command.ts";
+import { decision, keys, linesOf, newLog, writeLog } from "../support/audit-log.ts";
+import { claimcheck } from "../support/command.ts";
 
 const others = await createKeys(new Secret(new Uint8Array(32).fill(1)));
 

@@ -4,17 +4,17 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fileSink } from "../../broker/audit/file.ts";
 import { hashLine } from "../../broker/audit/record.ts";
-import { AuditPage } from "../../broker/auditor.ts";
-import { createKeys } from "../../broker/keys.ts";
-import type { Action } from "../../broker/policy.ts";
+import type { Action } from "../../broker/authn/roles.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
+import { AuditPage } from "../../broker/requests/read-audit.ts";
 import { headsIn } from "../../executor/audit-heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
 import { AuditHeads } from "../../shared/wire.ts";
-import { decisionsOf, keys, newLog } from "../audit-log.ts";
-import { allow, rootKey, startBroker } from "../broker.ts";
-import { claimcheck } from "../command.ts";
-import { makeFolder } from "../served.ts";
+import { decisionsOf, keys, newLog } from "../support/audit-log.ts";
+import { allow, rootKey, startBroker } from "../support/broker.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 const environment = { API_TOKEN: "guessme", OTHER: "sesame" };
 

@@ -7,8 +7,8 @@ import { boundAudience } from "../../shared/bound-token.ts";
 import { makeProof, type ProvenRequest } from "../../shared/proof.ts";
 import { sealToken } from "../../shared/sealed-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
-import { brokerUrl, type TestBroker } from "../broker.ts";
-import { policyText, startPolicyBroker } from "../policy-broker.ts";
+import { brokerUrl, type TestBroker } from "../support/broker.ts";
+import { policyText, startPolicyBroker } from "../support/policy-broker.ts";
 
 const [own, other] = await Promise.all([createIdentity(), createIdentity()]);
 const asked = { secrets: [{ uri: "env://API_TOKEN" }] };

@@ -2,8 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { claimcheck } from "../command.ts";
-import { makeFolder } from "../served.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 test.each([
   ["--env-file /dev/zero", ["run", "--env-file", "/dev/zero", "image"]],

@@ -3,15 +3,15 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type BudgetLimits, createBudgets, defaultBudgets } from "../../broker/budget.ts";
+import { createServer, type ServerLimits } from "../../broker/http/server.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
-import { createServer, type ServerLimits } from "../../broker/server.ts";
+import { type BudgetLimits, createBudgets, defaultBudgets } from "../../broker/quota/budget.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
 import { Secret } from "../../shared/secret.ts";
-import { prepareRedemption, startBroker } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
+import { prepareRedemption, startBroker } from "../support/broker.ts";
 
 const mib = 1024 * 1024;
 

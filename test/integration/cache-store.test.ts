@@ -51,7 +51,7 @@ function setUp() {
 
 /** A process that makes a result; it reads orders, and says one word after the other. */
 function maker(folder: string, { size = 10, prefix = [] as string[] } = {}) {
-  const script = fileURLToPath(new URL("../cache-maker.ts", import.meta.url));
+  const script = fileURLToPath(new URL("../support/cache-maker.ts", import.meta.url));
   const [program = "", ...args] = [...prefix, process.execPath, script, folder, key, String(size)];
   const child: ChildProcess = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));

@@ -5,10 +5,10 @@ import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { printed, start } from "../command.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
-import { makeFolder, serve } from "../served.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { printed, start } from "../support/command.ts";
+import { makeFolder, serve } from "../support/served.ts";
 
 /** The addresses on which a process listens, as the kernel has them. */
 function listening(pid: number): string[] {

@@ -4,7 +4,7 @@ import { mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { entry } from "../command.ts";
+import { entry } from "../support/command.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-entry-"));
 const link = join(folder, "claimcheck");

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { fileProvider } from "../../broker/providers/file.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
-import { allow, deny, startBroker } from "../broker.ts";
-import { makeFolder } from "../served.ts";
+import { allow, deny, startBroker } from "../support/broker.ts";
+import { makeFolder } from "../support/served.ts";
 
 async function setUp() {
   const base = realpathSync(makeFolder({}));

@@ -5,8 +5,8 @@ import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 import { describe, expect, test } from "vitest";
 import { boundAudience } from "../../shared/bound-token.ts";
-import { brokerUrl } from "../broker.ts";
-import { policyText, startPolicyBroker } from "../policy-broker.ts";
+import { brokerUrl } from "../support/broker.ts";
+import { policyText, startPolicyBroker } from "../support/policy-broker.ts";
 
 type Broker = Awaited<ReturnType<typeof startPolicyBroker>>["broker"];
 

@@ -17,8 +17,8 @@ import { PlanDocument } from "../../executor/plan-document.ts";
 import type { Plan } from "../../sdk/typescript/claimcheck.ts";
 import { makeChains } from "../chains/chains.ts";
 import { chains as coreChains } from "../chains/core.ts";
-import { entry } from "../command.ts";
-import { goModule, needPython, pythonSources, withoutGo } from "../front-ends.ts";
+import { entry } from "../support/command.ts";
+import { goModule, needPython, pythonSources, withoutGo } from "../support/front-ends.ts";
 
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 const vectors = path("../vectors/chains");

@@ -6,8 +6,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
-import { startIssuer } from "../issuer.ts";
-import { makeFolder, serve } from "../served.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { makeFolder, serve } from "../support/served.ts";
 
 /** Every tenth of a thousand: the one that is looked for is among them. */
 const guesses = Array.from({ length: 100 }, (_, nth) => String(nth * 10 + 2).padStart(4, "0"));

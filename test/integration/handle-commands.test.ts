@@ -1,11 +1,11 @@
 /** claimcheck issue, inspect and revoke, as processes that speak to a broker of their own. */
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { claimcheck } from "../command.ts";
-import { startDevBroker } from "../dev-broker.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
-import { makeFolder, serve } from "../served.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { claimcheck } from "../support/command.ts";
+import { startDevBroker } from "../support/dev-broker.ts";
+import { makeFolder, serve } from "../support/served.ts";
 
 const uris = ["env://API_TOKEN", "env://DEPLOY_KEY"];
 const id = /^[0-9a-f-]{36}$/;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleState, HandleStore, OpenHandle } from "../../broker/store/store.ts";
 import type { Problem } from "../../shared/wire.ts";
-import { allow, startBroker } from "../broker.ts";
+import { allow, startBroker } from "../support/broker.ts";
 
 type Fields = Partial<OpenHandle>;
 

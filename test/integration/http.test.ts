@@ -3,8 +3,8 @@ import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { bodyLimit, Problem } from "../../shared/wire.ts";
-import { allow, brokerUrl, startBroker } from "../broker.ts";
-import { operations, text } from "../openapi.ts";
+import { allow, brokerUrl, startBroker } from "../support/broker.ts";
+import { operations, text } from "../support/openapi.ts";
 
 const broker = await startBroker({ environment: { API_TOKEN: "guessme" }, rules: [allow(undefined)] });
 const authorization = `Bearer ${await broker.token()}`;

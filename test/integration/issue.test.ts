@@ -1,8 +1,8 @@
 /** Issuing through the HTTP interface. */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Limits, Rule } from "../../broker/policy.ts";
+import type { Limits, Rule } from "../../broker/policy/decide.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { allow, brokerUrl, deny, startBroker } from "../broker.ts";
+import { allow, brokerUrl, deny, startBroker } from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme", SAME: "guessme", OTHER: "sesame", EMPTY: "" };
 

@@ -1,11 +1,11 @@
 /** Tokens of CI systems, from real issuers on loopback: whose they make one, and what becomes of an issuer in trouble. */
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { remoteKeys } from "../../broker/access/key-set.ts";
-import { loadPolicy } from "../../broker/access/policy-file.ts";
-import { type Authenticate, createAuthenticator } from "../../broker/caller.ts";
-import { startIssuer, type TestIssuer } from "../issuer.ts";
-import { refusalOf } from "../refusal.ts";
+import { type Authenticate, createAuthenticator } from "../../broker/authn/authenticate.ts";
+import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
+import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
+import { loadPolicy } from "../support/policy.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 const audience = "https://broker.example";
 

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { expect, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
-import { describe, inOverlay, scratch, setAttribute } from "../overlay.ts";
+import { describe, inOverlay, scratch, setAttribute } from "../support/overlay.ts";
 
 const environment = { PATH: process.env.PATH ?? "" };
 

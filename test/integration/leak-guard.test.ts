@@ -7,7 +7,7 @@ import { createFileSearch } from "../../executor/file-search.ts";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
 import { createLeakGuard } from "../../executor/leak-guard.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
-import { inOverlay, scratch, setAttribute } from "../overlay.ts";
+import { inOverlay, scratch, setAttribute } from "../support/overlay.ts";
 
 const value = "s3cret/value";
 const base64 = Buffer.from(value).toString("base64");

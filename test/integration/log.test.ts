@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { startBroker } from "../broker.ts";
-import { printed } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { anyVariable, policyOf, putPolicy, serve } from "../served.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startBroker } from "../support/broker.ts";
+import { printed } from "../support/command.ts";
+import { anyVariable, policyOf, putPolicy, serve } from "../support/served.ts";
 
 const secret = "hunter2correcthorse";
 

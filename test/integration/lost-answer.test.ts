@@ -1,7 +1,7 @@
 /** An executor that does not get its answer asks again by itself, and that costs nothing. */
 import { expect, test } from "vitest";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { startBroker } from "../broker.ts";
+import { startBroker } from "../support/broker.ts";
 
 /** @param answers what becomes of the broker's answers to redemptions, one after the other; then they arrive. */
 async function redeemThrough(answers: readonly (() => Response)[]) {

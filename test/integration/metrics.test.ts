@@ -1,12 +1,12 @@
 /** What Prometheus reads: it counts what happened, and whatever clients send it has no more lines and no secret. */
 import { expect, test } from "vitest";
-import { createMetrics } from "../../broker/metrics.ts";
+import { createMetrics } from "../../broker/http/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
-import { createSource } from "../../broker/source.ts";
+import { createSharedRead } from "../../broker/resolve/shared-read.ts";
 import { Secret } from "../../shared/secret.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
-import { serve } from "../served.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { serve } from "../support/served.ts";
 
 const value = "s3cr3t-metrics-value";
 
@@ -86,7 +86,7 @@ test("a circuit that opens is seen, and that it closes too", async () => {
   const metrics = createMetrics();
   const reference = { scheme: "red", canonical: "red://x", shown: "red://…" };
   let down = true;
-  const source = createSource(
+  const source = createSharedRead(
     {
       scheme: "red",
       parameters: [],

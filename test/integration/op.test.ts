@@ -1,11 +1,11 @@
-/** op:// with the real SDK, against the stand-in of test/onepassword.ts. */
+/** op:// with the real SDK, against the stand-in of test/parts/onepassword.ts. */
 import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
-import { allow, startBroker } from "../broker.ts";
-import { type OnePassword, startOnePassword } from "../onepassword.ts";
-import { reader } from "../provider.ts";
+import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
+import { allow, startBroker } from "../support/broker.ts";
+import { reader } from "../support/provider.ts";
 
 const many = Array.from({ length: 10 }, (_, nth) => `item ${nth}`);
 

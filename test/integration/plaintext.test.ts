@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { cmdProvider } from "../../broker/providers/cmd.ts";
-import { allow, fixedProvider, startBroker, type TestBroker } from "../broker.ts";
+import { allow, fixedProvider, startBroker, type TestBroker } from "../support/broker.ts";
 
 const values = {
   text: "correct-horse-battery-staple",

@@ -1,8 +1,8 @@
 /** claimcheck policy: what it prints, as people read it. */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { claimcheck } from "../command.ts";
-import { makeFolder } from "../served.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 const policy = `version: 1
 issuers:

@@ -1,6 +1,8 @@
 /** A policy that is long to read keeps nobody waiting. */
 import { expect, test } from "vitest";
-import { openPolicy, type PolicyText } from "../../broker/access/live-policy.ts";
+import { readPolicyApart } from "../../bin/policy-thread.ts";
+import { openPolicy, type PolicyText } from "../../broker/policy/live.ts";
+import { patterns } from "../support/policy.ts";
 
 const policyOf = (rules: number) => `version: 1
 issuers:
@@ -14,11 +16,13 @@ ${Array.from({ length: rules }, (_, nth) => `      - { name: r${nth}, actions: [
 
 test("while ten thousand rules are read, others get their turns", async () => {
   let text: PolicyText = { text: policyOf(1), file: "1", writtenAt: 0 };
-  const live = await openPolicy(
-    async () => text,
-    "https://broker.example",
-    () => {},
-  );
+  const live = await openPolicy({
+    read: async () => text,
+    parse: readPolicyApart,
+    patterns,
+    audience: "https://broker.example",
+    report: () => {},
+  });
   if ("faults" in live) throw new Error(JSON.stringify(live.faults));
   const caller = {
     tenant: "acme",
@@ -51,11 +55,13 @@ test("while ten thousand rules are read, others get their turns", async () => {
 test("a file that its thread cannot read is one with a fault, and changes nothing", async () => {
   let text: PolicyText = { text: policyOf(1), file: "1", writtenAt: 0 };
   const events: object[] = [];
-  const live = await openPolicy(
-    async () => text,
-    "https://broker.example",
-    (event) => events.push(event),
-  );
+  const live = await openPolicy({
+    read: async () => text,
+    parse: readPolicyApart,
+    patterns,
+    audience: "https://broker.example",
+    report: (event) => events.push(event),
+  });
   if ("faults" in live) throw new Error(JSON.stringify(live.faults));
   text = { text: policyOf(1).replace("version: 1", "version: 2"), file: "2", writtenAt: 0 };
   await live.reload();

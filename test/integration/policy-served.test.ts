@@ -8,11 +8,11 @@ import { makeProof } from "../../shared/proof.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { RedemptionRequest } from "../../shared/wire.ts";
 import { wrapValue } from "../../shared/wrapping.ts";
-import { type BrokerProcess, startBrokerProcess } from "../broker-process.ts";
-import { claimcheck } from "../command.ts";
-import { openIssuer, type TestIssuer } from "../issuer.ts";
-import { type OnePassword, startOnePassword } from "../onepassword.ts";
-import { makeFolder } from "../served.ts";
+import { openIssuer, type TestIssuer } from "../parts/issuer.ts";
+import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
+import { type BrokerProcess, startBrokerProcess } from "../support/broker-process.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 const policyFor = (issuer: string, proofKey: string) => `version: 1
 issuers:

@@ -6,7 +6,7 @@ import { plainStep, type SecretSource } from "../../executor/plan.ts";
 import { requestSecrets } from "../../executor/secrets.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { IssueItem, IssueResponse } from "../../shared/wire.ts";
-import { allow, brokerUrl, startBroker } from "../broker.ts";
+import { allow, brokerUrl, startBroker } from "../support/broker.ts";
 
 const hash = `sha256:${"A".repeat(43)}`;
 const seed = () => new Secret(Uint8Array.from({ length: 32 }, (_, index) => index));

@@ -2,13 +2,13 @@
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
-import { createKeys } from "../../broker/keys.ts";
+import { createKeys } from "../../broker/keys/keys.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { importRecipient, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";
-import { brokerUrl, prepareRedemption, startBroker } from "../broker.ts";
-import { type Message, startTlsProxy } from "../tls-proxy.ts";
+import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
+import { brokerUrl, prepareRedemption, startBroker } from "../support/broker.ts";
 
 const value = "correct-horse-battery";
 

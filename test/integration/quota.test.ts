@@ -1,9 +1,9 @@
 /** Quotas: who asks for more than it may is told so, is told when to come back, and is nobody else's burden. */
 import { expect, onTestFinished, test } from "vitest";
-import { createQuotas, defaultQuotas, type QuotaLimits } from "../../broker/quota.ts";
+import { createQuotas, defaultQuotas, type QuotaLimits } from "../../broker/quota/quota.ts";
 import { connect, type RunScript } from "../../broker/store/connection.ts";
-import { startBroker } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
+import { startBroker } from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme" };
 const few = { principal: 3, tenant: 5 };

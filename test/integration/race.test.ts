@@ -5,8 +5,8 @@ import { createInterface } from "node:readline";
 import * as jose from "jose";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
-import { prepareRedemption } from "../broker.ts";
-import { startRedisForTest } from "../redis.ts";
+import { startRedisForTest } from "../parts/redis.ts";
+import { prepareRedemption } from "../support/broker.ts";
 
 interface Replica {
   readonly url: string;
@@ -18,7 +18,7 @@ async function startReplicas(count: number, redis?: string): Promise<Replica[]> 
 }
 
 async function startReplica(redis?: string): Promise<Replica> {
-  const script = new URL("../replica.ts", import.meta.url).pathname;
+  const script = new URL("../support/replica.ts", import.meta.url).pathname;
   const replica: ChildProcess = spawn(process.execPath, [script, ...(redis ? [redis] : [])], {
     stdio: ["pipe", "pipe", "inherit"],
   });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { Problem } from "../../shared/wire.ts";
-import { allow, deny, type Executor, someResult, startBroker } from "../broker.ts";
+import { allow, deny, type Executor, someResult, startBroker } from "../support/broker.ts";
 
 async function setUp() {
   const broker = await startBroker({ environment: { API_TOKEN: "guessme", OTHER: "sesame" } });

@@ -17,7 +17,7 @@ import {
   RecordingSink,
   startBroker,
   type TestBroker,
-} from "../broker.ts";
+} from "../support/broker.ts";
 
 const environment = { API_TOKEN: "guessme", OTHER: "sesame" };
 const everyByte = Uint8Array.from({ length: 256 }, (_, index) => index);

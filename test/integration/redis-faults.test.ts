@@ -3,11 +3,11 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore, OpenHandle } from "../../broker/store/store.ts";
-import { startBroker } from "../broker.ts";
-import { type RedisServer, startRedisForTest } from "../redis.ts";
-import { refusalOf } from "../refusal.ts";
+import { type RedisServer, startRedisForTest } from "../parts/redis.ts";
+import { startWireTap } from "../parts/wire-tap.ts";
 import { fixtures, now } from "../stores/fixtures.ts";
-import { startWireTap } from "../wire-tap.ts";
+import { startBroker } from "../support/broker.ts";
+import { refusalOf } from "../support/refusal.ts";
 
 function open(url: string, timeLimit?: number): HandleStore {
   const store = redisStore({ url, ...(timeLimit !== undefined && { timeLimit }) });

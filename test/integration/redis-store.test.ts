@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe } from "vitest";
 import { redisStore } from "../../broker/store/redis.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
-import { type RedisServer, startRedis } from "../redis.ts";
+import { type RedisServer, startRedis } from "../parts/redis.ts";
 import { describeEnding } from "../stores/ending.ts";
 import type { Subject } from "../stores/fixtures.ts";
 import { describeRepeating } from "../stores/repeating.ts";

@@ -1,16 +1,23 @@
-/** Every refusal that openapi.yaml documents for a route can be had from it. That no other is, every test sees to (test/broker.ts). */
+/** Every refusal that openapi.yaml documents for a route can be had from it. That no other is, every test sees to (test/support/broker.ts). */
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { remoteKeys } from "../../broker/access/key-set.ts";
-import { createQuotas, type Quotas } from "../../broker/quota.ts";
+import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
+import { createQuotas, type Quotas } from "../../broker/quota/quota.ts";
 import { createIdentity } from "../../executor/identity.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { type HandleClaims, signHandle } from "../../shared/handle.ts";
 import { Problem } from "../../shared/wire.ts";
-import { allow, type Executor, fixedProvider, someResult, startBroker, type TestBroker } from "../broker.ts";
-import { examplesOf, operations } from "../openapi.ts";
-import { policyText, startPolicyBroker } from "../policy-broker.ts";
+import {
+  allow,
+  type Executor,
+  fixedProvider,
+  someResult,
+  startBroker,
+  type TestBroker,
+} from "../support/broker.ts";
+import { examplesOf, operations } from "../support/openapi.ts";
+import { policyText, startPolicyBroker } from "../support/policy-broker.ts";
 
 interface Scene {
   readonly broker: TestBroker;

@@ -1,7 +1,7 @@
 /** Looking at handles and voiding them: who may, and that it is at once and for good. */
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { allow, deny, type Executor, RecordingSink, startBroker } from "../broker.ts";
+import { allow, deny, type Executor, RecordingSink, startBroker } from "../support/broker.ts";
 
 const rules = [
   allow(["**"], { actions: ["issue", "redeem"] }),

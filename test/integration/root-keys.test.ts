@@ -7,9 +7,9 @@ import { describe, expect, test } from "vitest";
 import { directFetch } from "../../bin/broker-connection.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
-import { claimcheck, entry } from "../command.ts";
-import { startIssuer, type TestIssuer } from "../issuer.ts";
-import { anyVariable, makeFolder, policyOf, serve } from "../served.ts";
+import { startIssuer, type TestIssuer } from "../parts/issuer.ts";
+import { claimcheck, entry } from "../support/command.ts";
+import { anyVariable, makeFolder, policyOf, serve } from "../support/served.ts";
 
 /** The user and the group that the image runs as. */
 const nobody = 65532;

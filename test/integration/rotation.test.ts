@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { createIdentity } from "../../executor/identity.ts";
 import { Secret } from "../../shared/secret.ts";
-import { rootKey, startBroker } from "../broker.ts";
+import { rootKey, startBroker } from "../support/broker.ts";
 
 const newRoot = () => new Secret(Buffer.alloc(32, 0xaa));
 const environment = { API_TOKEN: "guessme" };
@@ -82,6 +82,6 @@ test("sealing keys are exchanged apart: the log's digests stay, and what was sea
   expect(resealing.audit.latest[0]!.digest).toBe(before.audit.latest[0]!.digest);
   expect(made!.claims.jti).not.toBe(old!.claims.jti);
   const sealed = resealing.keys.seal("acme", "jti", new Secret(Buffer.from("guessme")));
-  expect(() => before.keys.open("acme", "jti", sealed)).toThrow();
+  expect(() => before.keys.unseal("acme", "jti", sealed)).toThrow();
   expect((await resealing.redeem(executor, [old!.handle, made!.handle])).status).toBe(200);
 });

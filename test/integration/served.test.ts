@@ -16,10 +16,10 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Problem, type Readiness } from "../../shared/wire.ts";
-import { claimcheck, printed } from "../command.ts";
-import { startIssuer } from "../issuer.ts";
-import { startRedisForTest } from "../redis.ts";
-import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { startRedisForTest } from "../parts/redis.ts";
+import { claimcheck, printed } from "../support/command.ts";
+import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../support/served.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };
 const quick = "limits: { headersTimeout: 1, requestTimeout: 1 }\n";

@@ -8,13 +8,13 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { encodeBody } from "../../executor/cache/entry.ts";
 import { indexType, manifestType, openRegistry } from "../../executor/cache/registry.ts";
 import { openStore } from "../../executor/cache/store.ts";
-import { digestOf } from "../../executor/digest.ts";
+import { digestOf } from "../../shared/digest.ts";
 import { Secret } from "../../shared/secret.ts";
 import { signStatement } from "../../shared/statement.ts";
-import { type Executor, startBroker } from "../broker.ts";
-import { begin, env, run, step } from "../cached.ts";
-import { filesContaining } from "../host.ts";
-import { startRegistry } from "../oci-registry.ts";
+import { filesContaining } from "../parts/host.ts";
+import { startRegistry } from "../parts/oci-registry.ts";
+import { type Executor, startBroker } from "../support/broker.ts";
+import { begin, env, run, step } from "../support/cached.ts";
 
 afterEach(() => {
   vi.useRealTimers();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { verbs } from "../../bin/verbs.ts";
-import { claimcheck } from "../command.ts";
+import { claimcheck } from "../support/command.ts";
 
 const file = join(mkdtempSync(join(tmpdir(), "claimcheck-shell-")), "pipeline");
 

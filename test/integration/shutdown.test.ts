@@ -5,10 +5,10 @@ import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity } from "../../executor/identity.ts";
-import { printed } from "../command.ts";
-import { processesContaining, until } from "../host.ts";
-import { startIssuer } from "../issuer.ts";
-import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../served.ts";
+import { processesContaining, until } from "../parts/host.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { printed } from "../support/command.ts";
+import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../support/served.ts";
 
 const rules = (command: string) =>
   `${anyVariable}      - { name: late, actions: [issue], secrets: [{ exact: ${JSON.stringify(`cmd://${command}`)} }] }\n`;

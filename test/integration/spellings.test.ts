@@ -6,7 +6,7 @@ import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import { Secret } from "../../shared/secret.ts";
-import { allow, deny, startBroker } from "../broker.ts";
+import { allow, deny, startBroker } from "../support/broker.ts";
 
 const [vault, item, other] = ["a", "b", "c"].map((letter) => letter.repeat(26));
 const folder = "/srv/secrets";

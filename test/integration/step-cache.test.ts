@@ -9,10 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../executor/cache/store.ts";
-import { Failure } from "../../executor/failure.ts";
 import type { SecretSource } from "../../executor/plan.ts";
-import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
-import { begin, env, run, step } from "../cached.ts";
+import { Failure } from "../../shared/failure.ts";
+import { allow, type Executor, startBroker, type TestBroker } from "../support/broker.ts";
+import { begin, env, run, step } from "../support/cached.ts";
 
 afterEach(() => {
   vi.useRealTimers();

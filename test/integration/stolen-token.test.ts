@@ -1,13 +1,13 @@
 /** G2: a proxy that ends TLS has every token that passes it. None of them is worth a secret. */
 import { describe, expect, test } from "vitest";
-import { readPolicy } from "../../broker/access/policy-file.ts";
 import { createBrokerClient } from "../../executor/broker-client.ts";
 import { createIdentity, type Identity } from "../../executor/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
-import { brokerUrl, type TestBroker } from "../broker.ts";
-import { policyText, startPolicyBroker } from "../policy-broker.ts";
-import { type Message, startTlsProxy } from "../tls-proxy.ts";
+import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";
+import { brokerUrl, type TestBroker } from "../support/broker.ts";
+import { readPolicy } from "../support/policy.ts";
+import { policyText, startPolicyBroker } from "../support/policy-broker.ts";
 
 const value = "correct-horse-battery";
 const mallory = await createIdentity();

@@ -1,10 +1,10 @@
 /** G5, as an attacker would have it: a principal of another tenant with everything but the right token. */
 import { describe, expect, test } from "vitest";
-import { remoteKeys } from "../../broker/access/key-set.ts";
-import { loadPolicy } from "../../broker/access/policy-file.ts";
+import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
-import { allow, type Executor, startBroker } from "../broker.ts";
+import { allow, type Executor, startBroker } from "../support/broker.ts";
+import { loadPolicy } from "../support/policy.ts";
 
 const environment = { API_TOKEN: "guessme" };
 

@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { claimcheck } from "../command.ts";
-import { makeFolder } from "../served.ts";
+import { claimcheck } from "../support/command.ts";
+import { makeFolder } from "../support/served.ts";
 
 /** An escape sequence, C1's form of one, a carriage return, and text that runs the other way. */
 const evil = "a\u001b[2J\u009b2J\rb\u202egnp.exe\u2066";

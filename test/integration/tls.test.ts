@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { TLSSocket } from "node:tls";
 import { beforeAll, describe, expect, test } from "vitest";
-import { makeCertificate } from "../certificate.ts";
-import { claimcheck, printed, start } from "../command.ts";
-import { freePort } from "../free-port.ts";
-import { startIssuer } from "../issuer.ts";
-import { anyVariable, makeFolder, policyOf } from "../served.ts";
+import { makeCertificate } from "../parts/certificate.ts";
+import { freePort } from "../parts/free-port.ts";
+import { startIssuer } from "../parts/issuer.ts";
+import { claimcheck, printed, start } from "../support/command.ts";
+import { anyVariable, makeFolder, policyOf } from "../support/served.ts";
 
 type Pair = Awaited<ReturnType<typeof makeCertificate>>;
 

@@ -23,7 +23,7 @@ import {
 import { vaultServer } from "../../bin/vault-server.ts";
 import { createVaultClient, type VaultClient } from "../../broker/providers/vault-client.ts";
 import { createVaultSession } from "../../broker/providers/vault-session.ts";
-import { answering, type FaultProxy, startProxy } from "../openbao.ts";
+import { answering, type FaultProxy, startProxy } from "../parts/openbao.ts";
 
 let server: FaultProxy;
 let elsewhere: FaultProxy;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
-import { createResolver } from "../../broker/resolver.ts";
+import { createResolver } from "../../broker/resolve/resolver.ts";
 import {
   answering,
   type Bao,
@@ -11,8 +11,8 @@ import {
   startBao,
   startProxy,
   whereas,
-} from "../openbao.ts";
-import { reader } from "../provider.ts";
+} from "../parts/openbao.ts";
+import { reader } from "../support/provider.ts";
 
 let bao: Bao;
 let proxy: FaultProxy;

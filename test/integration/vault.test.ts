@@ -6,9 +6,9 @@ import * as jose from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import type { LogIn } from "../../broker/providers/vault-session.ts";
-import { until } from "../host.ts";
-import { answering, type Bao, type FaultProxy, startBao, startProxy, whereas } from "../openbao.ts";
-import { reader } from "../provider.ts";
+import { until } from "../parts/host.ts";
+import { answering, type Bao, type FaultProxy, startBao, startProxy, whereas } from "../parts/openbao.ts";
+import { reader } from "../support/provider.ts";
 
 let bao: Bao;
 let proxy: FaultProxy;

@@ -4,10 +4,10 @@
  * what takes no other way takes no other time. docs/who-sees-what.md has the table.
  */
 import { describe, expect, test, vi } from "vitest";
-import { createMetrics } from "../../broker/metrics.ts";
+import { createMetrics } from "../../broker/http/metrics.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { HandleStore } from "../../broker/store/store.ts";
-import { allow, startBroker } from "../broker.ts";
+import { allow, startBroker } from "../support/broker.ts";
 
 /**
  * Ids, keys, times and ciphertexts differ from one request to the next: of these, the length is seen, and where the very

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { IssuedHandle } from "../../executor/broker-client.ts";
 import type { HandleClaims } from "../../shared/handle.ts";
 import type { Problem, WrapItem } from "../../shared/wire.ts";
-import { allow, type Executor, startBroker, type TestBroker } from "../broker.ts";
+import { allow, type Executor, startBroker, type TestBroker } from "../support/broker.ts";
 
 type Item = Partial<WrapItem> & { readonly text?: string | Uint8Array };
 

@@ -1,108 +1,315 @@
 /** Who may import whom, and which names stay in which files. ARCHITECTURE.md shows the same table. */
 import { readdirSync, readFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { schemes } from "../../broker/providers/schemes.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const folders = ["bin", "broker", "executor", "sdk/typescript", "shared"] as const;
 
-const mayImport: Record<string, readonly string[]> = {
-  bin: ["bin", "broker", "executor", "sdk/typescript", "shared"],
-  broker: ["broker", "shared"],
-  executor: ["executor", "shared"],
-  "executor/scrub": ["executor/scrub"],
+/** Each room, and what it imports beside itself. A folder is a room; so is a file that lies beside rooms. */
+const rooms: Record<string, readonly string[]> = {
+  bin: [
+    "broker/audit",
+    "broker/authn",
+    "broker/broker.ts",
+    "broker/health.ts",
+    "broker/http",
+    "broker/keys",
+    "broker/policy",
+    "broker/providers",
+    "broker/quota",
+    "broker/resolve",
+    "broker/store",
+    "executor",
+    "sdk/typescript",
+    "shared",
+  ],
+  "broker/broker.ts": [
+    "broker/audit",
+    "broker/authn",
+    "broker/health.ts",
+    "broker/keys",
+    "broker/policy",
+    "broker/quota",
+    "broker/resolve",
+    "broker/store",
+  ],
+  "broker/health.ts": [],
+  "broker/audit": ["broker/authn", "broker/health.ts", "shared"],
+  "broker/authn": ["shared"],
+  "broker/http": [
+    "broker/audit",
+    "broker/authn",
+    "broker/broker.ts",
+    "broker/providers",
+    "broker/quota",
+    "broker/requests",
+    "broker/resolve",
+    "broker/store",
+    "shared",
+  ],
+  "broker/keys": ["broker/store", "shared"],
+  // No provider: what one asks of a pattern is handed in.
+  "broker/policy": ["broker/authn", "broker/health.ts", "shared"],
+  "broker/providers": ["shared"],
+  "broker/quota": ["broker/authn", "broker/store", "shared"],
+  "broker/requests": [
+    "broker/audit",
+    "broker/authn",
+    "broker/broker.ts",
+    "broker/keys",
+    "broker/policy",
+    "broker/providers",
+    "broker/quota",
+    "broker/store",
+    "shared",
+  ],
+  "broker/resolve": ["broker/keys", "broker/providers", "broker/quota", "shared"],
+  "broker/store": ["broker/audit", "broker/health.ts", "shared"],
+  // It describes all of it, and nothing needs it.
+  "docs/generate": ["bin", "broker/audit", "broker/http", "broker/policy", "executor", "shared"],
+  executor: ["executor/scrub", "shared"],
+  "executor/scrub": [],
   // As far from the rest as the other languages.
-  "sdk/typescript": ["sdk/typescript"],
-  shared: ["shared"],
+  "sdk/typescript": [],
+  shared: [],
 };
 
-/** What may be imported although its folder may not. */
-const doors = ["executor → executor/scrub/scrubber.ts", "bin → package.json"];
+/** Folders that are one room with all that is in them. */
+const undivided = ["executor"];
 
-const fences: [what: string, pattern: RegExp, files: RegExp][] = [
+/** The same for what tests share; they may import all that is tested. */
+const testRooms: Record<string, readonly string[]> = {
+  "test/chains": [],
+  "test/contract": ["test/parts", "test/support"],
+  "test/docs": ["test/parts", "test/support"],
+  "test/e2e": ["test/docs", "test/parts", "test/support"],
+  "test/faults": ["test/parts", "test/support"],
+  "test/fuzz": [],
+  "test/integration": ["test/chains", "test/parts", "test/stores", "test/support"],
+  "test/parts": [],
+  "test/stores": [],
+  "test/support": ["test/parts"],
+  "test/unit": ["test/docs", "test/fuzz", "test/parts", "test/stores", "test/support"],
+};
+
+/** All that may be imported of a room by another one. */
+const doors: Record<string, string> = { "executor/scrub": "executor/scrub/scrubber.ts" };
+
+/** A name, and the files that may have it; a folder where the name ends in a slash. */
+const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   [
     "jose, where tokens are signed, verified, encrypted or their keys made",
     /from "jose"/,
-    /^(shared\/(audit-head|ecdh-es|handle|proof|redemption|sealed-token|statement|wrapping)|broker\/(caller|derivation|keys|access\/key-set)|executor\/(identity|broker-keys))\.ts$/,
+    [
+      "shared/audit-head.ts",
+      "shared/ecdh-es.ts",
+      "shared/handle.ts",
+      "shared/proof.ts",
+      "shared/sealed-token.ts",
+      "shared/statement.ts",
+      "shared/wrapping.ts",
+      "broker/authn/authenticate.ts",
+      "broker/keys/derivation.ts",
+      "broker/keys/keys.ts",
+      "broker/authn/issuer-keys.ts",
+      "executor/identity.ts",
+      "executor/broker-keys.ts",
+    ],
   ],
-  ["ioredis, where the handle store talks to Redis", /from "ioredis"/, /^broker\/store\/connection\.ts$/],
-  ["pg, where the audit log talks to PostgreSQL", /from "pg"/, /^broker\/audit\/postgres(-table)?\.ts$/],
+  ["ioredis, where the handle store talks to Redis", /from "ioredis"/, ["broker/store/connection.ts"]],
+  [
+    "pg, where the audit log talks to PostgreSQL",
+    /from "pg"/,
+    ["broker/audit/postgres.ts", "broker/audit/postgres-table.ts"],
+  ],
   [
     "child processes, where programs are run",
     /node:child_process/,
-    /^(bin\/keyboard|executor\/(image|layers\/gnu-tar|pull|runtime\/runc)|broker\/providers\/cmd|shared\/(core-files|lock)|sdk\/typescript\/executor)\.ts$/,
+    [
+      "bin/keyboard.ts",
+      "executor/image.ts",
+      "executor/layers/gnu-tar.ts",
+      "executor/pull.ts",
+      "executor/runtime/runc.ts",
+      "broker/providers/cmd.ts",
+      "shared/core-files.ts",
+      "shared/lock.ts",
+      "sdk/typescript/executor.ts",
+    ],
   ],
   [
     "threads, where 1Password's SDK is kept and policy files are read",
     /node:worker_threads/,
-    /^broker\/(providers\/op-(client|worker)|access\/policy-(thread|worker))\.ts$/,
+    [
+      "broker/providers/op-client.ts",
+      "broker/providers/op-worker.ts",
+      "bin/policy-thread.ts",
+      "bin/policy-worker.ts",
+    ],
   ],
-  ["1Password's SDK, in its thread", /"@1password\/sdk"/, /^broker\/providers\/op-worker\.ts$/],
+  ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],
   [
     "undici and node-vault, where they are loaded when they are needed",
     /^(import (?!type)|export ).*"(undici|node-vault)"/m,
-    /^broker\/providers\/vault-libraries\.ts$/,
+    ["broker/providers/vault-libraries.ts"],
   ],
   [
     "the cache, which a run without it does not load",
     /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
-    /^bin\/(cache|executor-host|repository|results)\.ts$/,
+    ["bin/cache.ts", "bin/executor-host.ts", "bin/repository.ts", "bin/results.ts"],
   ],
-  ["prom-client, where names of metrics are", /from "prom-client"/, /^broker\/metrics\.ts$/],
-  ["rate-limiter-flexible, where quotas are counted", /from "rate-limiter-flexible"/, /^broker\/quota\.ts$/],
-  ["pino, where the operator's log is written", /from "pino"/, /^bin\/log\.ts$/],
+  ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/http/metrics.ts"]],
+  [
+    "rate-limiter-flexible, where quotas are counted",
+    /from "rate-limiter-flexible"/,
+    ["broker/quota/quota.ts"],
+  ],
+  ["pino, where the operator's log is written", /from "pino"/, ["bin/log.ts"]],
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
-    /^broker\/(value-cache|providers\/vault-mounts)\.ts$/,
+    ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
   ],
-  ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, RegExp] => [
+  ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.
     new RegExp(`["'\`/^]${scheme}:(//|\\\\/)`),
     // Front ends know no providers, but have to know that all of a cmd:// is the command.
-    scheme === "cmd"
-      ? /^(broker\/providers\/cmd|shared\/uri)\.ts$/
-      : new RegExp(`^broker/providers/${scheme}\\.ts$`),
+    [`broker/providers/${scheme}.ts`, ...(scheme === "cmd" ? ["shared/uri.ts"] : [])],
   ]),
-  [
-    "process.env, in the composition root",
-    /(?<!\.)\bprocess\.env/,
-    /^(bin\/|sdk\/typescript\/executor\.ts$)/,
-  ],
+  ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, ["bin/", "sdk/typescript/executor.ts"]],
   [
     "plaintext, where it is resolved, hashed, sealed, injected or scrubbed",
     /\.expose\(/,
-    /^(shared\/(redemption|wrapping)|broker\/(derivation|keys|marks|reader|resolver|source|value-cache)|executor\/(bundle|container|identity|output|pull)|bin\/(remote-run|results))\.ts$/,
+    [
+      "shared/redemption.ts",
+      "shared/wrapping.ts",
+      "broker/keys/derivation.ts",
+      "broker/keys/keys.ts",
+      "broker/keys/marks.ts",
+      "broker/keys/seal.ts",
+      "broker/resolve/attempt.ts",
+      "broker/resolve/resolver.ts",
+      "broker/resolve/shared-read.ts",
+
+      "executor/bundle.ts",
+      "executor/container.ts",
+      "executor/identity.ts",
+      "executor/output.ts",
+      "executor/pull.ts",
+      "bin/remote-run.ts",
+      "bin/results.ts",
+    ],
   ],
 ];
 
-const sources = folders.flatMap((folder) =>
-  (readdirSync(join(root, folder), { recursive: true }) as string[])
-    .filter((name) => /\.(ts|js)$/.test(name))
-    .map((name) => ({ path: join(folder, name), text: readFileSync(join(root, folder, name), "utf8") })),
-);
-
-/** The folder whose row counts: the longest in the table that the file lies in. */
-function folderOf(path: string): string {
-  const fitting = Object.keys(mayImport).filter((folder) => path.startsWith(`${folder}/`));
-  return fitting.sort((a, b) => b.length - a.length)[0] as string;
+interface Source {
+  readonly path: string;
+  readonly text: string;
 }
 
-function importsOf({ path, text }: { path: string; text: string }): string[] {
+function read(folder: string): Source[] {
+  const names = readdirSync(join(root, folder), { recursive: true }) as string[];
+  return names
+    .filter((name) => /\.(ts|js)$/.test(name))
+    .map((name) => ({ path: join(folder, name), text: readFileSync(join(root, folder, name), "utf8") }));
+}
+
+const sources = ["bin", "broker", "docs", "executor", "sdk/typescript", "shared"].flatMap(read);
+const tests = read("test").filter(({ path }) => !path.startsWith("test/vectors/"));
+
+/** The room that a file lies in, if it has a row. */
+function roomOf(path: string, rows: Record<string, readonly string[]>): string | undefined {
+  if (path in rows) return path;
+  const folder = dirname(path);
+  if (folder in rows) return folder;
+  return undivided.find((each) => path.startsWith(`${each}/`));
+}
+
+const testRoomOf = (path: string) => Object.keys(testRooms).find((room) => path.startsWith(`${room}/`));
+
+function importsOf({ path, text }: Source): string[] {
   return [...text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, to]) =>
     relative(root, resolve(root, path, "..", to as string)),
   );
 }
 
-test.each(Object.keys(mayImport))("%s imports only from where it may", (folder) => {
-  const mine = sources.filter(({ path }) => folderOf(path) === folder);
-  expect(mine.length).toBeGreaterThan(0);
-  for (const source of mine) {
-    const strays = importsOf(source).filter((to) => !mayImport[folder]?.includes(folderOf(to)));
-    const wrong = strays.filter((to) => !doors.includes(`${folder} → ${to}`));
-    expect({ [source.path]: wrong }).toEqual({ [source.path]: [] });
+type Graph = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Which room imports which other one. */
+function graphOf(files: readonly Source[], room: (path: string) => string | undefined): Graph {
+  const graph = new Map<string, Set<string>>();
+  for (const file of files) {
+    const own = room(file.path);
+    if (own === undefined) continue;
+    const imported = graph.get(own) ?? new Set();
+    graph.set(own, imported);
+    for (const to of importsOf(file).map(room)) if (to !== undefined && to !== own) imported.add(to);
+  }
+  return graph;
+}
+
+/** A way from a room back to it, where there is one. */
+function findCircle(graph: Graph): readonly string[] | undefined {
+  const done = new Set<string>();
+  const follow = (way: readonly string[]): readonly string[] | undefined => {
+    const last = way.at(-1) as string;
+    if (way.indexOf(last) < way.length - 1) return way.slice(way.indexOf(last));
+    if (done.has(last)) return undefined;
+    for (const next of graph.get(last) ?? []) {
+      const circle = follow([...way, next]);
+      if (circle) return circle;
+    }
+    done.add(last);
+    return undefined;
+  };
+  for (const room of graph.keys()) {
+    const circle = follow([room]);
+    if (circle) return circle;
+  }
+  return undefined;
+}
+
+const graph = graphOf(sources, (path) => roomOf(path, rooms));
+const testGraph = graphOf(tests, testRoomOf);
+
+test("every file lies in a room that has a row", () => {
+  expect(sources.map(({ path }) => path).filter((path) => roomOf(path, rooms) === undefined)).toEqual([]);
+  expect(tests.map(({ path }) => path).filter((path) => testRoomOf(path) === undefined)).toEqual([]);
+});
+
+test.each(Object.entries(rooms))("%s imports what its row says", (room, row) => {
+  expect([...(graph.get(room) ?? [])].sort()).toEqual(row);
+});
+
+test.each(Object.entries(testRooms))("%s imports what its row says", (room, row) => {
+  expect([...(testGraph.get(room) ?? [])].sort()).toEqual(row);
+});
+
+test("no room imports one that imports it, directly or around a corner", () => {
+  expect(findCircle(graph)).toBeUndefined();
+  expect(findCircle(testGraph)).toBeUndefined();
+  const planted = new Map([...graph, ["broker/health.ts", new Set(["broker/http"])]]);
+  expect(findCircle(planted)).toContain("broker/health.ts");
+});
+
+test("nothing of ours is imported that lies in no room", () => {
+  for (const source of sources) {
+    const strays = importsOf(source).filter((to) => to !== "package.json" && roomOf(to, rooms) === undefined);
+    expect({ [source.path]: strays }).toEqual({ [source.path]: [] });
+  }
+});
+
+test("a room with a door is entered by it", () => {
+  for (const source of sources) {
+    const own = roomOf(source.path, rooms);
+    const beside = importsOf(source).filter((to) => {
+      const door = doors[roomOf(to, rooms) ?? ""];
+      return door !== undefined && to !== door && roomOf(to, rooms) !== own;
+    });
+    expect({ [source.path]: beside }).toEqual({ [source.path]: [] });
   }
 });
 
@@ -119,14 +326,14 @@ test.each(fences)("a fence around %s", (_, pattern, files) => {
     .filter(({ text }) => pattern.test(text.replace(/\/\*[\s\S]*?\*\//g, "")))
     .map(({ path }) => path);
   expect(holders.length).toBeGreaterThan(0);
-  expect(holders.filter((path) => !files.test(path))).toEqual([]);
+  const isAllowed = (path: string) =>
+    files.some((each) => (each.endsWith("/") ? path.startsWith(each) : path === each));
+  expect(holders.filter((path) => !isAllowed(path))).toEqual([]);
+  expect(files.filter((each) => !each.endsWith("/") && !holders.includes(each))).toEqual([]);
 });
 
-test("folders are flat, and names say what is inside", () => {
-  const depth = { bin: 2, broker: 3, executor: 3, sdk: 3, shared: 2 };
-  for (const { path } of sources) {
-    const parts = path.split("/");
-    expect(parts.length).toBeLessThanOrEqual(depth[parts[0] as keyof typeof depth]);
-    expect(parts.at(-1)).not.toMatch(/util|helper|common|misc|manager|service|impl|base|abstract|^index\./i);
+test("names say what is inside", () => {
+  for (const { path } of [...sources, ...tests]) {
+    expect(path).not.toMatch(/util|helper|common|misc|manager|service|impl|base|abstract|\/index\./i);
   }
 });

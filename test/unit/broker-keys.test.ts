@@ -2,7 +2,7 @@
 import { expect, test, vi } from "vitest";
 import { createBrokerCall } from "../../executor/broker-call.ts";
 import { createBrokerKeys } from "../../executor/broker-keys.ts";
-import { brokerUrl, startBroker } from "../broker.ts";
+import { brokerUrl, startBroker } from "../support/broker.ts";
 
 async function setUp() {
   const broker = await startBroker();

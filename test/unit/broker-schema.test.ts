@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { fromJSONSchema } from "zod";
 import { BrokerFile, brokerSchema } from "../../bin/broker-schema.ts";
-import { claimcheck } from "../command.ts";
-import { undescribed } from "../undescribed.ts";
+import { claimcheck } from "../support/command.ts";
+import { undescribed } from "../support/undescribed.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 const [, example = ""] = /```yaml broker\.yaml\n([\s\S]*?)```/.exec(readme) ?? [];

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { injectVariables } from "../../executor/bundle.ts";
-import { Failure } from "../../executor/failure.ts";
+import { Failure } from "../../shared/failure.ts";
 import { Secret } from "../../shared/secret.ts";
 
 const configuration = {

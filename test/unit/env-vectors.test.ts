@@ -7,10 +7,10 @@ import { expect, test } from "vitest";
 import * as z from "zod/mini";
 import { readDockerEnvFile } from "../../bin/env-file.ts";
 import { addStepFlags } from "../../bin/run-flags.ts";
-import { Failure } from "../../executor/failure.ts";
 import { envFile, envFileLimit } from "../../sdk/typescript/env-file.ts";
 import { valueBeside } from "../../sdk/typescript/secret.ts";
-import { readVectors } from "../vector.ts";
+import { Failure } from "../../shared/failure.ts";
+import { readVectors } from "../support/vector.ts";
 
 /** The variables as JSON, or `refused LINE: WHY`. */
 const Vector = z.strictObject({ comment: z.string(), expect: z.string(), expect_flag: z.string() });

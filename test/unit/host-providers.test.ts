@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { allowedProviders, userProviders } from "../../bin/providers.ts";
-import { createResolver } from "../../broker/resolver.ts";
+import { createResolver } from "../../broker/resolve/resolver.ts";
 import { takeCacheKey } from "../../shared/uri.ts";
-import { resolveEach } from "../provider.ts";
+import { resolveEach } from "../support/provider.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "claimcheck-host-"));
 writeFileSync(join(folder, "token"), "from-file");

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { PlanDocument, planSchema, toStep } from "../../executor/plan-document.ts";
-import { undescribed } from "../undescribed.ts";
+import { undescribed } from "../support/undescribed.ts";
 
 const read = (step: unknown) => PlanDocument.parse({ version: 1, image: "alpine", steps: [step] });
 const stepOf = (step: unknown) => toStep(read(step).steps[0] as PlanDocument["steps"][number]);

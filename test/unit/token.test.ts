@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { tokenSource } from "../../bin/token.ts";
-import { Failure } from "../../executor/failure.ts";
-import { makeFolder } from "../served.ts";
+import { Failure } from "../../shared/failure.ts";
+import { makeFolder } from "../support/served.ts";
 
 const audience = "https://broker.example";
 

@@ -1,5 +1,0 @@
-/** The thread in which a policy file is read: a long one would keep everybody else waiting for seconds. */
-import { parentPort, workerData } from "node:worker_threads";
-import { readPolicy } from "./policy-file.ts";
-
-parentPort?.postMessage(readPolicy(workerData as string));

@@ -1,0 +1,152 @@
+/**
+ * What is around every provider, once: askers for the same secret share one read, what arrives together goes out
+ * together, and what was answered a moment ago is not asked again. Each tenant has all of this for itself, its circuit
+ * and its turns too: what one tenant asks for can neither close a source for another nor make it wait. There are as many
+ * as the policy has tenants.
+ */
+import type { ErrorCode } from "../../shared/errors.ts";
+import { Secret } from "../../shared/secret.ts";
+import {
+  type Provider,
+  type ReadResult,
+  type SecretReference,
+  SourceFailure,
+} from "../providers/provider.ts";
+import { createReader } from "./attempt.ts";
+import { createValueCache } from "./value-cache.ts";
+
+/** A read that has been asked for and is not over. */
+interface Flight {
+  readonly key: string;
+  readonly reference: SecretReference;
+  readonly result: Promise<ReadResult>;
+  readonly settle: (result: ReadResult) => void;
+  /** By `performance.now()`; not set while it waits for others to go out with. */
+  startedAt: number | undefined;
+  /** How many want the result: the last one gets the value itself, the others copies. */
+  askers: number;
+}
+
+/** Told what happens; for counting. */
+export interface Observer {
+  /** A provider was asked for a secret. */
+  read(scheme: string, result: ReadResult): void;
+  /** It was not, because what it would say is remembered. */
+  hit(scheme: string, result: ReadResult): void;
+  /** For how many tenants a provider's circuit is open now. */
+  circuit(scheme: string, open: number): void;
+}
+
+export type SharedRead = ReturnType<typeof createSharedRead>;
+
+/** @param valueTime how long a value that was read may be used again, in milliseconds. */
+export function createSharedRead(provider: Provider, valueTime: number, observer?: Observer) {
+  const { scheme } = provider;
+  const lanes = new Map<string, Lane>();
+  let openCircuits = 0;
+  observer?.circuit(scheme, openCircuits);
+  const onCircuit = (open: boolean) => {
+    openCircuits += open ? 1 : -1;
+    observer?.circuit(scheme, openCircuits);
+  };
+
+  return {
+    provider,
+
+    /**
+     * @param maxAge how long ago it may have been read, in milliseconds; as long as it is kept where it is missing.
+     * @returns a value that is the caller's to wipe, or a coded error; it never throws.
+     */
+    read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
+      const lane = lanes.get(tenant) ?? createLane(provider, tenant, valueTime, observer, onCircuit);
+      lanes.set(tenant, lane);
+      return lane.read(reference, maxAge);
+    },
+  };
+}
+
+type Lane = ReturnType<typeof createLane>;
+
+/** One tenant's way to a source. */
+function createLane(
+  provider: Provider,
+  tenant: string,
+  valueTime: number,
+  observer: Observer | undefined,
+  onCircuit: (open: boolean) => void,
+) {
+  const { scheme } = provider;
+  const read = createReader(provider, tenant, onCircuit);
+  const cache = createValueCache(valueTime);
+  const flights = new Map<string, Flight>();
+  let waiting: Flight[] = [];
+
+  return {
+    async read(reference: SecretReference, maxAge?: number): Promise<ReadResult> {
+      const key = reference.canonical;
+      const known = cache.get(key, maxAge);
+      if (known) {
+        observer?.hit(scheme, known);
+        return known;
+      }
+      const underWay = flights.get(key);
+      const flight = underWay && isYoungEnough(underWay, maxAge) ? underWay : depart(key, reference);
+      flight.askers++;
+      const result = await flight.result;
+      flight.askers--;
+      if (!(result instanceof Secret) || flight.askers === 0) return result;
+      return new Secret(Uint8Array.from(result.expose()));
+    },
+  };
+
+  function depart(key: string, reference: SecretReference): Flight {
+    const { promise, resolve } = promiseOf<ReadResult>();
+    const flight = { key, reference, result: promise, settle: resolve, startedAt: undefined, askers: 0 };
+    flights.set(key, flight);
+    // Whatever else arrives in this turn of the event loop, from this request or another, goes out with it.
+    if (waiting.length === 0) setImmediate(flush);
+    waiting.push(flight);
+    return flight;
+  }
+
+  function flush(): void {
+    const ready = waiting;
+    waiting = [];
+    const size = provider.batchSize ?? ready.length;
+    for (let at = 0; at < ready.length; at += size) void fly(ready.slice(at, at + size));
+  }
+
+  async function fly(batch: readonly Flight[]): Promise<void> {
+    const startedAt = performance.now();
+    for (const flight of batch) flight.startedAt = startedAt;
+    const results = await read(batch.map(({ reference }) => reference));
+    for (const [nth, flight] of batch.entries()) {
+      const result = results[nth] as ReadResult;
+      observer?.read(scheme, result);
+      if (flights.get(flight.key) === flight) flights.delete(flight.key);
+      if (isAnswer(result)) cache.put(flight.key, result, startedAt);
+      flight.settle(result);
+    }
+  }
+}
+
+/** Who wants a secret read again is not content with a read that began before. */
+function isYoungEnough({ startedAt }: Flight, maxAge: number | undefined): boolean {
+  return startedAt === undefined || maxAge === undefined || performance.now() - startedAt < maxAge;
+}
+
+/** What the source says about a secret can be remembered; that it is out of order, or that we are, cannot. */
+function isAnswer(result: ReadResult): boolean {
+  if (result instanceof Secret) return true;
+  return !(result instanceof SourceFailure) && !passing.has(result.code);
+}
+
+const passing = new Set<ErrorCode>(["internal", "provider_timeout"]);
+
+function promiseOf<T>() {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
