@@ -76,7 +76,7 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   ],
   image_unavailable: [
     "The name is wrong, the registry does not answer or wants a password, or buildah is not installed.",
-    "Try `buildah pull IMAGE`. For a password, use `--registry-auth` or `podman login`.",
+    "Try `buildah pull IMAGE`. For a password, use `--registry-auth` or `podman login`. An image that buildah or podman built on this host is there by its whole name, `localhost/NAME:TAG`.",
   ],
   internal: [
     "Claimcheck has a fault.",
@@ -239,7 +239,7 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   ],
   unauthenticated: [
     "The token is missing, has expired, is for another audience, or no issuer of the policy signed it.",
-    "Check its `iss`, `aud` and `exp`. `aud` has to be the broker's URL, or the issuer's `audience:` in the policy.",
+    "The broker's log has a finer `code` for the request. Check the token's `iss`, `aud` and `exp`: `aud` has to be the broker's URL, or the issuer's `audience:` in the policy.",
   ],
   unknown_scheme: [
     "The URI begins with a scheme that no provider reads.",
@@ -267,6 +267,7 @@ export function errors(): string {
     "The last line on standard error ends in a code in brackets: `claimcheck: SENTENCE: DETAIL [code]`. A broker's answer has it in `code`, and a refused decision in the audit log. Codes do not change between versions; sentences may.",
     ...codes.flatMap(section),
     "## Certificate not trusted",
+    "The detail has one of `DEPTH_ZERO_SELF_SIGNED_CERT`, `SELF_SIGNED_CERT_IN_CHAIN`, `UNABLE_TO_VERIFY_LEAF_SIGNATURE`, `UNABLE_TO_GET_ISSUER_CERT_LOCALLY`, `CERT_HAS_EXPIRED` or `ERR_TLS_CERT_ALTNAME_INVALID`. The last two need a new certificate: it has expired, or is for another name than that in the URL.",
     "Node.js trusts the authorities that Mozilla lists. For an authority of your own, set `NODE_EXTRA_CA_CERTS=/path/to/ca.pem` for `claimcheck`: at clients for the broker's certificate, at the broker for issuers and 1Password. For Vault, use VAULT_CACERT. `curl --cacert /path/to/ca.pem BROKER/healthz` shows whether the file is the right one. Do not turn verification off.",
   );
 }
