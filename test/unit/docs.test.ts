@@ -137,7 +137,7 @@ describe("docs/reference", async () => {
   const made = await reference();
 
   test.each([...made])("%s is what `npm run docs` makes of the code", (name, text) => {
-    expect(read(`docs/reference/${name}`)).toBe(text);
+    expect(read(`docs/reference/${name}`), "run `npm run docs`").toBe(text);
   });
 
   test("has no other pages", () => {
