@@ -3,11 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-# The bundler's tables are for those who change the bundle.
-built=$(npm run --silent build 2>&1) || {
-  echo "$built" >&2
-  exit 1
-}
+npm run --silent build >&2
 
 image=alpine:latest
 if ! buildah inspect --type image "$image" >/dev/null 2>&1 && ! timeout 60 buildah pull --quiet "$image" >/dev/null 2>&1; then
