@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { schemes } from "../../broker/providers/schemes.ts";
 import { reference } from "../../docs/generate/reference.ts";
 import { blocksOf, pages, project } from "../docs/page.ts";
 
@@ -132,6 +133,11 @@ const usesFile = (block: { kind: string; command?: string; text?: string }, name
   block.kind === "command"
     ? block.command?.includes(name) || (name.endsWith(".go") && block.command?.includes("go run ."))
     : new RegExp(`: ${name}$`, "m").test(block.text ?? "");
+
+test("every scheme has a row in docs/secrets.md", () => {
+  const rows = [...read("docs/secrets.md").matchAll(/^\| `(\w+):\/\//gm)].map(([, scheme]) => scheme);
+  expect(rows).toEqual(schemes.map(({ name }) => name));
+});
 
 describe("docs/reference", async () => {
   const made = await reference();
