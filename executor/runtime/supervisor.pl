@@ -73,7 +73,9 @@ my ($count, $lowers) = (0, 0);
 my (@files, @held);
 my ($states, $go);
 my ($input, $output, $errors);
-my ($runtime_process, $reasons_to_wait, $init, $code, @signals, @processes);
+my ($runtime_process, $reasons_to_wait, $init, $code, @signals);
+# Descriptors of processes whose end is awaited, and the numbers of those for which waitpid has not said anything yet.
+my (@processes, %unreaped);
 my ($console, @size, $terminal);
 
 # In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
@@ -104,6 +106,7 @@ sub end_all {
     Cgroups::thaw($id);
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    %unreaped = ();
     end_network() if defined &end_network;
 }
 
@@ -371,6 +374,7 @@ sub keep {
 sub await_process {
     my ($process) = @_;
     push @processes, SystemCalls::open_process($process) || fail('create', "pidfd_open: $!");
+    $unreaped{$process} = 1;
 }
 
 sub has_ended {
@@ -383,6 +387,7 @@ sub has_ended {
 sub reap {
     @processes = grep { !has_ended($_) } @processes;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        delete $unreaped{$pid};
         fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         if ($runtime_process && $pid == $runtime_process) {
             undef $runtime_process;
@@ -404,13 +409,19 @@ sub reap {
     undef $code;
 }
 
+# How long the loop waits, in seconds. A process that somebody traces (strace, gdb) has ended some time before waitpid tells
+# of it, and no descriptor says when that is.
+sub patience { return @processes || !%unreaped ? undef : 0.02 }
+
 prepare();
 # Waits for orders, for the end of processes and for what passes the terminal, whichever comes.
 while (1) {
     my ($ready, $room) = ('', '');
     vec($ready, fileno $_, 1) = 1 for orders(), $states, @processes, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
-    next if select($ready, $room, undef, undef) < 0;
+    my $found = select($ready, $room, undef, patience());
+    reap() if $found == 0;
+    next if $found <= 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
     take_state() if vec($ready, fileno $states, 1);
