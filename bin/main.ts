@@ -4,6 +4,7 @@ import { Failure } from "../executor/failure.ts";
 import manifest from "../package.json" with { type: "json" };
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
+import { launchForRun } from "./head-start.ts";
 import { guardStandardStreams } from "./standard-streams.ts";
 
 function report(thrown: unknown): void {
@@ -41,7 +42,10 @@ process.on("uncaughtException", (thrown) => {
 
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
-  run: async () => (await import("./run.ts")).runCommand(),
+  run: async () => {
+    const launched = launchForRun(process.argv, process.env);
+    return (await import("./run.ts")).runCommand(launched);
+  },
   shell: async () => (await import("./shell.ts")).shellCommand(),
   core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),

@@ -10,12 +10,15 @@
 # Perl, because `runc run --detach` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
-#   unshare … perl supervisor.pl RUNTIME RUNS ID USERS LOWER…
+#   unshare … perl supervisor.pl
+#
+# Its first order, on descriptor 3, is "begin SIZE"; that many bytes follow, with NULs between: RUNTIME RUNS ID USERS LOWER….
+# Before it nothing is made: whoever will want a container starts this program early, because Perl takes time to load it.
 #
 # RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. USERS is "own" for a user namespace of the run's
 # own, or "host". LOWER are folders with files, the upper ones first, which stay as they are. What else it sees of the host
 # is in view.pl. Containers come one after the other: the N-th is called ID-N, and what it writes becomes RUNS/ID/N/upper.
-# Descriptor 3 brings orders, one a line; paths are percent-encoded, modes octal, users and groups the container's:
+# The orders after it, one a line; paths are percent-encoded, modes octal, users and groups the container's:
 #
 #   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
 #                             file PATH SIZE MODE UID GID   that many bytes follow
@@ -67,7 +70,7 @@ use constant {
 # In view.pl's root.
 use constant { BUNDLE => '/bundle', ROOTFS => '/rootfs', DISK => '/own/disk' };
 
-my ($runtime, $runs, $id, $users, @lower) = @ARGV;
+my ($runtime, $runs, $id, $users, @lower);
 my ($dir, $lock);
 my ($count, $lowers) = (0, 0);
 my (@files, @held);
@@ -239,6 +242,10 @@ sub open_gate {
 }
 
 sub prepare {
+    my (undef, $size) = split ' ', order() // finish();
+    my $settings = '';
+    receive($size, sub { $settings .= $_[0] });
+    ($runtime, $runs, $id, $users, @lower) = split /\0/, $settings;
     for (1 .. 100) {
         # It may be there, and held, while another run's sweep takes it away: then that is waited for.
         mkdir "$runs/$id", 0700 or $!{EEXIST} or last;
