@@ -1,6 +1,7 @@
 /** The `claimcheck` command: one file a subcommand. */
 import { Command, CommanderError } from "commander";
 import { Failure } from "../executor/failure.ts";
+import type { SupervisorProcess } from "../executor/runtime/runc.ts";
 import manifest from "../package.json" with { type: "json" };
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
@@ -42,10 +43,7 @@ process.on("uncaughtException", (thrown) => {
 
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
-  run: async () => {
-    const launched = launchForRun(process.argv, process.env);
-    return (await import("./run.ts")).runCommand(launched);
-  },
+  run: async (launched?: SupervisorProcess) => (await import("./run.ts")).runCommand(launched),
   shell: async () => (await import("./shell.ts")).shellCommand(),
   core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
@@ -68,12 +66,17 @@ async function main(): Promise<void> {
     .enablePositionalOptions();
   const called = Object.entries(commands).filter(([name]) => name === process.argv[2]);
   const needed = called.length > 0 ? called : Object.entries(commands);
-  for (const [, load] of needed) program.addCommand(await load());
-  const nested = program.commands.flatMap(({ commands }) => commands);
-  for (const command of [program, ...program.commands, ...nested]) {
-    command.exitOverride().configureOutput({ outputError: () => {} });
+  const launched = launchForRun(process.argv, process.env);
+  try {
+    for (const [, load] of needed) program.addCommand(await load(launched));
+    const nested = program.commands.flatMap(({ commands }) => commands);
+    for (const command of [program, ...program.commands, ...nested]) {
+      command.exitOverride().configureOutput({ outputError: () => {} });
+    }
+    await program.parseAsync();
+  } finally {
+    await launched?.dismiss();
   }
-  await program.parseAsync();
 }
 
 void main().catch(report);

@@ -156,10 +156,28 @@ export function launchSupervisor(environment: Readonly<Record<string, string>>) 
     child.on("error", (cause) => resolve({ how: "", cause }));
     child.on("exit", (code, signal) => resolve({ how: signal ?? String(code) }));
   });
-  const attend = () => {
-    for (const handle of handles) handle.ref();
+  let isWanted = false;
+  return {
+    pid: child.pid,
+    reasons,
+    orders,
+    answers,
+    ended,
+
+    /** From here on this process does not end before it. */
+    attend(): void {
+      isWanted = true;
+      for (const handle of handles) handle.ref();
+    },
+
+    /** If nobody wanted it: ends it, and waits for its end. */
+    async dismiss(): Promise<void> {
+      if (isWanted) return;
+      child.ref();
+      orders.end();
+      await ended;
+    },
   };
-  return { pid: child.pid, reasons, orders, answers, ended, attend };
 }
 
 /** Containers come one after the other. */
@@ -168,15 +186,16 @@ export function startSupervisor(
   launched = launchSupervisor(environment),
 ) {
   const { pid, reasons, orders, answers, ended } = launched;
-  launched.attend();
   const id = randomBytes(6).toString("hex");
   try {
     makeFolder(runs);
   } catch (cause) {
+    void launched.dismiss();
     throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
   }
   const reason = lastWords(reasons);
 
+  launched.attend();
   const settings = Buffer.from([runtime, runs, id, userns, ...layers].join("\0"));
   orders.write(`begin ${settings.length}\n`);
   orders.write(settings);

@@ -246,6 +246,7 @@ sub prepare {
     my $settings = '';
     receive($size, sub { $settings .= $_[0] });
     ($runtime, $runs, $id, $users, @lower) = split /\0/, $settings;
+    $0 = "supervisor.pl $runs/$id";    # what ps shows
     for (1 .. 100) {
         # It may be there, and held, while another run's sweep takes it away: then that is waited for.
         mkdir "$runs/$id", 0700 or $!{EEXIST} or last;
