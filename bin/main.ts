@@ -1,9 +1,11 @@
 /** The `claimcheck` command: one file a subcommand. */
 import { Command, CommanderError } from "commander";
+import type { SupervisorProcess } from "../executor/runtime/runc.ts";
 import manifest from "../package.json" with { type: "json" };
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
+import { launchForRun } from "./head-start.ts";
 import { guardStandardStreams } from "./standard-streams.ts";
 
 function report(thrown: unknown): void {
@@ -41,7 +43,7 @@ process.on("uncaughtException", (thrown) => {
 
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
-  run: async () => (await import("./run.ts")).runCommand(),
+  run: async (launched?: SupervisorProcess) => (await import("./run.ts")).runCommand(launched),
   shell: async () => (await import("./shell.ts")).shellCommand(),
   core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
@@ -64,12 +66,17 @@ async function main(): Promise<void> {
     .enablePositionalOptions();
   const called = Object.entries(commands).filter(([name]) => name === process.argv[2]);
   const needed = called.length > 0 ? called : Object.entries(commands);
-  for (const [, load] of needed) program.addCommand(await load());
-  const nested = program.commands.flatMap(({ commands }) => commands);
-  for (const command of [program, ...program.commands, ...nested]) {
-    command.exitOverride().configureOutput({ outputError: () => {} });
+  const launched = launchForRun(process.argv, process.env);
+  try {
+    for (const [, load] of needed) program.addCommand(await load(launched));
+    const nested = program.commands.flatMap(({ commands }) => commands);
+    for (const command of [program, ...program.commands, ...nested]) {
+      command.exitOverride().configureOutput({ outputError: () => {} });
+    }
+    await program.parseAsync();
+  } finally {
+    await launched?.dismiss();
   }
-  await program.parseAsync();
 }
 
 void main().catch(report);
