@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
+import { launchForRun } from "./head-start.ts";
 import { createProgram } from "./program.ts";
 import { guardStandardStreams } from "./standard-streams.ts";
 
@@ -41,12 +42,17 @@ process.on("uncaughtException", (thrown) => {
 
 async function main(): Promise<void> {
   checkArguments(process.argv.slice(2));
-  const program = await createProgram(process.argv[2]);
-  const nested = program.commands.flatMap(({ commands }) => commands);
-  for (const command of [program, ...program.commands, ...nested]) {
-    command.exitOverride().configureOutput({ outputError: () => {} });
+  const launched = launchForRun(process.argv, process.env);
+  try {
+    const program = await createProgram(process.argv[2], launched);
+    const nested = program.commands.flatMap(({ commands }) => commands);
+    for (const command of [program, ...program.commands, ...nested]) {
+      command.exitOverride().configureOutput({ outputError: () => {} });
+    }
+    await program.parseAsync();
+  } finally {
+    await launched?.dismiss();
   }
-  await program.parseAsync();
 }
 
 void main().catch(report);

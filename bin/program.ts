@@ -1,10 +1,11 @@
 /** What commander knows of `claimcheck`: one file a subcommand. */
 import { Command } from "commander";
+import type { SupervisorProcess } from "../executor/runtime/runc.ts";
 import manifest from "../package.json" with { type: "json" };
 
 /** A run loads no other command: start-up is most of what it costs. */
 const commands = {
-  run: async () => (await import("./run.ts")).runCommand(),
+  run: async (launched?: SupervisorProcess) => (await import("./run.ts")).runCommand(launched),
   shell: async () => (await import("./shell.ts")).shellCommand(),
   core: async () => (await import("./core.ts")).coreCommand(),
   plan: async () => (await import("./plan.ts")).planCommand(),
@@ -19,14 +20,17 @@ const commands = {
   audit: async () => (await import("./audit.ts")).auditCommand(),
 };
 
-/** @param called the subcommand, alone if there is one of this name; otherwise all of them. */
-export async function createProgram(called?: string): Promise<Command> {
+/**
+ * @param called the subcommand, alone if there is one of this name; otherwise all of them.
+ * @param launched what a run has started already.
+ */
+export async function createProgram(called?: string, launched?: SupervisorProcess): Promise<Command> {
   const program = new Command("claimcheck")
     .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
     .version(manifest.version)
     .enablePositionalOptions();
   const named = Object.entries(commands).filter(([name]) => name === called);
   const needed = named.length > 0 ? named : Object.entries(commands);
-  for (const [, load] of needed) program.addCommand(await load());
+  for (const [, load] of needed) program.addCommand(await load(launched));
   return program;
 }
