@@ -1,7 +1,7 @@
 /** One shell that runs a page from its top to its end, in a folder of its own, as a reader would. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -48,7 +48,10 @@ export async function runPage({ blocks, text }: Page): Promise<string[]> {
     stdio: ["pipe", "pipe", "inherit"],
     detached: true,
   });
-  onTestFinished(() => endGroup(shell.pid as number));
+  onTestFinished(() => {
+    endGroup(shell.pid as number);
+    rmSync(folder, { recursive: true, force: true });
+  });
   let output = "";
   shell.stdout.setEncoding("utf8").on("data", (text: string) => {
     output += text;

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { schemes } from "../../broker/providers/schemes.ts";
 import { reference } from "../../docs/generate/reference.ts";
+import { forms } from "../../executor/scrub/forms.ts";
 import { blocksOf, pages, project } from "../docs/page.ts";
 
 const read = (path: string) => readFileSync(join(project, path), "utf8");
@@ -137,6 +138,11 @@ const usesFile = (block: { kind: string; command?: string; text?: string }, name
 test("every scheme has a row in docs/secrets.md", () => {
   const rows = [...read("docs/secrets.md").matchAll(/^\| `(\w+):\/\//gm)].map(([, scheme]) => scheme);
   expect(rows).toEqual(schemes.map(({ name }) => name));
+});
+
+test("every form of the scrubber is in docs/masking.md", () => {
+  const page = read("docs/masking.md");
+  expect(forms.map(({ name }) => name).filter((name) => !page.includes(name))).toEqual([]);
 });
 
 describe("docs/reference", async () => {
