@@ -18,7 +18,8 @@ async function places(folder: string, text: string): Promise<[onPage: string, he
   if (vault) onTestFinished(vault.close);
   return [
     ["alpine:latest", image],
-    ["127.0.0.1:7878", `127.0.0.1:${await freePort()}`],
+    ["7878", `${await freePort()}`],
+    ["7979", `${await freePort()}`],
     ["/run/claimcheck", `${folder}/run`],
     ...(vault
       ? ([
@@ -75,10 +76,17 @@ function scriptOf(block: Block): string {
 const fileScript = (name: string, text: string) =>
   `mkdir -p "$(dirname '${name}')"; cat >'${name}' <<'END OF FILE'\n${text}END OF FILE`;
 
-/** A service says on standard error that it serves; a reader sees it before typing on. */
+const greetings = [
+  "claimcheck: serving",
+  "claimcheck: executor at",
+  "a broker for trying out",
+  "Serving HTTP",
+];
+
+/** A service says that it serves; a reader sees it before typing on. */
 const backgroundScript = (command: string) =>
-  `: >.said; ${command} 2>.said &
-until grep -q -e 'claimcheck: serving' -e 'claimcheck: executor at' -e 'a broker for trying out' .said; do
+  `: >.said; { ${command}; } >.said 2>&1 &
+until grep -q ${greetings.map((said) => `-e '${said}'`).join(" ")} .said; do
   kill -0 $! 2>/dev/null || { cat .said; break; }
 done`;
 
