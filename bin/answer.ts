@@ -28,5 +28,6 @@ export async function give(calls: readonly Call[], options: ChainOptions): Promi
     process.stdout.write(`${JSON.stringify(request.plan)}\n`);
     return;
   }
-  await run(runnable, { handles: new Map(), values }, options, wantedOutput(want, runnable.steps.length));
+  const output = wantedOutput(want, runnable.steps.length);
+  await run(runnable, { handles: new Map(), values }, options, { output });
 }

@@ -1,9 +1,10 @@
-/** The `claimcheck` command: one file a subcommand. */
-import { Command, CommanderError } from "commander";
-import manifest from "../package.json" with { type: "json" };
+/** The `claimcheck` command, from its arguments to its exit code. */
+import { CommanderError } from "commander";
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
 import { checkArguments } from "./bytes.ts";
+import { launchForRun } from "./head-start.ts";
+import { createProgram } from "./program.ts";
 import { guardStandardStreams } from "./standard-streams.ts";
 
 function report(thrown: unknown): void {
@@ -39,37 +40,19 @@ process.on("uncaughtException", (thrown) => {
   process.exit();
 });
 
-/** A run loads no other command: start-up is most of what it costs. */
-const commands = {
-  run: async () => (await import("./run.ts")).runCommand(),
-  shell: async () => (await import("./shell.ts")).shellCommand(),
-  core: async () => (await import("./core.ts")).coreCommand(),
-  plan: async () => (await import("./plan.ts")).planCommand(),
-  cache: async () => (await import("./cache.ts")).cacheCommand(),
-  executor: async () => (await import("./executor.ts")).executorCommand(),
-  scrub: async () => (await import("./scrub.ts")).scrubCommand(),
-  broker: async () => (await import("./broker.ts")).brokerCommand(),
-  issue: async () => (await import("./issue.ts")).issueCommand(),
-  inspect: async () => (await import("./inspect.ts")).inspectCommand(),
-  revoke: async () => (await import("./revoke.ts")).revokeCommand(),
-  policy: async () => (await import("./policy.ts")).policyCommand(),
-  audit: async () => (await import("./audit.ts")).auditCommand(),
-};
-
 async function main(): Promise<void> {
   checkArguments(process.argv.slice(2));
-  const program = new Command("claimcheck")
-    .description("Gives containers their secrets at the last moment and keeps them out of everything else.")
-    .version(manifest.version)
-    .enablePositionalOptions();
-  const called = Object.entries(commands).filter(([name]) => name === process.argv[2]);
-  const needed = called.length > 0 ? called : Object.entries(commands);
-  for (const [, load] of needed) program.addCommand(await load());
-  const nested = program.commands.flatMap(({ commands }) => commands);
-  for (const command of [program, ...program.commands, ...nested]) {
-    command.exitOverride().configureOutput({ outputError: () => {} });
+  const launched = launchForRun(process.argv, process.env);
+  try {
+    const program = await createProgram(process.argv[2], launched);
+    const nested = program.commands.flatMap(({ commands }) => commands);
+    for (const command of [program, ...program.commands, ...nested]) {
+      command.exitOverride().configureOutput({ outputError: () => {} });
+    }
+    await program.parseAsync();
+  } finally {
+    await launched?.dismiss();
   }
-  await program.parseAsync();
 }
 
 void main().catch(report);

@@ -16,7 +16,7 @@ import {
 import type { PlanDocument } from "../executor/plan-document.ts";
 import { isRootless } from "../executor/rootless.ts";
 import { startRun } from "../executor/run.ts";
-import type { ContainerUsers } from "../executor/runtime/runc.ts";
+import { type ContainerUsers, type SupervisorProcess, startSupervisor } from "../executor/runtime/runc.ts";
 import type { SeccompProfile } from "../executor/seccomp.ts";
 import { Failure } from "../shared/failure.ts";
 import { takeCacheKey } from "../shared/uri.ts";
@@ -58,7 +58,7 @@ interface Options extends RunOptions {
   stdio?: boolean;
 }
 
-export function runCommand(): Command {
+export function runCommand(launched: SupervisorProcess | undefined): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
   const given = addGivenFlags(command, process.env);
@@ -74,9 +74,9 @@ export function runCommand(): Command {
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
         const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
-        if (options.stdio) return runRequest(options);
+        if (options.stdio) return runRequest(options, launched);
         const { output, ...runnable } = await whatToRun(image, step, options.plan, given);
-        await run(runnable, given, options, output);
+        await run(runnable, given, options, { output, launched });
       },
     );
 }
@@ -137,12 +137,12 @@ export function withRunOptions(command: Command): Command {
     );
 }
 
-async function runRequest(options: RunOptions): Promise<void> {
+async function runRequest(options: RunOptions, launched: SupervisorProcess | undefined): Promise<void> {
   const { eventOutput, readRequest } = await import("./stdio.ts");
   const output = eventOutput();
   try {
     const { cancelled, values, ...runnable } = await readRequest();
-    await run(runnable, { handles: new Map(), values }, options, output, cancelled);
+    await run(runnable, { handles: new Map(), values }, options, { output, cancelled, launched });
     // Standard input is still open.
     process.stdin.destroy();
   } catch (thrown) {
@@ -234,13 +234,18 @@ function openStepCache(options: RunOptions, tell: (line: string) => void) {
   };
 }
 
+interface How {
+  readonly output?: Output | undefined;
+  readonly cancelled?: AbortSignal | undefined;
+  readonly launched?: SupervisorProcess | undefined;
+}
+
 /** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
   { document, ...plan }: ToRun,
   given: Given,
   options: RunOptions,
-  output: Output = plainOutput,
-  cancelled?: AbortSignal,
+  { output = plainOutput, cancelled, launched }: How = {},
 ): Promise<void> {
   const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
   const { handles, values } = given;
@@ -293,6 +298,7 @@ export async function run(
       seccomp: options.seccomp,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),
+      supervise: (settings) => startSupervisor(settings, launched),
       openInput: () => (atTerminal ? keyboard.open() : process.stdin),
       stdout: process.stdout,
       stderr: process.stderr,

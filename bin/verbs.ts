@@ -1,4 +1,5 @@
 /** The verbs of `claimcheck shell` and `claimcheck core`: what each takes, and what it makes of a chain. */
+import { schemes } from "../broker/providers/schemes.ts";
 import { type Container, container } from "../sdk/typescript/container.ts";
 import { envFile } from "../sdk/typescript/env-file.ts";
 import type { Network, Want } from "../sdk/typescript/plan.ts";
@@ -172,7 +173,7 @@ export const verbs: readonly Verb[] = [
   {
     name: "secret",
     on: "nothing",
-    summary: "Name a secret: env://, file://, cmd://, op://, vault://.",
+    summary: `Name a secret: ${schemes.map(({ name }) => `${name}://`).join(", ")}.`,
     parameters: [{ name: "uri", kind: "secret" }, optional("cache-key")],
     apply: (_, given) => {
       const named = given.secret("uri");

@@ -23,7 +23,6 @@ import {
   forbidCores,
   type Supervisor,
   type SupervisorSettings,
-  startSupervisor,
 } from "./runtime/runc.ts";
 import { sizeOf } from "./screen.ts";
 import type { SeccompProfile } from "./seccomp.ts";
@@ -48,8 +47,8 @@ interface Surroundings {
   readonly openInput: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
-  /** Has a supervisor for a run that mounts nothing of the host; started for each run without it. */
-  readonly supervise?: (settings: SupervisorSettings) => Supervisor;
+  /** Has a supervisor; called once, if at all. */
+  readonly supervise: (settings: SupervisorSettings) => Supervisor;
   /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
   readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
@@ -102,11 +101,8 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   async function open(image: Image) {
     abort.signal.throwIfAborted();
-    // What the host has mounted is what it had mounted when the supervisor was started.
-    const mountsHost = steps.some(({ binds }) => binds.length > 0);
-    const { state, runtime, userns, environment, supervise = startSupervisor } = surroundings;
-    const start = mountsHost ? startSupervisor : supervise;
-    const opened = start({ runtime, userns, environment, runs: `${state}/runs`, layers: image.layers });
+    const { state, runtime, userns, environment, supervise } = surroundings;
+    const opened = supervise({ runtime, userns, environment, runs: `${state}/runs`, layers: image.layers });
     supervisor = opened;
     await opened.ready();
     const { seccomp } = surroundings;

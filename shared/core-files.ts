@@ -5,10 +5,13 @@
  */
 import { spawn } from "node:child_process";
 
+/** For prlimit(1), which sets the limit of a process or of the program that it starts. */
+export const withoutCores = ["--core=1:1"];
+
 /** @throws when the program is not there or cannot do it. */
 export function limitCores(environment: Readonly<Record<string, string>>): Promise<void> {
   return new Promise((resolve, reject) => {
-    const prlimit = spawn("prlimit", ["--core=1:1", "--pid", String(process.pid)], {
+    const prlimit = spawn("prlimit", [...withoutCores, "--pid", String(process.pid)], {
       stdio: "ignore",
       env: environment,
     });

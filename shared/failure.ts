@@ -35,6 +35,8 @@ const table = {
 
 export type FailureCode = keyof typeof table;
 
+export const failureCodes = Object.keys(table) as FailureCode[];
+
 interface Particulars {
   /** Shown to the user, so it holds no value and no token. */
   detail?: string;

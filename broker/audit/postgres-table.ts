@@ -23,20 +23,40 @@ import {
 import { BrokenChain } from "./reader.ts";
 import { decodeLine } from "./record.ts";
 
-export const columnNames = ["broker", "seq", "time", "type", "tenant", "principal", "uri", "line"] as const;
+interface Column {
+  readonly type: string;
+  /** Whether every line has it. */
+  readonly always?: true;
+  /** As what it is read, where that is not its name, so that it is text as in the line. */
+  readonly read?: string;
+}
+
+const columns = {
+  broker: { type: "text", always: true },
+  seq: { type: "bigint", always: true, read: "row.seq::text" },
+  time: {
+    type: "timestamptz",
+    always: true,
+    read: `to_char(row.time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+  },
+  type: { type: "text", always: true },
+  tenant: { type: "text" },
+  principal: { type: "text" },
+  uri: { type: "text" },
+  line: { type: "text", always: true },
+} satisfies Record<string, Column>;
+
+type ColumnName = keyof typeof columns;
+
+const columnNames = Object.keys(columns) as ColumnName[];
+
+const described = Object.entries<Column>(columns);
 
 type Row = readonly (string | null)[];
 
 const definition = `
   CREATE TABLE IF NOT EXISTS claimcheck_audit (
-    broker text NOT NULL,
-    seq bigint NOT NULL,
-    time timestamptz NOT NULL,
-    type text NOT NULL,
-    tenant text,
-    principal text,
-    uri text,
-    line text NOT NULL,
+    ${described.map(([name, { type, always }]) => `${name} ${type}${always ? " NOT NULL" : ""}`).join(", ")},
     PRIMARY KEY (broker, seq)
   );
   CREATE INDEX IF NOT EXISTS claimcheck_audit_time ON claimcheck_audit (time, broker, seq);
@@ -53,11 +73,12 @@ export async function createTable(client: Client): Promise<void> {
 }
 
 /** What is in the columns for a line, in their order. */
-export function columnsOf(broker: string, line: string): Row {
-  const { seq, time, type, tenant, principal, uri } = JSON.parse(line) as Record<string, string | number>;
-  return [broker, seq, time, type, tenant, principal, uri, line].map((value) =>
-    value === undefined ? null : storable(String(value)),
-  );
+function columnsOf(broker: string, line: string): Row {
+  const values = { ...JSON.parse(line), broker, line } as { [name in ColumnName]?: string | number };
+  return columnNames.map((name) => {
+    const value = values[name];
+    return value === undefined ? null : storable(String(value));
+  });
 }
 
 const storable = (text: string): string => text.replaceAll("\0", "\ufffd").toWellFormed();
@@ -133,12 +154,23 @@ export async function brokersIn(pool: Pool): Promise<string[]> {
 /** How many lines are read at a time. */
 const batch = 1000;
 
-type StoredRow = { readonly [name in (typeof columnNames)[number]]: string | null };
+type StoredRow = { readonly [name in ColumnName]: string | null };
 
 /** As `columnsOf` writes them. */
-const storedColumns = `broker, row.seq::text AS seq,
-  to_char(row.time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time,
-  type, tenant, principal, uri, line`;
+const storedColumns = described.map(([name, { read = name }]) => `${read} AS ${name}`).join(", ");
+
+/** After a line with this number; nothing where that one is not there any more. */
+export const insertion = `INSERT INTO claimcheck_audit (${columnNames.join(", ")})
+  SELECT * FROM unnest(${described.map(([, { type }], nth) => `$${nth + 1}::${type}[]`).join(", ")})
+  WHERE $${described.length + 2}::bigint < 0 OR EXISTS
+    (SELECT FROM claimcheck_audit WHERE broker = $${described.length + 1} AND seq = $${described.length + 2}::bigint)`;
+
+/** Rows for lines that follow each other. */
+export function insertionOf(broker: string, lines: readonly string[]): unknown[] {
+  const rows = lines.map((line) => columnsOf(broker, line));
+  const before = Number(rows[0]?.[columnNames.indexOf("seq")]) - 1;
+  return [...columnNames.map((_, column) => rows.map((row) => row[column])), broker, String(before)];
+}
 
 /** The column that says something else than the line, if one does. */
 function wrongColumn(row: StoredRow): string | undefined {

@@ -11,7 +11,7 @@ import { Client, type ClientConfig, Pool } from "pg";
 import { readAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/statement.ts";
-import { columnNames, columnsOf, createTable, queryTable } from "./postgres-table.ts";
+import { createTable, insertion, insertionOf, queryTable } from "./postgres-table.ts";
 import { type AuditLine, decodeLine, hashLine } from "./record.ts";
 import type { AuditSink, ChainEnd, OpenedChain } from "./sink.ts";
 
@@ -106,17 +106,10 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
   };
 
   async function write(lines: string): Promise<void> {
-    const rows = lines
-      .trimEnd()
-      .split("\n")
-      .map((line) => columnsOf(broker, line));
+    const rows = lines.trimEnd().split("\n");
     try {
       if (!writer) throw new Error("there is no connection");
-      const { rowCount } = await writer.query(insertion, [
-        ...columnNames.map((_, column) => rows.map((row) => row[column])),
-        broker,
-        String(Number(rows[0]?.[columnNames.indexOf("seq")]) - 1),
-      ]);
+      const { rowCount } = await writer.query(insertion, insertionOf(broker, rows));
       if (rowCount !== rows.length) throw missing();
     } catch (cause) {
       drop();
@@ -124,12 +117,6 @@ export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settin
     }
   }
 }
-
-const types = ["text", "bigint", "timestamptz", "text", "text", "text", "text", "text"];
-/** Nothing where the line before is not there any more. */
-const insertion = `INSERT INTO claimcheck_audit (${columnNames.join(", ")})
-  SELECT * FROM unnest(${types.map((type, nth) => `$${nth + 1}::${type}[]`).join(", ")})
-  WHERE $10::bigint < 0 OR EXISTS (SELECT FROM claimcheck_audit WHERE broker = $9 AND seq = $10::bigint)`;
 
 /** A commit has to be on the disk, and the text the same when it is read again. */
 async function makeDurable(client: Client): Promise<void> {

@@ -52,6 +52,7 @@
  */
 import { hash } from "node:crypto";
 import * as z from "zod/mini";
+import { actions } from "../authn/roles.ts";
 
 const sha256 = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 
@@ -73,7 +74,7 @@ const Chain = z.strictObject({
 export const Decision = z.strictObject({
   ...place,
   type: z.literal("decision"),
-  action: z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read", "attest"]),
+  action: z.enum([...actions, "attest"]),
   outcome: z.enum([
     "issued",
     "released",

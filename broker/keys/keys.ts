@@ -128,8 +128,23 @@ export async function createKeys(root: Secret, { previous, sealing }: Rotation =
   };
 }
 
-const fieldsOf = ({ tenant, jti, subject, run, uri, marks, uses, expires, value, size }: StoredFields) =>
-  JSON.stringify([tenant, jti, subject, run ?? null, uri, marks, uses, expires, value, size]);
+function fieldsOf({
+  tenant,
+  jti,
+  subject,
+  run,
+  uri,
+  marks,
+  uses,
+  expires,
+  value,
+  size,
+  ...others
+}: StoredFields): string {
+  // A field that is added is one that a store could change, as long as this does not compile.
+  others satisfies Record<string, never>;
+  return JSON.stringify([tenant, jti, subject, run ?? null, uri, marks, uses, expires, value, size]);
+}
 
 /** For `handleDigest`; it never leaves the broker as it is. */
 export const sha256Of = (value: Secret): Uint8Array => createHash("sha256").update(value.expose()).digest();

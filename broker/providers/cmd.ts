@@ -16,16 +16,18 @@ import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
 import { callShell, type Environment } from "./environment.ts";
-import { type Provider, type ReadResult, type SecretReference, sizeLimit } from "./provider.ts";
+import { type Provider, type ReadResult, type Scheme, type SecretReference, sizeLimit } from "./provider.ts";
 
 /** A command is a program: who allows one names it byte for byte, because a wildcard would allow any other. */
-export const commandPatterns: PatternDemands = {
+const patterns: PatternDemands = {
   scheme: "cmd",
   faultOf: ({ exact }, effect) =>
     effect === "allow" && !exact
       ? "would allow commands that it does not spell out: a cmd:// rule is exact, written { exact: cmd://… }; for other schemes begin with theirs, such as vault://**"
       : undefined,
 };
+
+export const cmdScheme: Scheme = { name: "cmd", form: "cmd://COMMAND", patterns };
 
 interface CommandReference extends SecretReference {
   readonly command: string;

@@ -10,7 +10,9 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
 import type { Environment } from "./environment.ts";
-import type { Provider, SecretReference } from "./provider.ts";
+import type { Provider, Scheme, SecretReference } from "./provider.ts";
+
+export const envScheme: Scheme = { name: "env", form: "env://NAME" };
 
 const namePattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
 

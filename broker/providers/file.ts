@@ -18,7 +18,9 @@ import { isAbsolute, join } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { type Provider, type ReadResult, type SecretReference, sizeLimit } from "./provider.ts";
+import { type Provider, type ReadResult, type Scheme, type SecretReference, sizeLimit } from "./provider.ts";
+
+export const fileScheme: Scheme = { name: "file", form: "file://PATH" };
 
 interface FileReference extends SecretReference {
   readonly path: string;

@@ -16,7 +16,7 @@ import { head } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
-import { type Provider, type SecretReference, SourceFailure } from "./provider.ts";
+import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
   readonly token: string | undefined;
@@ -180,7 +180,7 @@ const pinned = /^op:\/\/(?:(?:[a-z2-7]{26}|\*)\/){0,2}\*\*$/;
  * Names alias ids and ignore case, so text that differs can be the same secret. A rule that denies pins ids, and
  * denies names in the pinned places too: any of them may stand for the pinned one.
  */
-export const onePasswordPatterns: PatternDemands = {
+const patterns: PatternDemands = {
   scheme: "op",
   aliased: true,
 
@@ -203,3 +203,5 @@ export const onePasswordPatterns: PatternDemands = {
     };
   },
 };
+
+export const opScheme: Scheme = { name: "op", form: "op://VAULT/ITEM/FIELD", patterns };

@@ -1,4 +1,5 @@
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import type { Secret } from "../../shared/secret.ts";
 
 /** The largest value that is accepted from a provider, in bytes. */
@@ -63,6 +64,15 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
 
   /** Ends what it holds open. */
   close?(): Promise<void>;
+}
+
+/** What others have to know of a scheme: for help and documentation, for a policy's patterns, and for tests. */
+export interface Scheme {
+  readonly name: string;
+  /** How its URIs look. */
+  readonly form: string;
+  /** What they ask of patterns; missing where their text is what counts. */
+  readonly patterns?: PatternDemands;
 }
 
 export type ReadResult = Secret | ClaimcheckError;

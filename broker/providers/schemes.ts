@@ -1,12 +1,12 @@
-/** What others have to know of the schemes. To add one is to add its file, and a row here. */
+/** The schemes that there are. To add one is to add its file, and a row here. */
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
-import { commandPatterns } from "./cmd.ts";
-import { onePasswordPatterns } from "./op.ts";
-import { vaultPatterns } from "./vault.ts";
+import { cmdScheme } from "./cmd.ts";
+import { envScheme } from "./env.ts";
+import { fileScheme } from "./file.ts";
+import { opScheme } from "./op.ts";
+import type { Scheme } from "./provider.ts";
+import { vaultScheme } from "./vault.ts";
 
-/** Of the others the text of a URI is what counts. */
-export const patternDemands: readonly PatternDemands[] = [
-  commandPatterns,
-  onePasswordPatterns,
-  vaultPatterns,
-];
+export const schemes: readonly Scheme[] = [envScheme, fileScheme, cmdScheme, opScheme, vaultScheme];
+
+export const patternDemands: readonly PatternDemands[] = schemes.flatMap(({ patterns }) => patterns ?? []);

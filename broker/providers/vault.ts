@@ -16,7 +16,13 @@ import { matches } from "../../shared/glob.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head } from "../../shared/uri.ts";
-import { type Provider, type ReadResult, type SecretReference, SourceFailure } from "./provider.ts";
+import {
+  type Provider,
+  type ReadResult,
+  type Scheme,
+  type SecretReference,
+  SourceFailure,
+} from "./provider.ts";
 import {
   asSourceFailure,
   createVaultClient,
@@ -138,10 +144,12 @@ function parse(rest: string, parameters: ReadonlyMap<string, string>, prefix: st
 }
 
 /** One of the versions is the latest, so who denies a secret without naming a version denies them all. */
-export const vaultPatterns: PatternDemands = {
+const patterns: PatternDemands = {
   scheme: "vault",
   denial: (pattern) => (uri) => matches(pattern, uri) || matches(pattern, uri.replace(/\?.*$/su, "")),
 };
+
+export const vaultScheme: Scheme = { name: "vault", form: "vault://PATH#FIELD", patterns };
 
 type Data = Readonly<Record<string, unknown>>;
 

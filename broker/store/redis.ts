@@ -40,17 +40,9 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
         const lastOf = (id: string) =>
           Math.max(...added.flatMap(({ value, expires }) => (value === id ? [expires] : [])));
         const sent = [...values].flatMap(([id, sealed]) => [id, String(lastOf(id)), sealed]);
-        const args = added.flatMap(({ subject, run, uri, marks, uses, expires, mac, value, size }) => [
-          subject,
-          run === undefined ? "" : `=${run}`,
-          uri,
-          marks,
-          String(uses),
-          String(expires),
-          mac,
-          value,
-          String(size),
-        ]);
+        const args = added.flatMap((handle) =>
+          scripts.fieldNames.map((name) => (handle[name] === undefined ? "" : `=${handle[name]}`)),
+        );
         await run(scripts.put, keys, [randomUUID(), String(values.size), ...sent, ...args]);
       }
     },
@@ -61,8 +53,8 @@ export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): Han
       return jtis.map((jti, index): HandleState | undefined => {
         const reply = found[index];
         if (!reply) return undefined;
-        const [by] = listOf(reply).slice(-1);
-        return { ...readHandle(tenant, jti, reply), left: numberAt(reply, 9), taken: Number(by ?? 0) > 0 };
+        const [left, by] = listOf(reply).slice(scripts.fieldNames.length);
+        return { ...readHandle(tenant, jti, reply), left: Number(left), taken: Number(by ?? 0) > 0 };
       });
     },
 
@@ -149,21 +141,11 @@ function listOf(reply: Reply | undefined): readonly Reply[] {
   return reply;
 }
 
-const numberAt = (reply: Reply, index: number) => Number(listOf(reply)[index]);
-
 function readHandle(tenant: string, jti: string, reply: Reply): Omit<OpenHandle, "sealed"> {
-  const [subject, run, uri, marks] = listOf(reply);
-  return {
-    tenant,
-    jti,
-    subject: String(subject),
-    ...(run !== null && { run: String(run) }),
-    uri: String(uri),
-    marks: String(marks),
-    uses: numberAt(reply, 4),
-    expires: numberAt(reply, 5),
-    mac: String(listOf(reply)[6]),
-    value: String(listOf(reply)[7]),
-    size: numberAt(reply, 8),
-  };
+  const values = listOf(reply);
+  const read = scripts.fieldNames.flatMap((name, nth) =>
+    // Only of `run` is there none.
+    name === "run" && values[nth] === null ? [] : [[name, scripts.fields[name](values[nth])]],
+  );
+  return { ...(Object.fromEntries(read) as Omit<OpenHandle, "sealed" | "tenant" | "jti">), tenant, jti };
 }

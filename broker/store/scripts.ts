@@ -20,6 +20,24 @@
  * The epoch of the tenant's revocations is part of it: a server that forgot which handles are revoked, because it evicts
  * or somebody deleted the key, has forgotten all handles that were put before.
  */
+import type { OpenHandle } from "./store.ts";
+
+/** What a script is sent of each handle and answers, in this order, with how it is read. The handle's key names the others. */
+export const fields = {
+  subject: String,
+  run: String,
+  uri: String,
+  marks: String,
+  uses: Number,
+  expires: Number,
+  mac: String,
+  value: String,
+  size: Number,
+} as const satisfies Record<Exclude<keyof OpenHandle, "tenant" | "jti" | "sealed">, unknown>;
+
+export const fieldNames = Object.keys(fields) as (keyof typeof fields)[];
+
+const luaNames = fieldNames.map((name) => `'${name}'`).join(", ");
 
 /** Begins every script: a server that is no primary has not heard of the last takes and revocations. */
 const onPrimary = `
@@ -48,8 +66,8 @@ local function is_open(key, revocations, life)
   return true
 end
 
-local function read(key)
-  return redis.call('HMGET', key, 'subject', 'run', 'uri', 'marks', 'uses', 'expires', 'mac', 'value', 'size')
+local function read(key, ...)
+  return redis.call('HMGET', key, ${luaNames}, ...)
 end
 
 local function value_of(revocations, id)
@@ -58,9 +76,9 @@ end
 `;
 
 /**
- * KEYS: revocations, handles. ARGV: attempt; how many values; for each its id, expires, sealed; for each handle: subject, run
- * ("" for none, else "=" and it), uri, marks, uses, expires, mac, value, size. A handle that is there stays as it is, also
- * one that was revoked by its id.
+ * KEYS: revocations, handles. ARGV: attempt; how many values; for each its id, expires, sealed; for each handle its fields,
+ * "" for one that it does not have, else "=" and it. A handle that is there stays as it is, also one that was revoked by
+ * its id.
  */
 export const put = `${shared}
 local time = redis.call('TIME')
@@ -73,17 +91,22 @@ for nth = 1, values do
   local at = nth * 3
   redis.call('SET', value_of(KEYS[1], ARGV[at]), ARGV[at + 2], 'EXAT', ARGV[at + 1])
 end
+local names = {${luaNames}}
 for nth = 2, #KEYS do
-  local at = 2 + values * 3 + (nth - 2) * 9
-  local key, expires = KEYS[nth], tonumber(ARGV[at + 6])
+  local at = 2 + values * 3 + (nth - 2) * #names
+  local key, handle, put = KEYS[nth], {}, {'life', life, 'born', born}
+  for field, name in ipairs(names) do
+    if ARGV[at + field] ~= '' then
+      handle[name] = string.sub(ARGV[at + field], 2)
+      table.insert(put, name)
+      table.insert(put, handle[name])
+    end
+  end
   -- One of another life is as good as none, but its uses would come back all the same.
   if redis.call('EXISTS', key) == 0 then
-    redis.call('HSET', key, 'life', life, 'born', born, 'subject', ARGV[at + 1], 'uri', ARGV[at + 3],
-      'marks', ARGV[at + 4], 'uses', ARGV[at + 5], 'left', ARGV[at + 5], 'expires', ARGV[at + 6], 'mac', ARGV[at + 7],
-      'value', ARGV[at + 8], 'size', ARGV[at + 9])
-    if ARGV[at + 2] ~= '' then redis.call('HSET', key, 'run', string.sub(ARGV[at + 2], 2)) end
-    redis.call('EXPIREAT', key, expires)
-    longest = math.max(longest, expires)
+    redis.call('HSET', key, 'left', handle.uses, unpack(put))
+    redis.call('EXPIREAT', key, handle.expires)
+    longest = math.max(longest, tonumber(handle.expires))
   end
 end
 -- The numbering of revocations has to outlive every handle that was numbered.
@@ -96,9 +119,7 @@ export const look = `${shared}
 local life = life(KEYS[1])
 local found = {}
 for nth = 2, #KEYS do
-  found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and
-    redis.call('HMGET', KEYS[nth], 'subject', 'run', 'uri', 'marks', 'uses', 'expires', 'mac', 'value', 'size', 'left',
-      'by:' .. ARGV[1])
+  found[nth - 1] = is_open(KEYS[nth], KEYS[1], life) and read(KEYS[nth], 'left', 'by:' .. ARGV[1])
 end
 return found
 `;
@@ -140,7 +161,7 @@ end
 local handles, values, met = {}, {}, {}
 for nth = 3, #KEYS do
   local handle = read(KEYS[nth])
-  local id = handle[8]
+  local id = handle[${fieldNames.indexOf("value") + 1}]
   handles[nth - 2] = handle
   if not met[id] then
     met[id] = true

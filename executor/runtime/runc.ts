@@ -2,14 +2,15 @@
  * The containers of one run, run by an OCI runtime under supervisor.pl, which says what it promises and how it is
  * spoken to. This side starts it, gives the orders and waits for the answers.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { constants, existsSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { relative } from "node:path";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { limitCores } from "../../shared/core-files.ts";
+import { limitCores, withoutCores } from "../../shared/core-files.ts";
 import { Failure, type FailureCode } from "../../shared/failure.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
 import { userNamespace } from "../rootless.ts";
@@ -127,35 +128,77 @@ export function forbidCores(environment: Readonly<Record<string, string>>): Prom
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
 
-/** Starts the supervisor. Containers come one after the other. */
-export function startSupervisor({ runtime, runs, layers, userns, environment }: SupervisorSettings) {
-  const id = randomBytes(6).toString("hex");
-  try {
-    makeFolder(runs);
-  } catch (cause) {
-    throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
-  }
+/** A supervisor's process that has not been told yet what to do. */
+export type SupervisorProcess = ReturnType<typeof launchSupervisor>;
+
+/**
+ * Starts the program. It takes some time to load, so a caller that will want a container can start it before everything else.
+ * The program makes nothing before its first order, and does not keep this process from ending.
+ */
+export function launchSupervisor(environment: Readonly<Record<string, string>>) {
   const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
   const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   // What the host unmounts is unmounted here as well, or it would stay in use; nothing goes the other way.
   const namespaces = [...userNamespace, ...own, "--propagation", "slave"];
-  const child: ChildProcess = spawn(
-    "unshare",
-    [...namespaces, "--", "perl", script, runtime, runs, id, userns, ...layers],
-    {
-      // Our output as 5: libuv has what a child gets as 1 block, for this process too.
-      stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", 1],
-      env: environment,
-      // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
-      detached: true,
-    },
-  );
-  const [, , reasons, orders, answers] = child.stdio as [null, null, Readable, Writable, Readable];
+  const child = spawn("prlimit", [...withoutCores, "unshare", ...namespaces, "--", "perl", script], {
+    // Our output as 5: libuv has what a child gets as 1 block, for this process too.
+    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", 1],
+    env: environment,
+    // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
+    detached: true,
+  });
+  const [, , reasons, orders, answers] = child.stdio as [null, null, Socket, Socket, Socket];
+  const handles = [child, reasons, orders, answers];
+  for (const handle of handles) handle.unref();
+  // A supervisor that is gone takes no orders; that it is gone is told by `ended`.
+  orders.on("error", () => {});
+  const ended = new Promise<{ how: string; cause?: unknown }>((resolve) => {
+    child.on("error", (cause) => resolve({ how: "", cause }));
+    child.on("exit", (code, signal) => resolve({ how: signal ?? String(code) }));
+  });
+  let isWanted = false;
+  return {
+    pid: child.pid,
+    reasons,
+    orders,
+    answers,
+    ended,
 
+    /** From here on this process does not end before it. */
+    attend(): void {
+      isWanted = true;
+      for (const handle of handles) handle.ref();
+    },
+
+    /** If nobody wanted it: ends it, and waits for its end. */
+    async dismiss(): Promise<void> {
+      if (isWanted) return;
+      child.ref();
+      orders.end();
+      await ended;
+    },
+  };
+}
+
+/** Containers come one after the other. */
+export function startSupervisor(
+  { runtime, runs, layers, userns, environment }: SupervisorSettings,
+  launched = launchSupervisor(environment),
+) {
+  const { pid, reasons, orders, answers, ended } = launched;
+  const id = randomBytes(6).toString("hex");
+  try {
+    makeFolder(runs);
+  } catch (cause) {
+    void launched.dismiss();
+    throw new Failure("state_unusable", { detail: `${runs} cannot be made`, cause });
+  }
   const reason = lastWords(reasons);
 
-  // A supervisor that is gone takes no orders; that it is gone is told by `gone`.
-  orders.on("error", () => {});
+  launched.attend();
+  const settings = Buffer.from([runtime, runs, id, userns, ...layers].join("\0"));
+  orders.write(`begin ${settings.length}\n`);
+  orders.write(settings);
 
   const waiting = new Map<string, { resolve: (rest: string) => void; reject: (failure: Failure) => void }>();
   let failed: Failure | undefined;
@@ -200,31 +243,24 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
   });
 
   /** When the supervisor has ended, and with it the container and everything it left. */
-  const gone = new Promise<void>((resolve) => {
-    child.on("error", (cause) => {
+  const gone = ended.then(async ({ how, cause }) => {
+    if (cause !== undefined) {
       fail(new Failure("runtime_failed", { detail: "its supervisor cannot be started", cause }));
-      resolve();
+      return;
+    }
+    // What it said last may still be on its way; only then is silence a failure.
+    if (!answers.closed) await once(answers, "close");
+    explained ??= reason.then((words) => {
+      fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${words || how})` }));
     });
-    child.on("exit", (code, signal) => {
-      // What it said last may still be on its way; only then is silence a failure.
-      const end = async () => {
-        explained ??= reason.then((words) => {
-          const detail = `its supervisor ended early (${words || (signal ?? code)})`;
-          fail(new Failure("runtime_failed", { detail }));
-        });
-        await explained;
-        resolve();
-      };
-      if (answers.closed) void end();
-      else answers.once("close", () => void end());
-    });
+    await explained;
   });
 
   /** The descriptors of the next container's pipes. */
   let ready = answer("ready");
 
   /** The supervisor's process as this process sees it, and in it what it sees itself (view.pl). */
-  const inside = `/proc/${child.pid}/root/proc/1`;
+  const inside = `/proc/${pid}/root/proc/1`;
 
   /** A pipe has no name but that of the supervisor's descriptor. */
   const open = (descriptor: string | undefined, flags: number) =>
@@ -240,7 +276,7 @@ export function startSupervisor({ runtime, runs, layers, userns, environment }: 
   /** Its process group has unshare(1) and the supervisor, whose end is the end of all in its namespace. */
   function kill(): void {
     try {
-      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      if (pid !== undefined) process.kill(-pid, "SIGKILL");
     } catch {
       // It has ended.
     }

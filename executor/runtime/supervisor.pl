@@ -10,12 +10,15 @@
 # Perl, because `runc run --detach` leaves the container's first process to the nearest process 1, and a shell
 # cannot tell the exit status of a process that it did not start. perl-base is in every Debian.
 #
-#   unshare … perl supervisor.pl RUNTIME RUNS ID USERS LOWER…
+#   unshare … perl supervisor.pl
+#
+# Its first order, on descriptor 3, is "begin SIZE"; that many bytes follow, with NULs between: RUNTIME RUNS ID USERS LOWER….
+# Before it nothing is made: whoever will want a container starts this program early, because Perl takes time to load it.
 #
 # RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. USERS is "own" for a user namespace of the run's
 # own, or "host". LOWER are folders with files, the upper ones first, which stay as they are. What else it sees of the host
 # is in view.pl. Containers come one after the other: the N-th is called ID-N, and what it writes becomes RUNS/ID/N/upper.
-# Descriptor 3 brings orders, one a line; paths are percent-encoded, modes octal, users and groups the container's:
+# The orders after it, one a line; paths are percent-encoded, modes octal, users and groups the container's:
 #
 #   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
 #                             file PATH SIZE MODE UID GID   that many bytes follow
@@ -67,13 +70,15 @@ use constant {
 # In view.pl's root.
 use constant { BUNDLE => '/bundle', ROOTFS => '/rootfs', DISK => '/own/disk' };
 
-my ($runtime, $runs, $id, $users, @lower) = @ARGV;
+my ($runtime, $runs, $id, $users, @lower);
 my ($dir, $lock);
 my ($count, $lowers) = (0, 0);
 my (@files, @held);
 my ($states, $go);
 my ($input, $output, $errors);
-my ($runtime_process, $reasons_to_wait, $init, $code, @signals, @processes);
+my ($runtime_process, $reasons_to_wait, $init, $code, @signals);
+# Descriptors of processes whose end is awaited, and the numbers of those for which waitpid has not said anything yet.
+my (@processes, %unreaped);
 my ($console, @size, $terminal);
 
 # In a user namespace the overlay's own marks are other attributes, and there are no cgroups.
@@ -104,6 +109,7 @@ sub end_all {
     Cgroups::thaw($id);
     kill 'KILL', -1;    # as process 1: everything in this namespace
     1 while wait != -1;
+    %unreaped = ();
     end_network() if defined &end_network;
 }
 
@@ -236,6 +242,11 @@ sub open_gate {
 }
 
 sub prepare {
+    my (undef, $size) = split ' ', order() // finish();
+    my $settings = '';
+    receive($size, sub { $settings .= $_[0] });
+    ($runtime, $runs, $id, $users, @lower) = split /\0/, $settings;
+    $0 = "supervisor.pl $runs/$id";    # what ps shows
     for (1 .. 100) {
         # It may be there, and held, while another run's sweep takes it away: then that is waited for.
         mkdir "$runs/$id", 0700 or $!{EEXIST} or last;
@@ -371,6 +382,7 @@ sub keep {
 sub await_process {
     my ($process) = @_;
     push @processes, SystemCalls::open_process($process) || fail('create', "pidfd_open: $!");
+    $unreaped{$process} = 1;
 }
 
 sub has_ended {
@@ -383,6 +395,7 @@ sub has_ended {
 sub reap {
     @processes = grep { !has_ended($_) } @processes;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
+        delete $unreaped{$pid};
         fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
         if ($runtime_process && $pid == $runtime_process) {
             undef $runtime_process;
@@ -404,13 +417,19 @@ sub reap {
     undef $code;
 }
 
+# How long the loop waits, in seconds. A process that somebody traces (strace, gdb) has ended some time before waitpid tells
+# of it, and no descriptor says when that is.
+sub patience { return @processes || !%unreaped ? undef : 0.02 }
+
 prepare();
 # Waits for orders, for the end of processes and for what passes the terminal, whichever comes.
 while (1) {
     my ($ready, $room) = ('', '');
     vec($ready, fileno $_, 1) = 1 for orders(), $states, @processes, $terminal ? $terminal->sources() : ();
     vec($room,  fileno $_, 1) = 1 for $terminal ? $terminal->sinks() : ();
-    next if select($ready, $room, undef, undef) < 0;
+    my $found = select($ready, $room, undef, patience());
+    reap() if $found == 0;
+    next if $found <= 0;
     # Nobody reads: the container learns of it as on any terminal that is hung up.
     $terminal->relay() or undef $terminal if $terminal;
     take_state() if vec($ready, fileno $states, 1);

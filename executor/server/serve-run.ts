@@ -10,7 +10,12 @@ import { checkPlan, type Plan } from "../plan.ts";
 import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
 import { hashPlan } from "../plan-hash.ts";
 import { startRun } from "../run.ts";
-import type { ContainerUsers, Supervisor, SupervisorSettings } from "../runtime/runc.ts";
+import {
+  type ContainerUsers,
+  type Supervisor,
+  type SupervisorSettings,
+  startSupervisor,
+} from "../runtime/runc.ts";
 import type { SeccompProfile } from "../seccomp.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
 import { type Permissions, permit, permitFound } from "./permissions.ts";
@@ -96,8 +101,11 @@ function perform(
   gone: Promise<void>,
 ): ReturnType<typeof startRun> {
   let current = 0;
+  // What the host has mounted is what it had mounted when the supervisor was started: for what it mounts now there is a new one.
+  const mountsHost = plan.steps.some(({ binds }) => binds.length > 0);
   const run = startRun(plan, {
     ...workplace,
+    ...(mountsHost && { supervise: startSupervisor }),
     ...(cache && openCache && { openCache }),
     connect: (signal) => workplace.connect(token, signal),
     admit: (names) => permitFound(plan.image, names, workplace.permissions.images),

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"claimcheck.example/go"
+	"github.com/claimcheck/claimcheck/sdk/go"
 )
 
 func TestSecretIsItsName(t *testing.T) {

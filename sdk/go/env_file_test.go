@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"claimcheck.example/go"
+	"github.com/claimcheck/claimcheck/sdk/go"
 )
 
 const envVectors = "../../test/vectors/env"

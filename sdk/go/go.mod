@@ -1,3 +1,3 @@
-module claimcheck.example/go
+module github.com/claimcheck/claimcheck/sdk/go
 
 go 1.21

@@ -112,14 +112,14 @@ describe("a run", () => {
       return outputOf(events, "stdout").trim();
     };
     await nameIn();
-    await until(() => remains().length === 6);
+    await until(() => remains().length === 4);
     const waiting = remains();
     expect(waiting).toContain(await nameIn());
-    await until(() => remains().length === 6);
+    await until(() => remains().length === 4);
     expect(remains()).not.toContain(await nameIn({ volumes: [{ source: shared, target: "/v" }] }));
 
     // What waits and is killed is not found.
-    await until(() => remains().length === 6);
+    await until(() => remains().length === 4);
     for (const each of remains())
       if (each.startsWith("process ")) process.kill(Number(each.slice(8)), "SIGKILL");
     await until(() => !remains().some((each) => each.startsWith("process ")));
@@ -140,13 +140,13 @@ describe("a run", () => {
       execFileSync("mount", ["-t", "tmpfs", "tmpfs", shared]);
       const { socket, state } = await setUp();
       await ask(socket, { plan: planOf({ script: "" }), cache: false });
-      const supervisors = () => processesContaining("cmdline", `${state}/runs`);
+      const waiting = () => readdirSync(join(state, "runs")).length;
       const holding = () => {
-        const all = supervisors();
+        const all = processesContaining("cmdline", "supervisor.pl");
         return processesContaining("mountinfo", shared).filter((pid) => all.includes(pid));
       };
       // Each is two processes: unshare(1), which sees what the host does, and its child, which does not.
-      await until(() => supervisors().length === 4 && holding().length === 2);
+      await until(() => waiting() === 2 && holding().length === 2);
       execFileSync("umount", [shared]);
       expect(holding()).toEqual([]);
     } finally {

@@ -137,7 +137,9 @@ async function sleeps(running: ReturnType<typeof start>): Promise<void> {
 }
 
 function findSupervisor(): number {
-  return processesContaining("cmdline", "supervisor.pl").find((pid) => commandOf(pid) === "perl") as number;
+  return processesContaining("cmdline", "supervisor.pl").find((pid) =>
+    commandOf(pid).startsWith("supervisor"),
+  ) as number;
 }
 
 function commandOf(pid: number): string {

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { startOnePassword } from "../parts/onepassword.ts";
@@ -22,9 +22,9 @@ const folder = mkdtempSync(join(tmpdir(), "claimcheck-package-"));
 const installed = join(folder, "node_modules", "claimcheck");
 
 beforeAll(() => {
-  execFileSync("npm", ["run", "--silent", "build"], { cwd: project });
-  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: project });
-  const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) as string;
+  // It builds, and prints the name alone: README.md installs what it prints.
+  const pack = ["pack", "--silent", "--pack-destination", folder];
+  const archive = execFileSync("npm", pack, { cwd: project }).toString().trim();
   writeFileSync(join(folder, "package.json"), "{}");
   execFileSync("npm", ["install", "--no-audit", "--no-fund", archive], { cwd: folder });
 });
@@ -136,16 +136,39 @@ test("the entry tells a Node.js that is too old in one sentence", () => {
   }
 });
 
-test("nothing is in it but what is needed to run", () => {
-  const files = (readdirSync(installed, { recursive: true }) as string[]).filter((name) =>
-    statSync(join(installed, name)).isFile(),
+const filesIn = (folder: string) =>
+  (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
+    statSync(join(folder, name)).isFile(),
   );
+
+test("its pages lead to nothing that is not in it", () => {
+  const documents = filesIn(installed).filter((name) => name.endsWith(".md"));
+  expect(documents).toContain("docs/run.md");
+  for (const name of documents) {
+    const text = readFileSync(join(installed, name), "utf8").replace(/^```.*?^```/gms, "");
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, link]) => link as string);
+    const missing = links.filter((link) => !existsSync(join(installed, dirname(name), link)));
+    expect({ [name]: missing }).toEqual({ [name]: [] });
+  }
+});
+
+test("nothing is in it but what is needed to run, and to read", () => {
   const kinds = new Set(
-    files.map((name) => name.replace(/^dist\/types\/.*/, "dist/types/…").replace(/[^/]+\.cjs$/, "….cjs")),
+    filesIn(installed).map((name) =>
+      name
+        .replace(/^dist\/types\/.*/, "dist/types/…")
+        .replace(/[^/]+\.cjs$/, "….cjs")
+        .replace(/^(docs|sdk)\/.*\.md$/, "$1/….md")
+        .replace(/^test\/examples\/.*/, "test/examples/…"),
+    ),
   );
   expect([...kinds].sort()).toEqual([
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "dist/attach.pl",
     "dist/bridge.pl",
     "dist/cgroups.pl",
@@ -166,6 +189,10 @@ test("nothing is in it but what is needed to run", () => {
     "dist/vault-libraries.js",
     "dist/view.pl",
     "dist/….cjs",
+    "docs/….md",
+    "openapi.yaml",
     "package.json",
+    "sdk/….md",
+    "test/examples/…",
   ]);
 });

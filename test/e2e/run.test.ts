@@ -98,7 +98,7 @@ test("a command that ignores SIGINT is killed by the second one", async () => {
 
 test("SIGINT while the container is being made ends the run", async () => {
   const running = start(["run", "--secret-env", "A=env://API_TOKEN", image, "sleep", "1000"], withToken);
-  await until(() => processesContaining("cmdline", "supervisor.pl").length > 0);
+  await until(() => processesContaining("cmdline", "supervisor.pl /").length > 0);
   // Two, because it may be made by now, and `sleep` as process 1 ignores the first one under any engine.
   running.child.kill("SIGINT");
   running.child.kill("SIGINT");

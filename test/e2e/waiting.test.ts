@@ -6,7 +6,7 @@ import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { processesContaining, until } from "../parts/host.ts";
-import { image, printed, start } from "../support/command.ts";
+import { entry, image, printed, start, startProgram } from "../support/command.ts";
 import { ask, open, planOf, startHost } from "../support/executor.ts";
 import { makeFolder } from "../support/served.ts";
 
@@ -162,4 +162,14 @@ test("a file whose name a layer has another use for fails no run that only has a
   }
   const kept = await start(["run", "--plan", file, "--on-leak", "fail"]).finished;
   expect(kept).toMatchObject({ code: 125, stderr: expect.stringContaining("[invalid_layer]") });
+});
+
+test("a process that somebody traces has ended some time before it can be waited for, and is waited for", async () => {
+  // What strace watches has to take long enough for strace to be behind.
+  const watched = ["--seccomp-bpf", "-f", "-e", "trace=execve,exit_group,pivot_root,clone,clone3,fork,vfork"];
+  for (let count = 0; count < 20; count++) {
+    const args = [...watched, "-o", "/dev/null", process.execPath, "--", entry, "run", image, "true"];
+    const { code } = await startProgram("strace", args, {}).finished;
+    expect(code).toBe(0);
+  }
 });

@@ -129,21 +129,18 @@ const remainsIn = (runs: string) => [
   ...processesContaining("cmdline", runs).map((pid) => `process ${pid}`),
 ];
 
-/** Whether this is what a supervisor has before any container: no process beside unshare's, its own and an init, no files. */
+/** Whether this is what a supervisor has before any container: no process beside its own and an init, no files. */
 function isIdle(folder: string): boolean {
-  const supervisors = processesContaining("cmdline", basename(folder));
+  const [supervisor, ...others] = processesContaining("cmdline", basename(folder));
   return (
-    supervisors.length === 2 &&
+    supervisor !== undefined &&
+    others.length === 0 &&
     foldersIn(join(folder, "1", "upper")).length === 0 &&
-    childrenOf(supervisors).every(isInit)
+    childrenOf(supervisor).every(isInit)
   );
 }
 
-/** Of the younger one, which is the supervisor. */
-function childrenOf(supervisors: readonly number[]): readonly string[] {
-  const pid = Math.max(...supervisors);
-  return readProcess(`${pid}/task/${pid}/children`).split(" ").filter(Boolean);
-}
+const childrenOf = (pid: number) => readProcess(`${pid}/task/${pid}/children`).split(" ").filter(Boolean);
 
 const isInit = (pid: string) => readProcess(`${pid}/cmdline`).startsWith("init");
 

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { schemes } from "../../broker/providers/schemes.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -35,7 +36,7 @@ const rooms: Record<string, readonly string[]> = {
     "broker/store",
   ],
   "broker/health.ts": [],
-  "broker/audit": ["broker/health.ts", "shared"],
+  "broker/audit": ["broker/authn", "broker/health.ts", "shared"],
   "broker/authn": ["shared"],
   "broker/http": [
     "broker/audit",
@@ -66,6 +67,8 @@ const rooms: Record<string, readonly string[]> = {
   ],
   "broker/resolve": ["broker/keys", "broker/providers", "broker/quota", "shared"],
   "broker/store": ["broker/audit", "broker/health.ts", "shared"],
+  // It describes all of it, and nothing needs it.
+  "docs/generate": ["bin", "broker/audit", "broker/http", "broker/policy", "executor", "shared"],
   executor: ["executor/scrub", "shared"],
   "executor/scrub": [],
   // As far from the rest as the other languages.
@@ -80,14 +83,15 @@ const undivided = ["executor"];
 const testRooms: Record<string, readonly string[]> = {
   "test/chains": [],
   "test/contract": ["test/parts", "test/support"],
-  "test/e2e": ["test/parts", "test/support"],
+  "test/docs": ["test/parts", "test/support"],
+  "test/e2e": ["test/docs", "test/parts", "test/support"],
   "test/faults": ["test/parts", "test/support"],
   "test/fuzz": [],
   "test/integration": ["test/chains", "test/parts", "test/stores", "test/support"],
   "test/parts": [],
   "test/stores": [],
   "test/support": ["test/parts"],
-  "test/unit": ["test/fuzz", "test/parts", "test/stores", "test/support"],
+  "test/unit": ["test/docs", "test/fuzz", "test/parts", "test/stores", "test/support"],
 };
 
 /** All that may be imported of a room by another one. */
@@ -168,7 +172,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     /from "lru-cache"/,
     ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
   ],
-  ...["env", "file", "cmd", "op", "vault"].map((scheme): [string, RegExp, readonly string[]] => [
+  ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.
     new RegExp(`["'\`/^]${scheme}:(//|\\\\/)`),
@@ -213,7 +217,7 @@ function read(folder: string): Source[] {
     .map((name) => ({ path: join(folder, name), text: readFileSync(join(root, folder, name), "utf8") }));
 }
 
-const sources = ["bin", "broker", "executor", "sdk/typescript", "shared"].flatMap(read);
+const sources = ["bin", "broker", "docs", "executor", "sdk/typescript", "shared"].flatMap(read);
 const tests = read("test").filter(({ path }) => !path.startsWith("test/vectors/"));
 
 /** The room that a file lies in, if it has a row. */

@@ -7,8 +7,8 @@ import { BrokerFile, brokerSchema } from "../../bin/broker-schema.ts";
 import { claimcheck } from "../support/command.ts";
 import { undescribed } from "../support/undescribed.ts";
 
-const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-const [, example = ""] = /```yaml broker\.yaml\n([\s\S]*?)```/.exec(readme) ?? [];
+const page = readFileSync(new URL("../../docs/broker.md", import.meta.url), "utf8");
+const [, example = ""] = /```yaml broker\.yaml\n([\s\S]*?)```/.exec(page) ?? [];
 
 test("every field says what it is", () => {
   expect(undescribed(brokerSchema())).toEqual([]);
@@ -21,7 +21,7 @@ test("the command prints it", async () => {
 });
 
 test.each([
-  ["the README's example", {}, true],
+  ["the example of docs/broker.md", {}, true],
   ["all quotas", { quotas: { issue: { principal: 1, tenant: 2 } } }, true],
   ["a field that is not there", { rootkey: "x" }, false],
   ["a value in the file", { redis: "redis://redis.example" }, false],

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"claimcheck.example/go"
+	"github.com/claimcheck/claimcheck/sdk/go"
 )
 
 func sh(script string) []string { return []string{"sh", "-c", script} }
