@@ -1,6 +1,9 @@
 /** claimcheck issue, inspect and revoke, as processes that speak to a broker of their own. */
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { claimcheck } from "../support/command.ts";
@@ -143,4 +146,56 @@ test("what the policy does not allow is refused, and a token is found in a file"
   const all = await claimcheck(["revoke", ...where, "--tenant"], { env });
   expect(all).toMatchObject({ code: 125, stdout: "" });
   expect(all.stderr).toMatch(/all of the tenant \[forbidden\]\n$/);
+});
+
+/** Who ends TLS in front of a broker sees every byte of it, so what passes here is what such a proxy has. */
+async function startListener(port: number, target: number): Promise<() => string> {
+  let heard = "";
+  const server = createServer((client) => {
+    const upstream = connect(target, "127.0.0.1");
+    for (const socket of [client, upstream]) socket.on("error", () => {});
+    client.on("data", (bytes) => {
+      heard += bytes.toString("latin1");
+    });
+    client.pipe(upstream).pipe(client);
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  return () => heard;
+}
+
+test("a token that names no key is sealed in every command's requests", async () => {
+  const issuer = await startIssuer("ES256");
+  const listen = await freePort();
+  const policy = `version: 1
+issuers:
+  ci: { issuer: "${issuer.url}", algorithms: [ES256] }
+tenants:
+  acme:
+    principals:
+      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor, operator], confined: sealed }
+    rules:
+      - { name: variables, actions: [issue, redeem], secrets: ["env://**"] }
+      - { name: operators, actions: [inspect, revoke] }
+`;
+  const { url, port, keys } = await serve(issuer, "", {}, { policy }, (folder) => {
+    const path = join(folder, "broker.yaml");
+    const text = readFileSync(path, "utf8");
+    writeFileSync(path, text.replace(/^listen: .*$/m, `listen: 127.0.0.1:${listen}`));
+  });
+  const heard = await startListener(port, listen);
+  const token = await issuer.sign({ sub: "ci", aud: url });
+  const env = { CLAIMCHECK_BROKER: url, CLAIMCHECK_BROKER_KEYS: keys, CLAIMCHECK_TOKEN: token };
+  const ask = async (...args: string[]) => {
+    const before = heard().length;
+    const { code, stdout, stderr } = await claimcheck(args, { env });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(heard().slice(before)).toMatch(/authorization: DPoP /i);
+    return stdout;
+  };
+  const { jti } = claimsOf(await ask("issue", "env://API_TOKEN"));
+  await ask("inspect", jti);
+  await ask("revoke", jti);
+  expect(heard()).not.toContain(token);
 });
