@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { defineConfig, type Plugin } from "rolldown";
 
 /** Files that are found beside the code that uses them, and go out as they are. */
-const programs = "executor/runtime";
+const programs = "executor/supervisor";
 const beside = [
   "bin/claimcheck.cjs",
   "openapi.yaml",
@@ -30,7 +30,7 @@ const keepApart: Plugin = {
 
 /** What a run with an embedded broker loads, with all that these import: one file, because each costs a millisecond. */
 const localRun =
-  /\/bin\/(main|head-start|run|local-broker|providers|in-process|root-key)\.ts$|\/executor\/(identity|broker-client)\.ts$/;
+  /\/bin\/(main|commands\/(program|run)|run\/(head-start|run)|serve-broker\/(local-broker|providers)|connect\/light-fetch|host\/key-files)\.ts$|\/executor\/broker-client\/(identity|client)\.ts$/;
 
 // The command is CommonJS, which starts sooner than the same code as ECMAScript modules, and what is imported
 // dynamically is in files of its own: a run does not load what only a central broker needs.
@@ -67,7 +67,7 @@ export default defineConfig([
     output: { file: "dist/op-worker.js", minify: true },
   },
   {
-    input: "bin/policy-worker.ts",
+    input: "bin/serve-broker/policy-worker.ts",
     platform: "node",
     transform: { target: "node20.19" },
     output: { file: "dist/policy-worker.js", minify: true },

@@ -4,7 +4,7 @@
  */
 import { serve } from "@hono/node-server";
 import { Hono } from "hono";
-import { createLocalBroker } from "../bin/local-broker.ts";
+import { createLocalBroker } from "../bin/serve-broker/local-broker.ts";
 import { envProvider } from "../broker/providers/env.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { Secret } from "../shared/secret.ts";

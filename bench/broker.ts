@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { createIdentity } from "../executor/identity.ts";
+import { createIdentity } from "../executor/broker-client/identity.ts";
 import { makeProof } from "../shared/proof.ts";
 import { startPostgres } from "../test/parts/postgres.ts";
 import { median, table } from "./report.ts";

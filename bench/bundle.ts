@@ -3,9 +3,9 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { plainStep } from "../executor/plan.ts";
-import { createSpec } from "../executor/spec.ts";
-import { findUser } from "../executor/user.ts";
+import { createSpec } from "../executor/container/spec.ts";
+import { findUser } from "../executor/image/user.ts";
+import { plainStep } from "../executor/plan/plan.ts";
 
 /** What setup.sh builds. */
 export const image = "localhost/claimcheck-busybox:latest";

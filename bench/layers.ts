@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLayerStore } from "../executor/layers/layer-store.ts";
-import { createLeakGuard } from "../executor/leak-guard.ts";
+import { createLeakGuard } from "../executor/leaks/leak-guard.ts";
 import { createScrubber } from "../executor/scrub/scrubber.ts";
 import { image } from "./bundle.ts";
 import { median, table } from "./report.ts";

@@ -2,10 +2,10 @@
 import { CommanderError } from "commander";
 import { Failure } from "../shared/failure.ts";
 import { printable } from "../shared/printable.ts";
-import { checkArguments } from "./bytes.ts";
-import { launchForRun } from "./head-start.ts";
-import { createProgram } from "./program.ts";
-import { guardStandardStreams } from "./standard-streams.ts";
+import { createProgram } from "./commands/program.ts";
+import { checkArguments } from "./host/bytes.ts";
+import { launchForRun } from "./run/head-start.ts";
+import { guardStandardStreams } from "./run/standard-streams.ts";
 
 function report(thrown: unknown): void {
   // Help and version were printed already; asked for, they are an answer, and otherwise help is a hint.

@@ -1,8 +1,8 @@
 /** docs/reference/command-line.md, from what commander knows. */
 import type { Argument, Command, Option } from "commander";
-import { parametersOf } from "../../bin/chain.ts";
-import { createProgram } from "../../bin/program.ts";
-import { verbs } from "../../bin/verbs.ts";
+import { parametersOf } from "../../bin/chain/chain.ts";
+import { verbs } from "../../bin/chain/verbs.ts";
+import { createProgram } from "../../bin/commands/program.ts";
 import { cell, code, page, table } from "./markdown.ts";
 
 export async function commandLine(): Promise<string> {

@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as z from "zod/mini";
-import { brokerSchema } from "../../bin/broker-schema.ts";
-import { executorSchema } from "../../bin/executor-config.ts";
+import { brokerSchema } from "../../bin/serve-broker/schema.ts";
+import { executorSchema } from "../../bin/serve-executor/config.ts";
 import { AuditLine } from "../../broker/audit/record.ts";
 import { policySchema } from "../../broker/policy/schema.ts";
-import { planSchema } from "../../executor/plan-document.ts";
+import { planSchema } from "../../executor/plan/document.ts";
 import { RunEvent, RunRequest } from "../../executor/server/wire.ts";
 import { cell, code, page, table } from "./markdown.ts";
 

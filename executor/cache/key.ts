@@ -5,7 +5,7 @@
  * check alone; the values are not here.
  */
 import { createHash } from "node:crypto";
-import type { Plan, SecretSource, Step } from "../plan.ts";
+import type { Plan, SecretSource, Step } from "../plan/plan.ts";
 
 /**
  * Another one for a change of what a result depends on, such as the defaults of a container. Results of 1 are never

@@ -5,9 +5,9 @@
  */
 
 import { Failure } from "../../shared/failure.ts";
-import type { Membership } from "../broker-client.ts";
-import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan.ts";
-import type { Secrets } from "../secrets.ts";
+import type { Membership } from "../broker-client/client.ts";
+import type { Secrets } from "../broker-client/secrets.ts";
+import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan/plan.ts";
 import type { Result } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
 import { keyOfStep, obstacleOf } from "./key.ts";

@@ -2,8 +2,8 @@
 import { type IncomingMessage, request } from "node:http";
 import { Failure } from "../../shared/failure.ts";
 import { Problem } from "../../shared/wire.ts";
-import type { Sinks } from "../container.ts";
-import { type Delivery, openDelivery } from "../delivery.ts";
+import type { Sinks } from "../container/container.ts";
+import { type Delivery, openDelivery } from "../output/delivery.ts";
 import { RunEvent, type RunRequest } from "./wire.ts";
 
 /** Where an executor listens: a unix socket, or a port of loopback with the token that it wants. */

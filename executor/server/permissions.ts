@@ -1,8 +1,8 @@
 /** What an executor lets plans do. Nothing is allowed that its configuration does not name. */
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
-import { type ImageName, parseImageName, spellingsOf } from "../image-name.ts";
-import type { BindMount, Network, PlanFields, Step } from "../plan.ts";
+import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
+import type { BindMount, Network, PlanFields, Step } from "../plan/plan.ts";
 
 export interface SharedFolder {
   /** Absolute, without links in it. Plans can name what is below it. */

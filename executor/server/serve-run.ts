@@ -4,22 +4,22 @@ import { PassThrough } from "node:stream";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 import { Secret } from "../../shared/secret.ts";
-import type { BrokerClient } from "../broker-client.ts";
+import type { BrokerClient } from "../broker-client/client.ts";
 import type { Run, StepCache } from "../cache/step-cache.ts";
-import { checkPlan, type Plan } from "../plan.ts";
-import { generalOf, PlanDocument, toStep } from "../plan-document.ts";
-import { hashPlan } from "../plan-hash.ts";
-import { startRun } from "../run.ts";
+import type { SeccompProfile } from "../container/seccomp.ts";
+import { generalOf, PlanDocument, toStep } from "../plan/document.ts";
+import { hashPlan } from "../plan/hash.ts";
+import { checkPlan, type Plan } from "../plan/plan.ts";
+import { startRun } from "../run/run.ts";
 import {
   type ContainerUsers,
   type Supervisor,
   type SupervisorSettings,
   startSupervisor,
-} from "../runtime/runc.ts";
-import type { SeccompProfile } from "../seccomp.ts";
+} from "../supervisor/supervisor.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
 import { type Permissions, permit, permitFound } from "./permissions.ts";
-import type { Places } from "./places.ts";
+import type { Places } from "./run-queue.ts";
 import type { RunRequest } from "./wire.ts";
 
 export interface Workplace {

@@ -11,7 +11,7 @@ const step = z.int().check(z.nonnegative());
 const exitCode = z.int().check(z.minimum(0), z.maximum(255));
 
 export const RunRequest = z.strictObject({
-  /** executor/plan-document.ts has its schema, which `claimcheck plan schema` prints. */
+  /** executor/plan/document.ts has its schema, which `claimcheck plan schema` prints. */
   plan: z.looseObject({}),
   /** The job's own, in whose name handles for the plan's URIs and values are asked for. */
   token: z.optional(z.string().check(z.regex(/^[\x21-\x7e]+$/), z.maxLength(16_384))),

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { createIdentity, type Identity } from "../../executor/broker-client/identity.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { CheckRequest, IssueRequest, IssueResponse, RedemptionRequest } from "../../shared/wire.ts";

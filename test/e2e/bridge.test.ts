@@ -154,7 +154,7 @@ test.each([
   ["ip", "system('ip', 'link', 'add',", /\[network_unavailable\]/],
 ])("without %s there is no container", async (program, call, says) => {
   const without = call.replace(`'${program}'`, "'no-such-program'");
-  const entry = changedHouse([["executor/runtime/bridge.pl", call, without]]);
+  const entry = changedHouse([["executor/supervisor/bridge.pl", call, without]]);
   const { code, stdout, stderr } = await claimcheck(args("echo ran"), { node: network.node, entry });
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
   expect(stderr).toMatch(/^claimcheck: The network cannot be had: .*\[network_unavailable\]\n$/);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
-import { startSupervisor } from "../../executor/runtime/runc.ts";
+import { startSupervisor } from "../../executor/supervisor/supervisor.ts";
 import { remains } from "../parts/host.ts";
 import { startRegistry, withoutTls } from "../parts/oci-registry.ts";
 import { claimcheck, image } from "../support/command.ts";

@@ -115,7 +115,11 @@ describe("a host that cannot build a wall", () => {
   test("as before Linux 5.19 is refused with the flag that does without a user namespace", async () => {
     // mount_setattr(2) of a kernel that maps no users below an overlay.
     const entry = changedHouse([
-      ["executor/runtime/users.pl", "SystemCalls::ATTR_IDMAP(), 0, $namespace);", "1 << 40, 0, $namespace);"],
+      [
+        "executor/supervisor/users.pl",
+        "SystemCalls::ATTR_IDMAP(), 0, $namespace);",
+        "1 << 40, 0, $namespace);",
+      ],
     ]);
     const { code, stderr } = await claimcheck(["run", image, "true"], { entry });
     expect(code).toBe(125);
@@ -149,7 +153,7 @@ describe("a host that cannot build a wall", () => {
   test("and has no numbers left for users says so", async () => {
     const entry = changedHouse([
       [
-        "executor/runtime/users.pl",
+        "executor/supervisor/users.pl",
         "my ($unused, $unused_end) = (0x70000000, 0x7fff0000);",
         "my ($unused, $unused_end) = (0, 0);",
       ],

@@ -3,8 +3,8 @@
  * for, redeemed, and then redeemed once more under another id, which must not work.
  */
 import { setTimeout } from "node:timers/promises";
-import { createBrokerClient } from "../../executor/broker-client.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createBrokerClient } from "../../executor/broker-client/client.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import type { Failure } from "../../shared/failure.ts";
 
 const lanes = 8;

@@ -7,7 +7,7 @@ import { hashLine } from "../../broker/audit/record.ts";
 import type { Action } from "../../broker/authn/roles.ts";
 import { createKeys } from "../../broker/keys/keys.ts";
 import { AuditPage } from "../../broker/requests/read-audit.ts";
-import { headsIn } from "../../executor/audit-heads.ts";
+import { headsIn } from "../../executor/broker-client/heads.ts";
 import { peekAuditHead, readAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
 import { AuditHeads } from "../../shared/wire.ts";

@@ -1,8 +1,8 @@
 /** A token that names a key is good for nothing without a proof by it; one that names none reaches little. */
 import type * as jose from "jose";
 import { describe, expect, test } from "vitest";
-import { createBrokerClient } from "../../executor/broker-client.ts";
-import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { createBrokerClient } from "../../executor/broker-client/client.ts";
+import { createIdentity, type Identity } from "../../executor/broker-client/identity.ts";
 import { boundAudience } from "../../shared/bound-token.ts";
 import { makeProof, type ProvenRequest } from "../../shared/proof.ts";
 import { sealToken } from "../../shared/sealed-token.ts";

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { PlanDocument } from "../../executor/plan-document.ts";
+import { PlanDocument } from "../../executor/plan/document.ts";
 import type { Plan } from "../../sdk/typescript/claimcheck.ts";
 import { makeChains } from "../chains/chains.ts";
 import { chains as coreChains } from "../chains/core.ts";

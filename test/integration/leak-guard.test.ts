@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createFileSearch } from "../../executor/file-search.ts";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
-import { createLeakGuard } from "../../executor/leak-guard.ts";
+import { createFileSearch } from "../../executor/leaks/file-search.ts";
+import { createLeakGuard } from "../../executor/leaks/leak-guard.ts";
 import { createScrubber } from "../../executor/scrub/scrubber.ts";
 import { inOverlay, scratch, setAttribute } from "../support/overlay.ts";
 

@@ -1,6 +1,6 @@
 /** A policy that is long to read keeps nobody waiting. */
 import { expect, test } from "vitest";
-import { readPolicyApart } from "../../bin/policy-thread.ts";
+import { readPolicyApart } from "../../bin/serve-broker/policy-thread.ts";
 import { openPolicy, type PolicyText } from "../../broker/policy/live.ts";
 import { patterns } from "../support/policy.ts";
 

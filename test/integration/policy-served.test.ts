@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import * as jose from "jose";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { createIdentity, type Identity } from "../../executor/broker-client/identity.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { RedemptionRequest } from "../../shared/wire.ts";

@@ -1,9 +1,9 @@
 /** The secrets of a run that are not URIs: handles that somebody else was issued, and values given beside the plan. */
 import { describe, expect, test } from "vitest";
-import { createBrokerClient } from "../../executor/broker-client.ts";
-import { createIdentity } from "../../executor/identity.ts";
-import { plainStep, type SecretSource } from "../../executor/plan.ts";
-import { requestSecrets } from "../../executor/secrets.ts";
+import { createBrokerClient } from "../../executor/broker-client/client.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
+import { requestSecrets } from "../../executor/broker-client/secrets.ts";
+import { plainStep, type SecretSource } from "../../executor/plan/plan.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { IssueItem, IssueResponse } from "../../shared/wire.ts";
 import { allow, brokerUrl, startBroker } from "../support/broker.ts";

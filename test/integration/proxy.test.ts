@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import { createKeys } from "../../broker/keys/keys.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { makeProof } from "../../shared/proof.ts";
 import { importRecipient, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";

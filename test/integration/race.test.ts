@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import * as jose from "jose";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { startRedisForTest } from "../parts/redis.ts";
 import { prepareRedemption } from "../support/broker.ts";
 

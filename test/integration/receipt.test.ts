@@ -1,7 +1,7 @@
 /** Receipts: for whom the broker vouches, for what, and who believes it. */
 import * as jose from "jose";
 import { expect, test } from "vitest";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { Problem } from "../../shared/wire.ts";
 import { allow, deny, type Executor, someResult, startBroker } from "../support/broker.ts";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import type { ProvenRequest } from "../../shared/proof.ts";
 import { importRecipient, type RedeemedValue, sealRedemption } from "../../shared/redemption.ts";
 import { Secret } from "../../shared/secret.ts";

@@ -4,7 +4,7 @@ import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
 import { createQuotas, type Quotas } from "../../broker/quota/quota.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { type HandleClaims, signHandle } from "../../shared/handle.ts";
 import { Problem } from "../../shared/wire.ts";

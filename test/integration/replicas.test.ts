@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
 import { redisStore } from "../../broker/store/redis.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { startRedisForTest } from "../parts/redis.ts";
 import { prepareRedemption, startBroker } from "../support/broker.ts";
 

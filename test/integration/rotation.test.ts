@@ -1,6 +1,6 @@
 /** A root key is exchanged while handles are out. */
 import { describe, expect, test } from "vitest";
-import { createIdentity } from "../../executor/identity.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { Secret } from "../../shared/secret.ts";
 import { rootKey, startBroker } from "../support/broker.ts";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { verbs } from "../../bin/verbs.ts";
+import { verbs } from "../../bin/chain/verbs.ts";
 import { claimcheck } from "../support/command.ts";
 
 const file = join(mkdtempSync(join(tmpdir(), "claimcheck-shell-")), "pipeline");

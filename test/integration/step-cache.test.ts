@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../executor/cache/store.ts";
-import type { SecretSource } from "../../executor/plan.ts";
+import type { SecretSource } from "../../executor/plan/plan.ts";
 import { Failure } from "../../shared/failure.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../support/broker.ts";
 import { begin, env, run, step } from "../support/cached.ts";

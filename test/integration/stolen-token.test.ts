@@ -1,7 +1,7 @@
 /** G2: a proxy that ends TLS has every token that passes it. None of them is worth a secret. */
 import { describe, expect, test } from "vitest";
-import { createBrokerClient } from "../../executor/broker-client.ts";
-import { createIdentity, type Identity } from "../../executor/identity.ts";
+import { createBrokerClient } from "../../executor/broker-client/client.ts";
+import { createIdentity, type Identity } from "../../executor/broker-client/identity.ts";
 import { boundAudience, namesKey } from "../../shared/bound-token.ts";
 import type { IssueResponse } from "../../shared/wire.ts";
 import { type Message, startTlsProxy } from "../parts/tls-proxy.ts";

@@ -20,7 +20,7 @@ import {
   test,
   vi,
 } from "vitest";
-import { vaultServer } from "../../bin/vault-server.ts";
+import { vaultServer } from "../../bin/serve-broker/vault-server.ts";
 import { createVaultClient, type VaultClient } from "../../broker/providers/vault-client.ts";
 import { createVaultSession } from "../../broker/providers/vault-session.ts";
 import { answering, type FaultProxy, startProxy } from "../parts/openbao.ts";

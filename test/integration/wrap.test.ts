@@ -1,7 +1,7 @@
 /** Values that requesters bring themselves: what the broker makes of them, and what nobody learns from that. */
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
-import type { IssuedHandle } from "../../executor/broker-client.ts";
+import type { IssuedHandle } from "../../executor/broker-client/client.ts";
 import type { HandleClaims } from "../../shared/handle.ts";
 import type { Problem, WrapItem } from "../../shared/wire.ts";
 import { allow, type Executor, startBroker, type TestBroker } from "../support/broker.ts";

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createServer, request } from "node:https";
 import { text } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
-import type { Fetch } from "../../executor/broker-call.ts";
+import type { Fetch } from "../../executor/broker-client/call.ts";
 import { makeCertificate } from "./certificate.ts";
 
 export interface Message {

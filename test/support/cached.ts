@@ -2,12 +2,12 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { requestSecrets } from "../../executor/broker-client/secrets.ts";
 import { openKeptLayers } from "../../executor/cache/kept-layers.ts";
 import { openSharedResults } from "../../executor/cache/shared-results.ts";
 import { openStepCache } from "../../executor/cache/step-cache.ts";
 import type { CacheStore } from "../../executor/cache/store.ts";
-import { plainStep, type SecretSource, type Step } from "../../executor/plan.ts";
-import { requestSecrets } from "../../executor/secrets.ts";
+import { plainStep, type SecretSource, type Step } from "../../executor/plan/plan.ts";
 import type { Executor } from "./broker.ts";
 
 export const step = (source?: SecretSource, more: Partial<Step> = {}): Step => ({

@@ -1,9 +1,9 @@
 /** An executor that asks a served broker for handles and redeems them, as `claimcheck run --broker` would. */
-import { directFetch } from "../../bin/broker-connection.ts";
+import { directFetch } from "../../bin/connect/connection.ts";
 import { createKeys } from "../../broker/keys/keys.ts";
-import type { KeepHeads } from "../../executor/audit-heads.ts";
-import { createBrokerClient } from "../../executor/broker-client.ts";
-import { createIdentity } from "../../executor/identity.ts";
+import { createBrokerClient } from "../../executor/broker-client/client.ts";
+import type { KeepHeads } from "../../executor/broker-client/heads.ts";
+import { createIdentity } from "../../executor/broker-client/identity.ts";
 import type { TestIssuer } from "../parts/issuer.ts";
 import { rootKey } from "./broker.ts";
 

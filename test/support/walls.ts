@@ -13,13 +13,13 @@ export const walls: readonly Wall[] = ["attach", "view", "hook", "users"];
 /** File, what stands there, what stands there without the wall. */
 type Change = readonly [file: string, from: string, to: string];
 
-const runtime = "executor/runtime";
+const runtime = "executor/supervisor";
 
 /** Without: as it was when a runtime mounted volumes by path, and looked at nothing. */
 const without: Record<Exclude<Wall, "users">, readonly Change[]> = {
   attach: [
     [
-      "executor/container.ts",
+      "executor/container/container.ts",
       "supervisor.mount({ ...bind, user })",
       'spec.mounts.push({ destination: bind.target, type: "bind", source: bind.source, options: ["rbind", "rw"] })',
     ],

@@ -9,7 +9,47 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Each room, and what it imports beside itself. A folder is a room; so is a file that lies beside rooms. */
 const rooms: Record<string, readonly string[]> = {
-  bin: [
+  "bin/chain": ["bin/run", "broker/providers", "sdk/typescript", "shared"],
+  "bin/commands": [
+    "bin/chain",
+    "bin/connect",
+    "bin/host",
+    "bin/run",
+    "bin/serve-broker",
+    "bin/serve-executor",
+    "broker/audit",
+    "broker/authn",
+    "broker/keys",
+    "broker/policy",
+    "broker/providers",
+    "broker/store",
+    "executor/broker-client",
+    "executor/cache",
+    "executor/output",
+    "executor/plan",
+    "executor/supervisor",
+    "sdk/typescript",
+    "shared",
+  ],
+  "bin/connect": ["bin/host", "bin/serve-broker", "broker/http", "executor/broker-client", "shared"],
+  "bin/host": ["broker/health.ts", "broker/keys", "broker/providers", "sdk/typescript", "shared"],
+  "bin/main.ts": ["bin/commands", "bin/host", "bin/run", "shared"],
+  "bin/run": [
+    "bin/connect",
+    "bin/host",
+    "executor/cache",
+    "executor/container",
+    "executor/host",
+    "executor/layers",
+    "executor/output",
+    "executor/plan",
+    "executor/run",
+    "executor/server",
+    "executor/supervisor",
+    "shared",
+  ],
+  "bin/serve-broker": [
+    "bin/host",
     "broker/audit",
     "broker/authn",
     "broker/broker.ts",
@@ -21,8 +61,17 @@ const rooms: Record<string, readonly string[]> = {
     "broker/quota",
     "broker/resolve",
     "broker/store",
-    "executor",
-    "sdk/typescript",
+    "shared",
+  ],
+  "bin/serve-executor": [
+    "bin/connect",
+    "bin/host",
+    "bin/run",
+    "executor/broker-client",
+    "executor/cache",
+    "executor/image",
+    "executor/plan",
+    "executor/server",
     "shared",
   ],
   "broker/broker.ts": [
@@ -68,16 +117,66 @@ const rooms: Record<string, readonly string[]> = {
   "broker/resolve": ["broker/keys", "broker/providers", "broker/quota", "shared"],
   "broker/store": ["broker/audit", "broker/health.ts", "shared"],
   // It describes all of it, and nothing needs it.
-  "docs/generate": ["bin", "broker/audit", "broker/http", "broker/policy", "executor", "shared"],
-  executor: ["executor/scrub", "shared"],
+  "docs/generate": [
+    "bin/chain",
+    "bin/commands",
+    "bin/serve-broker",
+    "bin/serve-executor",
+    "broker/audit",
+    "broker/http",
+    "broker/policy",
+    "executor/plan",
+    "executor/server",
+    "shared",
+  ],
+  "executor/broker-client": ["executor/plan", "shared"],
+  "executor/cache": ["executor/broker-client", "executor/plan", "executor/scrub", "shared"],
+  "executor/container": [
+    "executor/broker-client",
+    "executor/host",
+    "executor/image",
+    "executor/output",
+    "executor/plan",
+    "executor/scrub",
+    "executor/supervisor",
+    "shared",
+  ],
+  "executor/host": ["executor/plan", "shared"],
+  "executor/image": ["executor/host", "executor/layers", "shared"],
+  "executor/layers": ["shared"],
+  "executor/leaks": ["executor/layers", "executor/scrub"],
+  "executor/output": ["executor/broker-client", "executor/plan", "executor/scrub", "shared"],
+  "executor/plan": ["shared"],
+  "executor/run": [
+    "executor/broker-client",
+    "executor/cache",
+    "executor/container",
+    "executor/host",
+    "executor/image",
+    "executor/layers",
+    "executor/leaks",
+    "executor/output",
+    "executor/plan",
+    "executor/supervisor",
+    "shared",
+  ],
   "executor/scrub": [],
+  "executor/server": [
+    "executor/broker-client",
+    "executor/cache",
+    "executor/container",
+    "executor/image",
+    "executor/output",
+    "executor/plan",
+    "executor/run",
+    "executor/supervisor",
+    "shared",
+  ],
+  "executor/supervisor": ["executor/host", "executor/output", "shared"],
   // As far from the rest as the other languages.
   "sdk/typescript": [],
   shared: [],
 };
-
-/** Folders that are one room with all that is in them. */
-const undivided = ["executor"];
 
 /** The same for what tests share; they may import all that is tested. */
 const testRooms: Record<string, readonly string[]> = {
@@ -114,8 +213,8 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "broker/keys/derivation.ts",
       "broker/keys/keys.ts",
       "broker/authn/issuer-keys.ts",
-      "executor/identity.ts",
-      "executor/broker-keys.ts",
+      "executor/broker-client/identity.ts",
+      "executor/broker-client/keys.ts",
     ],
   ],
   ["ioredis, where the handle store talks to Redis", /from "ioredis"/, ["broker/store/connection.ts"]],
@@ -128,11 +227,11 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     "child processes, where programs are run",
     /node:child_process/,
     [
-      "bin/keyboard.ts",
-      "executor/image.ts",
+      "bin/run/keyboard.ts",
+      "executor/image/image.ts",
       "executor/layers/gnu-tar.ts",
-      "executor/pull.ts",
-      "executor/runtime/runc.ts",
+      "executor/image/pull.ts",
+      "executor/supervisor/supervisor.ts",
       "broker/providers/cmd.ts",
       "shared/core-files.ts",
       "shared/lock.ts",
@@ -145,8 +244,8 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     [
       "broker/providers/op-client.ts",
       "broker/providers/op-worker.ts",
-      "bin/policy-thread.ts",
-      "bin/policy-worker.ts",
+      "bin/serve-broker/policy-thread.ts",
+      "bin/serve-broker/policy-worker.ts",
     ],
   ],
   ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],
@@ -157,8 +256,8 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   ],
   [
     "the cache, which a run without it does not load",
-    /^import (?!type)[^;]*"\.\.?\/(executor\/)?cache\//m,
-    ["bin/cache.ts", "bin/executor-host.ts", "bin/repository.ts", "bin/results.ts"],
+    /^import (?!type)[^;]*"(\.\.\/)+(executor\/)?cache\//m,
+    ["bin/commands/cache.ts", "bin/serve-executor/host.ts", "bin/run/repository.ts", "bin/run/results.ts"],
   ],
   ["prom-client, where names of metrics are", /from "prom-client"/, ["broker/http/metrics.ts"]],
   [
@@ -166,7 +265,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     /from "rate-limiter-flexible"/,
     ["broker/quota/quota.ts"],
   ],
-  ["pino, where the operator's log is written", /from "pino"/, ["bin/log.ts"]],
+  ["pino, where the operator's log is written", /from "pino"/, ["bin/serve-broker/log.ts"]],
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
@@ -194,13 +293,13 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "broker/resolve/resolver.ts",
       "broker/resolve/shared-read.ts",
 
-      "executor/bundle.ts",
-      "executor/container.ts",
-      "executor/identity.ts",
-      "executor/output.ts",
-      "executor/pull.ts",
-      "bin/remote-run.ts",
-      "bin/results.ts",
+      "executor/container/inject.ts",
+      "executor/container/container.ts",
+      "executor/broker-client/identity.ts",
+      "executor/output/forward.ts",
+      "executor/image/pull.ts",
+      "bin/run/remote.ts",
+      "bin/run/results.ts",
     ],
   ],
 ];
@@ -224,8 +323,7 @@ const tests = read("test").filter(({ path }) => !path.startsWith("test/vectors/"
 function roomOf(path: string, rows: Record<string, readonly string[]>): string | undefined {
   if (path in rows) return path;
   const folder = dirname(path);
-  if (folder in rows) return folder;
-  return undivided.find((each) => path.startsWith(`${each}/`));
+  return folder in rows ? folder : undefined;
 }
 
 const testRoomOf = (path: string) => Object.keys(testRooms).find((room) => path.startsWith(`${room}/`));

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import * as jose from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createIdentity } from "../../../executor/identity.ts";
+import { createIdentity } from "../../../executor/broker-client/identity.ts";
 import { makeProof, type ProvenRequest, proofWindow, verifyProof } from "../../../shared/proof.ts";
 import { thumbprint } from "../../../shared/thumbprint.ts";
 import { refusalOf } from "../../support/refusal.ts";

@@ -1,8 +1,8 @@
 /** zod drops a member called "__proto__", without a word: every schema of names that others choose refuses it. */
 import { expect, test } from "vitest";
-import { toRunRequest } from "../../../bin/run-request.ts";
+import { toRunRequest } from "../../../bin/run/request.ts";
 import { remoteKeys } from "../../../broker/authn/issuer-keys.ts";
-import { PlanDocument } from "../../../executor/plan-document.ts";
+import { PlanDocument } from "../../../executor/plan/document.ts";
 import { RunRequest } from "../../../executor/server/wire.ts";
 import { loadPolicy } from "../../support/policy.ts";
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { describe, expect, test } from "vitest";
 import { createKeys } from "../../../broker/keys/keys.ts";
-import { createIdentity } from "../../../executor/identity.ts";
+import { createIdentity } from "../../../executor/broker-client/identity.ts";
 import {
   importRecipient,
   openRedemption,

@@ -1,7 +1,7 @@
 /** What is said of the schemes elsewhere is what their files say. */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { userProviders } from "../../../../bin/providers.ts";
+import { userProviders } from "../../../../bin/serve-broker/providers.ts";
 import { schemes } from "../../../../broker/providers/schemes.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../../../${path}`, import.meta.url), "utf8");

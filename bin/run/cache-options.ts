@@ -1,0 +1,16 @@
+/** What `claimcheck run` and `claimcheck cache` call the cache's flags. */
+import { Option } from "commander";
+import { parseSize } from "../../executor/plan/quantities.ts";
+import { containerFolder } from "../host/environment.ts";
+
+const gibibyte = 1024 ** 3;
+
+export const cacheFolderOption = () =>
+  new Option("--cache-dir <FOLDER>", "where cached results lie")
+    .env("CLAIMCHECK_CACHE_DIR")
+    .default(`${containerFolder(process.env)}/cache`);
+
+export const cacheSizeOption = () =>
+  new Option("--cache-size <SIZE>", "keep so much, such as 500m; what was used last stays")
+    .argParser(parseSize)
+    .default(10 * gibibyte, "10g");

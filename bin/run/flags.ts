@@ -1,0 +1,184 @@
+/**
+ * The flags of `claimcheck run` that describe a container, as users of docker and podman know them. Their order
+ * counts: of two variables with one name the last one stays, and --secret-mode is about the --secret-file before it.
+ */
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import {
+  type BindMount,
+  type Network,
+  networks,
+  plainStep,
+  type SecretFile,
+  type SecretSource,
+  type Step,
+  secretFileDefaults,
+} from "../../executor/plan/plan.ts";
+import {
+  parseCpus,
+  parseDuration,
+  parseMemory,
+  parseMode,
+  parsePids,
+} from "../../executor/plan/quantities.ts";
+import { Failure } from "../../shared/failure.ts";
+import { takeCacheKey } from "../../shared/uri.ts";
+import { withBytes } from "../host/bytes.ts";
+import { readDockerEnvFile } from "./env-file.ts";
+
+type Variable = { readonly value: string | null } | { readonly source: SecretSource };
+
+interface Values {
+  readonly entrypoint?: string;
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly network: Network;
+  readonly memory?: number;
+  readonly cpus?: number;
+  readonly pidsLimit?: number;
+  readonly timeout?: number;
+  readonly readOnly?: boolean;
+  readonly init?: boolean;
+  readonly interactive?: boolean;
+  readonly tty?: boolean;
+}
+
+/** @returns what makes a step of what commander has parsed. */
+export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
+  const variables = new Map<string, Variable>();
+  const secretFiles: SecretFile[] = [];
+  const binds: BindMount[] = [];
+  let secretInput: SecretSource | undefined;
+
+  /** The last one of a name stays. */
+  function put(name: string, variable: Variable): void {
+    if (!/^[^=\0]+$/.test(name)) throw usage("the name of a variable is empty");
+    variables.delete(name);
+    variables.set(name, variable);
+  }
+
+  /** @param value the one that this process has where it is missing, if it has one. */
+  function putPlain(flag: string, name: string, value?: string): void {
+    const variables = withBytes(environment);
+    const own = value ?? (Object.hasOwn(variables, name) ? variables[name] : undefined);
+    if (own === undefined) return;
+    if (typeof own !== "string") {
+      throw usage(
+        `${flag} ${name}: the value is not UTF-8; hand it on with --secret-file PATH=env://${name}`,
+      );
+    }
+    put(name, { value: own });
+  }
+
+  function lastFile(flag: string): SecretFile {
+    const last = secretFiles.pop();
+    if (!last) throw usage(`${flag} follows the --secret-file that it is about`);
+    return last;
+  }
+
+  const repeated = (flags: string, description: string, take: (text: string) => void) =>
+    command.addOption(new Option(flags, description).argParser(take));
+
+  repeated("--secret-env <NAME=URI>", "put a secret into the environment (repeatable)", (text) => {
+    const [name, uri] = splitPair("--secret-env", "NAME=URI", text);
+    put(name, { source: takeCacheKey(uri) });
+  });
+  repeated("--secret-file <PATH=URI>", "put a secret into a file, in memory (repeatable)", (text) => {
+    const [path, uri] = splitPair("--secret-file", "PATH=URI", text);
+    secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
+  });
+  repeated("--secret-mode <MODE>", "of the --secret-file before it (default: 0400)", (text) => {
+    secretFiles.push({ ...lastFile("--secret-mode"), mode: parseMode(text) });
+  });
+  repeated("--secret-owner <USER[:GROUP]>", "of the --secret-file before it (default: root)", (text) => {
+    secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
+  });
+  repeated("--secret-stdin <URI>", "have the command read a secret from its standard input", (text) => {
+    secretInput = takeCacheKey(text);
+  });
+  repeated("-e, --env <NAME[=VALUE]>", "set a variable, or hand on this process's (repeatable)", (text) => {
+    const at = text.indexOf("=");
+    if (at < 0) putPlain("-e", text);
+    else putPlain("-e", text.slice(0, at), text.slice(at + 1));
+  });
+  repeated("--env-file <FILE>", "set the variables in this file, one a line (repeatable)", (path) => {
+    for (const { name, value } of readDockerEnvFile(path)) putPlain(`--env-file ${path}:`, name, value);
+  });
+  repeated("--unsetenv <NAME>", "take a variable away, be it the image's (repeatable)", (name) =>
+    put(name, { value: null }),
+  );
+  repeated(
+    "-v, --volume <SOURCE:TARGET[:ro]>",
+    "share a file or folder of this host (repeatable)",
+    (text) => {
+      binds.push(parseBind(text));
+    },
+  );
+
+  command
+    .option("--entrypoint <COMMAND>", "instead of the image's entrypoint and command; empty for none")
+    .option("-u, --user <USER[:GROUP]>", "run as this user, by name or number")
+    .option("-w, --workdir <FOLDER>", "run in this folder of the container")
+    .addOption(
+      new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
+    )
+    .option("--memory <SIZE>", "at most so much memory, such as 512m", parseMemory)
+    .option("--cpus <NUMBER>", "at most so much of the processors, such as 1.5", parseCpus)
+    .option("--pids-limit <NUMBER>", "at most so many processes (default: 2048)", parsePids)
+    .option(
+      "--timeout <TIME>",
+      "end the command after this long, such as 90s or 10m; exit code 124",
+      parseDuration,
+    )
+    .option("--read-only", "let the container only read its files")
+    .option("--no-init", "have the command be process 1, as systemd and s6 want it")
+    .option("-i, --interactive", "let the command read standard input")
+    .option("-t, --tty", "give the command a terminal; with -i it is yours");
+
+  return (args: readonly string[], values: Values): Step => {
+    const all = [...variables];
+    const { entrypoint, user, workdir, network, memory, cpus, pidsLimit, timeout } = values;
+    return {
+      ...plainStep,
+      args,
+      ...(entrypoint !== undefined && { entrypoint: entrypoint === "" ? [] : [entrypoint] }),
+      env: all.flatMap(([name, variable]) => ("value" in variable ? [[name, variable.value] as const] : [])),
+      secretVariables: all.flatMap(([name, variable]) =>
+        "source" in variable ? [{ name, source: variable.source }] : [],
+      ),
+      secretFiles,
+      ...(secretInput && { secretInput }),
+      binds,
+      network,
+      ...(user !== undefined && { user }),
+      ...(workdir !== undefined && { workdir }),
+      ...(memory !== undefined && { memory }),
+      ...(cpus !== undefined && { cpus }),
+      ...(pidsLimit !== undefined && { pidsLimit }),
+      ...(timeout !== undefined && { timeout }),
+      readOnly: values.readOnly === true,
+      init: values.init !== false,
+      interactive: values.interactive === true,
+      terminal: values.tty === true,
+    };
+  };
+}
+
+const usage = (detail: string) => new Failure("usage", { detail });
+
+function splitPair(flag: string, form: string, text: string): [before: string, after: string] {
+  const at = text.indexOf("=");
+  if (at < 1) throw usage(`${flag} takes ${form}`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function parseBind(text: string): BindMount {
+  const [source = "", target = "", mode = "rw", ...rest] = text.split(":");
+  if (source === "" || target === "" || !["ro", "rw"].includes(mode) || rest.length > 0) {
+    throw usage("--volume takes SOURCE:TARGET or SOURCE:TARGET:ro");
+  }
+  // Docker would make a volume of that name.
+  if (!/^[./]/.test(source))
+    throw usage(`--volume takes a path of this host; write ./${source} if it is one`);
+  return { source: resolve(source), target: target.replace(/(.)\/+$/, "$1"), readOnly: mode === "ro" };
+}

@@ -1,0 +1,85 @@
+/**
+ * Which secrets a broker of this host reads, and with which credentials. The libraries behind vault:// and op://
+ * are loaded when the first such secret is asked for.
+ */
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { cmdProvider } from "../../broker/providers/cmd.ts";
+import { envProvider } from "../../broker/providers/env.ts";
+import { type FileRoot, fileProvider } from "../../broker/providers/file.ts";
+import { opProvider } from "../../broker/providers/op.ts";
+import type { Provider } from "../../broker/providers/provider.ts";
+import { vaultProvider } from "../../broker/providers/vault.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { withBytes } from "../host/bytes.ts";
+import { vaultServer } from "./vault-server.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Everything that the user may read by himself: for a broker that nobody else can reach. */
+export function userProviders(environment: Environment): Provider[] {
+  const workingDirectory = process.cwd();
+  const variables = withBytes(environment);
+  return [
+    envProvider(variables),
+    fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
+    cmdProvider({ commands: "any", environment: variables, workingDirectory }),
+    ...managers(environment, { looseMounts: true }),
+  ] as Provider[];
+}
+
+interface Allowed {
+  readonly variables: readonly string[];
+  readonly roots: readonly FileRoot[];
+  /** Folders that file:// never reads from. */
+  readonly closed?: readonly string[];
+  readonly commands: readonly string[];
+  /** Besides those of the environment. */
+  readonly signInOrigins?: readonly string[];
+}
+
+/** What others may read of this host: of its variables, files and commands nothing that is not listed. */
+export function allowedProviders(environment: Environment, allowed: Allowed): Provider[] {
+  const variables = withBytes(environment);
+  const { PATH = "/usr/bin:/bin", HOME = "/" } = variables;
+  const listed = Object.entries(variables).filter(([name]) => allowed.variables.includes(name));
+  return [
+    envProvider(Object.fromEntries(listed)),
+    fileProvider({
+      roots: allowed.roots,
+      closed: allowed.closed ?? [],
+      home: homedir(),
+      workingDirectory: process.cwd(),
+    }),
+    cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
+    ...managers(environment, { looseMounts: false, ...allowed }),
+  ] as Provider[];
+}
+
+interface Manners extends Pick<Allowed, "signInOrigins"> {
+  readonly looseMounts: boolean;
+}
+
+function managers(environment: Environment, { looseMounts, signInOrigins = [] }: Manners) {
+  const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
+  const either = (name: string) =>
+    environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
+  const prefix = environment.VAULT_PATH_PREFIX?.trim().replace(/^\/+|\/+$/g, "");
+  return [
+    opProvider({
+      token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
+      signInOrigins: [
+        ...signInOrigins,
+        ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
+      ],
+      version: manifest.version,
+    }),
+    vaultProvider({
+      server: vaultServer(environment, { read, tokenFile: join(homedir(), ".vault-token") }),
+      namespace: either("NAMESPACE")?.replace(/^\/+|\/+$/g, ""),
+      ...(prefix && { prefix }),
+      looseMounts,
+    }),
+  ];
+}

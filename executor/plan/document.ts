@@ -1,0 +1,260 @@
+/** The plan as a document, which is what every front end makes. This is its one definition. */
+import * as z from "zod/mini";
+import { described } from "../../shared/described.ts";
+import { Failure } from "../../shared/failure.ts";
+import { record } from "../../shared/record.ts";
+import { takeCacheKey } from "../../shared/uri.ts";
+import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
+import {
+  leakActions,
+  networks,
+  type Plan,
+  plainStep,
+  type SecretSource,
+  type Step,
+  secretFileDefaults,
+} from "./plan.ts";
+import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
+
+const word = z.string().check(z.minLength(1));
+/** Of a variable. */
+const name = z.string().check(z.regex(/^[^=\0]+$/));
+
+const handle = described(
+  word,
+  "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
+);
+
+const value = described(
+  word,
+  "The name of a value that is given beside the plan, and wrapped at the broker.",
+);
+
+const cacheKey = described(word, "What stands for the value in caches.");
+
+const SecretReference = z.union(
+  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
+  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+);
+
+const SecretFileFields = z.strictObject({
+  path: described(word, "Where the container finds it."),
+  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  cacheKey: z.optional(cacheKey),
+  handle: z.optional(handle),
+  value: z.optional(value),
+  // As text, because YAML has two ways to read 0400.
+  mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
+  owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
+});
+
+const StepFields = z.strictObject({
+  name: z.optional(described(word, "What people call the step.")),
+  args: z.optional(
+    described(z.array(z.string()), "The command and its arguments; the image's own without it."),
+  ),
+  entrypoint: z.optional(
+    described(z.array(z.string()), "Instead of the image's; an empty list takes it away."),
+  ),
+  env: z.optional(
+    described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
+  ),
+  secretEnv: z.optional(
+    described(
+      record(name, SecretReference),
+      "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
+    ),
+  ),
+  secretFiles: z.optional(described(z.array(SecretFileFields), "Secrets as files, in memory.")),
+  secretStdin: z.optional(described(SecretReference, "A secret that the command reads from standard input.")),
+  user: z.optional(described(word, "USER[:GROUP], by name or number.")),
+  workdir: z.optional(described(word, "The folder that the command runs in.")),
+  volumes: z.optional(
+    described(
+      z.array(
+        z.strictObject({
+          source: described(word, "On the host; in a plan file, relative to where that lies."),
+          target: described(word, "In the container."),
+          readOnly: z.optional(
+            described(z.boolean(), "Whether the container can only read it; no by default."),
+          ),
+        }),
+      ),
+      "Files and folders of the host that the container shares.",
+    ),
+  ),
+  files: z.optional(
+    described(
+      z.array(PlacedFileFields),
+      "Files, folders and links that are put among the container's own before the command runs, in this order.",
+    ),
+  ),
+  network: z.optional(described(z.enum(networks), "What the container can reach; none by default.")),
+  memory: z.optional(described(z.string(), "Such as 512m.")),
+  cpus: z.optional(described(z.number(), "Such as 1.5.")),
+  pidsLimit: z.optional(described(z.number(), "Of processes; 2048 by default.")),
+  timeout: z.optional(described(z.string(), "Such as 90s.")),
+  readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
+  init: z.optional(
+    described(
+      z.boolean(),
+      "Whether process 1 is an init that takes in what others leave behind; the command is process 1 with false.",
+    ),
+  ),
+});
+
+export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
+export type Want = (typeof wants)[number];
+
+export const PlanDocument = described(
+  z.strictObject({
+    version: described(z.literal(1), "Of this format."),
+    image: described(word, "As podman and docker name images."),
+    registryAuth: z.optional(
+      described(
+        z.array(
+          z.strictObject({
+            address: described(word, "The registry's, such as registry.example:5000."),
+            user: described(word, "As whom to log in."),
+            password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
+          }),
+        ),
+        "For an image that only some may pull.",
+      ),
+    ),
+    steps: described(
+      z.array(StepFields).check(z.minLength(1)),
+      "One container after the other; each finds what those before it wrote.",
+    ),
+    want: z.optional(
+      described(
+        z.enum(wants),
+        "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
+      ),
+    ),
+    onLeak: z.optional(
+      described(
+        z.enum(leakActions),
+        "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
+      ),
+    ),
+    tag: z.optional(described(word, "What the image that the steps make is to be called on this host.")),
+    publish: z.optional(described(word, "Where that image is pushed: its name, with the registry's.")),
+  }),
+  "What Claimcheck runs: steps on one image.",
+);
+
+export type PlanDocument = z.infer<typeof PlanDocument>;
+
+/** JSON Schema 2020-12, for editors and front ends: what may be written, defaults left out. */
+export function planSchema(): object {
+  return z.toJSONSchema(PlanDocument, { io: "input" });
+}
+
+/** What a document says of all its steps. */
+export const generalOf = ({ image, onLeak, tag, publish, registryAuth = [] }: PlanDocument): General => ({
+  image,
+  registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
+  ...(onLeak && { onLeak }),
+  ...(tag !== undefined && { tag }),
+  ...(publish !== undefined && { publish }),
+});
+
+type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish">;
+
+/**
+ * @param fields one of a document's steps.
+ * @param toSource makes a path of the host of a volume's `source`.
+ * @throws {Failure} `usage` for a quantity that is none.
+ */
+export function toStep(
+  fields: PlanDocument["steps"][number],
+  toSource: (path: string) => string = (path) => path,
+): Step {
+  const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
+  const { files = [] } = fields;
+  const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly, init } = fields;
+  return {
+    ...plainStep,
+    ...(title !== undefined && { name: title }),
+    ...(args && { args }),
+    ...(entrypoint && { entrypoint }),
+    env: Object.entries(env),
+    secretVariables: Object.entries(secretEnv).map(([variable, reference]) => ({
+      name: variable,
+      source: sourceOf(reference),
+    })),
+    secretFiles: secretFiles.map(({ path, mode, owner, ...reference }) => ({
+      ...secretFileDefaults,
+      path,
+      source: sourceOf(whichOf(path, reference)),
+      ...(mode !== undefined && { mode: parseMode(mode) }),
+      ...(owner !== undefined && { owner }),
+    })),
+    ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
+    files: toPlacedFiles(files),
+    binds: volumes.map(({ source, target, readOnly: only = false }) => ({
+      source: toSource(source),
+      target,
+      readOnly: only,
+    })),
+    ...(network && { network }),
+    ...(user !== undefined && { user }),
+    ...(workdir !== undefined && { workdir }),
+    ...(memory !== undefined && { memory: parseMemory(memory) }),
+    ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
+    ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
+    ...(timeout !== undefined && { timeout: parseDuration(timeout) }),
+    ...(readOnly !== undefined && { readOnly }),
+    ...(init !== undefined && { init }),
+  };
+}
+
+const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
+  typeof reference === "string" ? takeCacheKey(reference) : reference;
+
+type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "cacheKey" | "handle" | "value">;
+
+function whichOf(
+  path: string,
+  { uri, cacheKey, handle, value }: References,
+): z.infer<typeof SecretReference> {
+  if (cacheKey !== undefined && uri === undefined) {
+    throw new Failure("usage", { detail: `the secret file ${path} has a cacheKey for no uri` });
+  }
+  const given = [
+    ...(uri === undefined ? [] : [cacheKey === undefined ? uri : { uri, cacheKey }]),
+    ...(handle === undefined ? [] : [{ handle }]),
+    ...(value === undefined ? [] : [{ value }]),
+  ];
+  const [only] = given;
+  if (only !== undefined && given.length === 1) return only;
+  throw new Failure("usage", { detail: `the secret file ${path} needs one of uri, handle and value` });
+}
+
+/** The same document with other handles in it. */
+export function mapHandles(document: PlanDocument, change: (handle: string) => string): PlanDocument {
+  const changed = <Reference extends object | string>(reference: Reference): Reference =>
+    typeof reference === "object" && "handle" in reference && typeof reference.handle === "string"
+      ? { ...reference, handle: change(reference.handle) }
+      : reference;
+  return {
+    ...document,
+    ...(document.registryAuth && {
+      registryAuth: document.registryAuth.map(({ password, ...rest }) => ({
+        ...rest,
+        password: changed(password),
+      })),
+    }),
+    steps: document.steps.map((step) => ({
+      ...step,
+      ...(step.secretEnv && {
+        secretEnv: Object.fromEntries(
+          Object.entries(step.secretEnv).map(([variable, reference]) => [variable, changed(reference)]),
+        ),
+      }),
+      ...(step.secretFiles && { secretFiles: step.secretFiles.map(changed) }),
+      ...(step.secretStdin !== undefined && { secretStdin: changed(step.secretStdin) }),
+    })),
+  };
+}

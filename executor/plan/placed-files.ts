@@ -1,0 +1,55 @@
+/** Files that come with a plan's document and are put among a container's own before its command runs. */
+import * as z from "zod/mini";
+import { Failure } from "../../shared/failure.ts";
+import { parseMode } from "./quantities.ts";
+
+export interface PlacedFile {
+  /** In the container. What is there of this name is replaced, but for a folder. */
+  readonly path: string;
+  readonly mode: number;
+  /** Docker's `user[:group]`, as the container's own files know them. */
+  readonly owner: string;
+  /** Of a file; a folder has neither this nor `link`. */
+  readonly content?: Uint8Array;
+  /** Where a symbolic link points, be there something or not. */
+  readonly link?: string;
+}
+
+/** All contents of a step together, in bytes; what is larger is mounted, or belongs into the image. */
+const sizeLimit = 16 * 1024 * 1024;
+
+const field = (description: string) => z.string().check(z.minLength(1), z.describe(description));
+
+export const PlacedFileFields = z.strictObject({
+  path: field("Where the container finds it. Folders that are not there are made."),
+  content: z.optional(z.string().check(z.describe("A file's bytes, in base64."))),
+  link: z.optional(
+    field("Instead of the content: where a symbolic link points. Without either it is a folder."),
+  ),
+  mode: z.optional(field("Permissions, as text in octal; 0644 by default, 0755 of a folder.")),
+  owner: z.optional(field("USER[:GROUP], by name or number; root by default.")),
+});
+
+/** @throws {Failure} `usage` for what cannot be put anywhere. */
+export function toPlacedFiles(files: readonly z.infer<typeof PlacedFileFields>[]): PlacedFile[] {
+  const placed = files.map(({ path, content, link, mode, owner = "0:0" }): PlacedFile => {
+    const refuse = (detail: string) => new Failure("usage", { detail: `the file ${path} ${detail}` });
+    if (content !== undefined && link !== undefined) throw refuse("is either a content or a link");
+    const bytes = content === undefined ? undefined : Buffer.from(content, "base64");
+    if (bytes && bytes.toString("base64") !== content) throw refuse("is not in base64");
+    return {
+      path,
+      owner,
+      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : parseMode(mode),
+      ...(bytes && { content: bytes }),
+      ...(link !== undefined && { link }),
+    };
+  });
+  const size = placed.reduce((sum, { content }) => sum + (content?.length ?? 0), 0);
+  if (size > sizeLimit) {
+    throw new Failure("usage", {
+      detail: `the files of a step have ${size} bytes; at most ${sizeLimit} go with a plan`,
+    });
+  }
+  return placed;
+}
