@@ -15,7 +15,7 @@ export const withChainOptions = (command: Command): Command =>
   withRunOptions(command).option("--print-plan", "print the plan, as `run --plan` takes it, and run nothing");
 
 /** Prints it; the exit code of this process is the run's. */
-export async function give(calls: readonly Call[], options: ChainOptions): Promise<void> {
+export async function runChain(calls: readonly Call[], options: ChainOptions): Promise<void> {
   const answer = answerTo(calls);
   if ("text" in answer) {
     process.stdout.write(`${answer.text}\n`);

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 import { printFaults } from "../host/print-faults.ts";
-import type { OpenPlace } from "../serve-broker/audit-sinks.ts";
+import type { OpenSink } from "../serve-broker/audit-sinks.ts";
 
 export function acceptHeadCommand(): Command {
   return new Command("accept-head")
@@ -16,7 +16,7 @@ export function acceptHeadCommand(): Command {
 }
 
 async function accept({ config: path }: { readonly config: string }): Promise<void> {
-  const [{ readBrokerConfig }, { createKeys }, { openPlaces, memoriesOf }, connection, { redisHeads }] =
+  const [{ readBrokerConfig }, { createKeys }, { openSinks, memoriesOf }, connection, { redisHeads }] =
     await Promise.all([
       import("../serve-broker/config.ts"),
       import("../../broker/keys/keys.ts"),
@@ -36,7 +36,7 @@ async function accept({ config: path }: { readonly config: string }): Promise<vo
   const keys = await createKeys(rootKey, { ...(previous && { previous }) });
   const { run, close } = connection.connect(redis, connection.defaultTimeLimit);
   try {
-    const places = await openPlaces(audit, keys.findAuditKey);
+    const places = await openSinks(audit, keys.findAuditKey);
     const memories = await memoriesOf(places, keys, redisHeads(run));
     for (const [nth, place] of places.entries()) {
       await acceptPlace(place, { key: keys.auditKey, memory: memories[nth] });
@@ -49,7 +49,7 @@ async function accept({ config: path }: { readonly config: string }): Promise<vo
 type Opened = Parameters<typeof import("../../broker/audit/chain.ts").openChain>;
 
 async function acceptPlace(
-  { name, sink }: OpenPlace,
+  { name, sink }: OpenSink,
   { key, memory }: { readonly key: Opened[1]; readonly memory: NonNullable<Opened[2]>["memory"] },
 ): Promise<void> {
   const { openChain } = await import("../../broker/audit/chain.ts");

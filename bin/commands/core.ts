@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { Failure } from "../../shared/failure.ts";
 import { type Call, findVerb, type Spoken, takeArguments } from "../chain/chain.ts";
-import { type ChainOptions, give, withChainOptions } from "../chain/run-chain.ts";
+import { type ChainOptions, runChain, withChainOptions } from "../chain/run-chain.ts";
 
 export function coreCommand(): Command {
   return withChainOptions(new Command("core"))
@@ -11,7 +11,7 @@ export function coreCommand(): Command {
     .argument("<verb...>", "see `claimcheck shell --help` for the verbs and their arguments")
     .passThroughOptions()
     .addHelpText("after", help)
-    .action((words: string[], options: ChainOptions) => give(callsOf(words), options));
+    .action((words: string[], options: ChainOptions) => runChain(callsOf(words), options));
 }
 
 const help = `

@@ -5,7 +5,7 @@ import { plainStep, type Step } from "../../executor/plan/plan.ts";
 import type { SupervisorProcess } from "../../executor/supervisor/supervisor.ts";
 import { Failure } from "../../shared/failure.ts";
 import { addStepFlags } from "../run/flags.ts";
-import { addGivenFlags, asVariables, type Given } from "../run/handles-and-values.ts";
+import { addHandleAndValueFlags, asVariables, type HandlesAndValues } from "../run/handles-and-values.ts";
 import { type RunOptions, withRunOptions } from "../run/options.ts";
 import { type Output, wantedOutput } from "../run/output.ts";
 import { run, type ToRun } from "../run/run.ts";
@@ -18,7 +18,7 @@ interface Options extends RunOptions {
 export function runCommand(launched: SupervisorProcess | undefined): Command {
   const command = new Command("run");
   const toStep = addStepFlags(command, process.env);
-  const given = addGivenFlags(command, process.env);
+  const given = addHandleAndValueFlags(command, process.env);
   return withRunOptions(command)
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
@@ -59,7 +59,7 @@ async function whatToRun(
   image: string | undefined,
   step: Step,
   plan: string | undefined,
-  given: Given,
+  given: HandlesAndValues,
 ): Promise<ToRun & { readonly output?: Output }> {
   if (plan === undefined) {
     if (image === undefined) throw new Failure("usage", { detail: "IMAGE or --plan FILE" });

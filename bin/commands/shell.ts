@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { Secret } from "../../sdk/typescript/secret.ts";
 import { attempt, type Call, findVerb, parametersOf, type Spoken, takeArguments } from "../chain/chain.ts";
 import { type Pipeline, parseScript, type Stage, type Word, wrongAt } from "../chain/pipeline.ts";
-import { type ChainOptions, give, withChainOptions } from "../chain/run-chain.ts";
+import { type ChainOptions, runChain, withChainOptions } from "../chain/run-chain.ts";
 import { verbs } from "../chain/verbs.ts";
 import { decodeText } from "../host/bytes.ts";
 import { limits, readNamed } from "../host/read.ts";
@@ -24,7 +24,7 @@ export function shellCommand(): Command {
       // All of them are understood before the first one runs.
       const all = pipelines.map((pipeline) => callsOf(pipeline, place));
       for (const calls of all) {
-        await give(calls, options);
+        await runChain(calls, options);
         if (process.exitCode) return;
       }
     });

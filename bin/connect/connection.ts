@@ -46,7 +46,7 @@ async function connectEmbedded(
   const [
     local,
     { userProviders },
-    { inProcessFetch },
+    { createLightFetch, installLightHttp },
     { loadRootKey },
     { createIdentity },
     { createBrokerClient },
@@ -58,6 +58,7 @@ async function connectEmbedded(
     import("../../executor/broker-client/identity.ts"),
     import("../../executor/broker-client/client.ts"),
   ]);
+  installLightHttp();
   const [broker, identity] = await Promise.all([
     local.createLocalBroker({
       url: embeddedUrl,
@@ -72,7 +73,7 @@ async function connectEmbedded(
   ]);
   return createBrokerClient({
     url: embeddedUrl,
-    fetch: inProcessFetch(broker.app),
+    fetch: createLightFetch(broker.app),
     findToken: () => broker.accessToken,
     pinnedKeys: broker.keyThumbprints,
     identity,

@@ -1,7 +1,7 @@
 /**
  * HTTP to a broker in the same process. Node.js loads its own Headers, Request and Response at their first use, which
- * was the largest single cost of a cold command; what Hono and our client use of them fits on this page. Only the
- * embedded command puts these in their place, and nothing else in it speaks HTTP.
+ * was the largest single cost of a cold command; what Hono and our client use of them fits on this page. A process that
+ * installs these can speak HTTP to nothing else.
  */
 import type { BrokerApp } from "../../broker/http/app.ts";
 import type { Fetch } from "../../executor/broker-client/call.ts";
@@ -65,9 +65,13 @@ class LightResponse {
   }
 }
 
-/** A `fetch` that reaches this app and nothing else. From its first call on, this process has no other Response. */
-export function inProcessFetch(app: BrokerApp): Fetch {
+/** Puts the classes of this page in the place of Node.js's own, for all of this process. */
+export function installLightHttp(): void {
   Object.assign(globalThis, { Headers: LightHeaders, Response: LightResponse });
+}
+
+/** A `fetch` that reaches this app and nothing else, in a process that has the classes of this page. */
+export function createLightFetch(app: BrokerApp): Fetch {
   return (url, { method, headers = {}, body = null }) => {
     const sent = new LightHeaders(headers);
     if (body !== null) sent.set("content-length", String(Buffer.byteLength(body)));

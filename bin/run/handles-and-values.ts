@@ -8,7 +8,7 @@ import { Failure } from "../../shared/failure.ts";
 import { Secret } from "../../shared/secret.ts";
 import { limits, readNamed } from "../host/read.ts";
 
-export interface Given {
+export interface HandlesAndValues {
   /** By the names that a plan has for them. */
   readonly handles: ReadonlyMap<string, string>;
   readonly values: ReadonlyMap<string, Secret>;
@@ -17,7 +17,7 @@ export interface Given {
 const variable = /^CLAIMCHECK_HANDLE_(.+)$/;
 
 /** @returns what was given, once commander has parsed. */
-export function addGivenFlags(command: Command, environment: NodeJS.ProcessEnv): Given {
+export function addHandleAndValueFlags(command: Command, environment: NodeJS.ProcessEnv): HandlesAndValues {
   const handles = new Map<string, string>();
   const values = new Map<string, Secret>();
   for (const [key, text = ""] of Object.entries(environment)) {
@@ -55,7 +55,7 @@ export function addGivenFlags(command: Command, environment: NodeJS.ProcessEnv):
 }
 
 /** For a command line, which has no other place for them than variables. */
-export const asVariables = ({ handles, values }: Given): SecretVariable[] => [
+export const asVariables = ({ handles, values }: HandlesAndValues): SecretVariable[] => [
   ...[...handles].map(([name, handle]) => ({ name, source: { handle } })),
   ...[...values.keys()].map((name) => ({ name, source: { value: name } })),
 ];

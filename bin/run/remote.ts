@@ -9,7 +9,7 @@ import { Failure } from "../../shared/failure.ts";
 import { brokerUrl } from "../connect/connection.ts";
 import { checkToken, tokenSource } from "../connect/token.ts";
 import { splitAddress } from "../host/address.ts";
-import type { Given } from "./handles-and-values.ts";
+import type { HandlesAndValues } from "./handles-and-values.ts";
 import type { Output } from "./output.ts";
 import { leaveUnread } from "./standard-streams.ts";
 
@@ -29,7 +29,7 @@ export async function runRemotely(
     /** Whether results may come from the executor's cache. */
     readonly cache: boolean;
   },
-  { values }: Given,
+  { values }: HandlesAndValues,
   where: Where,
   environment: NodeJS.ProcessEnv,
   { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,

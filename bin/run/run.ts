@@ -10,7 +10,7 @@ import { type SupervisorProcess, startSupervisor } from "../../executor/supervis
 import { Failure } from "../../shared/failure.ts";
 import { connect } from "../connect/connection.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
-import type { Given } from "./handles-and-values.ts";
+import type { HandlesAndValues } from "./handles-and-values.ts";
 import { createKeyboard } from "./keyboard.ts";
 import type { RunOptions } from "./options.ts";
 import { type Output, plainOutput } from "./output.ts";
@@ -67,7 +67,7 @@ interface How {
 /** Runs it in this process, which gets its signals and its exit code, or has an executor do it. */
 export async function run(
   { document, ...plan }: ToRun,
-  given: Given,
+  given: HandlesAndValues,
   options: RunOptions,
   { output = plainOutput, cancelled, launched }: How = {},
 ): Promise<void> {

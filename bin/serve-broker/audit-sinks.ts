@@ -9,7 +9,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 
 /** All that are there count, but for standard output, which gets a copy. */
-export interface AuditPlaces {
+export interface AuditSinks {
   readonly file?: string | undefined;
   readonly postgres?: { readonly url: string; readonly broker: string } | undefined;
   readonly stdout?: boolean | undefined;
@@ -21,12 +21,12 @@ export interface AuditPlaces {
  * @throws {Failure} `state_unusable`.
  */
 export async function openAudit(
-  places: AuditPlaces,
+  places: AuditSinks,
   keys: BrokerKeys,
   resolver: Resolver,
   heads?: HeadStore,
 ): Promise<AuditLog> {
-  const opened = await openPlaces(places, keys.findAuditKey);
+  const opened = await openSinks(places, keys.findAuditKey);
   const sinks = opened.map(({ name, sink }) => named(name, sink));
   const [first, ...others] = sinks;
   if (first && places.stdout) {
@@ -41,7 +41,7 @@ export async function openAudit(
   });
 }
 
-export interface OpenPlace {
+export interface OpenSink {
   /** For people. */
   readonly name: string;
   /** The same after a restart, and no other broker's with the same store. */
@@ -49,11 +49,11 @@ export interface OpenPlace {
   readonly sink: AuditSink;
 }
 
-export async function openPlaces(
-  { file, postgres }: AuditPlaces,
+export async function openSinks(
+  { file, postgres }: AuditSinks,
   findKey: BrokerKeys["findAuditKey"],
-): Promise<OpenPlace[]> {
-  const places: OpenPlace[] = [];
+): Promise<OpenSink[]> {
+  const places: OpenSink[] = [];
   if (file !== undefined) {
     const { fileSink } = await import("../../broker/audit/file.ts");
     places.push({ name: file, place: `file ${hostname()} ${file}`, sink: fileSink(file, { findKey }) });
@@ -71,7 +71,7 @@ export async function openPlaces(
 }
 
 export async function memoriesOf(
-  places: readonly OpenPlace[],
+  places: readonly OpenSink[],
   { findAuditKey }: BrokerKeys,
   heads: HeadStore,
 ): Promise<HeadMemory[]> {

@@ -11,7 +11,7 @@ import type { Secret } from "../../shared/secret.ts";
 import { type Fault, inOrder, readDocument } from "../../shared/yaml-document.ts";
 import { type Address, splitAddress } from "../host/address.ts";
 import { parseRootKey, readRootKey } from "../host/key-files.ts";
-import type { AuditPlaces } from "./audit-sinks.ts";
+import type { AuditSinks } from "./audit-sinks.ts";
 import { readCertificate } from "./certificate.ts";
 import { openFolders, ownFolders } from "./file-roots.ts";
 import { BrokerFile, type Source } from "./schema.ts";
@@ -30,7 +30,7 @@ export interface BrokerConfig
   readonly rootKey: Secret;
   readonly previousRootKey: Secret | undefined;
   readonly redis: string | undefined;
-  readonly audit: AuditPlaces;
+  readonly audit: AuditSinks;
 }
 
 /** Faults by file, all of them, so that nobody has to start a broker five times to find five. */
@@ -102,7 +102,7 @@ export async function readBrokerConfig(
   const database = await read("audit", postgres?.url, (source) =>
     findUrl(source, ["postgres:", "postgresql:"], "postgres://db.example/claimcheck", beside, environment),
   );
-  const audit: AuditPlaces = {
+  const audit: AuditSinks = {
     file: auditFile,
     postgres: database === undefined ? undefined : { url: database, broker: postgres?.broker ?? hostname() },
     stdout,

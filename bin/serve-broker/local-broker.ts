@@ -13,7 +13,7 @@ import type { Provider } from "../../broker/providers/provider.ts";
 import { createResolver } from "../../broker/resolve/resolver.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import type { Secret } from "../../shared/secret.ts";
-import { type AuditPlaces, openAudit } from "./audit-sinks.ts";
+import { type AuditSinks, openAudit } from "./audit-sinks.ts";
 import { secretPatterns } from "./secret-patterns.ts";
 
 interface Settings {
@@ -21,7 +21,7 @@ interface Settings {
   readonly url: string;
   readonly rootKey: Secret;
   readonly providers: readonly Provider[];
-  readonly audit: AuditPlaces;
+  readonly audit: AuditSinks;
   /** What the audit log calls the rule by which everything is allowed. */
   readonly rule: string;
   /** Of the access token, in seconds. */

@@ -8,9 +8,9 @@ import { headsIn } from "../../executor/broker-client/heads.ts";
 import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { createBrokerKeys } from "../../executor/broker-client/keys.ts";
 import { openStepCache, type Run } from "../../executor/cache/step-cache.ts";
-import { createPlaces } from "../../executor/server/run-queue.ts";
+import { createRunQueue } from "../../executor/server/run-queue.ts";
 import { createExecutorServer, type ServedRequest } from "../../executor/server/server.ts";
-import { createStandby } from "../../executor/server/warm-supervisors.ts";
+import { createWarmSupervisors } from "../../executor/server/warm-supervisors.ts";
 import { Failure } from "../../shared/failure.ts";
 import { brokerUrl, directFetch } from "../connect/connection.ts";
 import { tokenSource } from "../connect/token.ts";
@@ -38,14 +38,14 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
   const keys = createBrokerKeys(call, broker.keys, keysLifetime);
   const token = "address" in listen ? makeToken(listen.tokenFile) : undefined;
   const tools = toolEnvironment(environment);
-  const standby = createStandby();
+  const standby = createWarmSupervisors();
   const executor = createExecutorServer({
     ...config,
     token,
     environment: tools,
     ...(config.cacheSize > 0 && { openCache: await openCache(config, tools) }),
     supervise: standby.start,
-    places: createPlaces(limits.runs, limits.waiting),
+    places: createRunQueue(limits.runs, limits.waiting),
     connect: async (jobToken, signal) =>
       createBrokerClient({
         url,

@@ -6,7 +6,7 @@ import type { Secrets } from "../broker-client/secrets.ts";
 import type { ImageConfig } from "../image/image.ts";
 import { findUser } from "../image/user.ts";
 import { forward } from "../output/forward.ts";
-import type { Source } from "../output/pipe.ts";
+import type { OutputSource } from "../output/pipe.ts";
 import type { BindMount, Step } from "../plan/plan.ts";
 import type { ScrubStream } from "../scrub/scrubber.ts";
 import type { Supervisor, TerminalSize } from "../supervisor/supervisor.ts";
@@ -97,8 +97,8 @@ export interface Sinks {
 
 interface Streams {
   readonly stdin: Writable | undefined;
-  readonly stdout: Source;
-  readonly stderr: Source;
+  readonly stdout: OutputSource;
+  readonly stderr: OutputSource;
   readonly exited: Promise<number>;
 }
 

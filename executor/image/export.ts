@@ -49,7 +49,7 @@ const types = {
 const holeLimit = 1024 ** 3;
 
 /** @throws {Failure} `image_not_made`. */
-export async function makeImage(wanted: Wanted, surroundings: Surroundings): Promise<void> {
+export async function exportImage(wanted: Wanted, surroundings: Surroundings): Promise<void> {
   const buildah = (...args: string[]) =>
     runBuildah(args, surroundings).catch((cause) => {
       throw new Failure("image_not_made", { detail: `buildah ${args[0]}: ${reasonOf(cause)}`, cause });

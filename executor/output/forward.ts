@@ -5,7 +5,7 @@ import type { Secret } from "../../shared/secret.ts";
 import type { ShortSecrets } from "../plan/plan.ts";
 import { createScrubber, type Scrubber, ScrubberError, type ScrubStream } from "../scrub/scrubber.ts";
 import { openDelivery } from "./delivery.ts";
-import type { Source } from "./pipe.ts";
+import type { OutputSource } from "./pipe.ts";
 
 /**
  * The one scrubber of everything that an executor prints.
@@ -58,7 +58,7 @@ interface Way {
  * @throws {Failure} `output_failed`, where the sink could not.
  */
 export async function forward(
-  source: Source,
+  source: OutputSource,
   scrub: ScrubStream,
   sink: Writable,
   { name, cut }: Way,

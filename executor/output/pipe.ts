@@ -6,7 +6,7 @@ import type { Readable } from "node:stream";
 /** Is done with a chunk when it calls `release`; its memory is then used again. */
 type Take = (chunk: Uint8Array, release: () => void) => void;
 
-export interface Source {
+export interface OutputSource {
   /** Hands over one chunk after the other, no faster than they are released. @returns after the last release. */
   read(take: Take): Promise<void>;
   /**
@@ -31,7 +31,7 @@ const pipeSize = 1024 * 1024;
  * @param fd the reading end of a pipe, which does not wait; it is closed in the end. The same few buffers are read into
  *   all the time, and they are wiped, because what comes out of a container may be plaintext.
  */
-export function pipeSource(fd: number): Source {
+export function pipeSource(fd: number): OutputSource {
   let socket: Socket | undefined;
   let finish: (() => void) | undefined;
   let finishing = false;
@@ -130,7 +130,7 @@ function readNow(fd: number, into: Uint8Array): { readonly length: number; reado
 }
 
 /** What is there already. */
-export function bytesSource(bytes: Uint8Array): Source {
+export function bytesSource(bytes: Uint8Array): OutputSource {
   return {
     read: (take) => new Promise((release) => take(bytes, release)),
     finish: () => {},
@@ -139,7 +139,7 @@ export function bytesSource(bytes: Uint8Array): Source {
 }
 
 /** Any stream: a terminal, a file. */
-export function streamSource(stream: Readable): Source {
+export function streamSource(stream: Readable): OutputSource {
   let isStopped = false;
   const stop = () => {
     isStopped = true;

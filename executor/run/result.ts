@@ -1,6 +1,6 @@
 /** What the steps of a run leave behind: searched for values, made a layer each, and an image in the end. */
 import { Failure } from "../../shared/failure.ts";
-import { type ImageLayer, makeImage } from "../image/export.ts";
+import { exportImage, type ImageLayer } from "../image/export.ts";
 import { openLayerStore } from "../layers/layer-store.ts";
 import { taking } from "../layers/paced-members.ts";
 import { createLeakGuard, type LeakGuard } from "../leaks/leak-guard.ts";
@@ -102,7 +102,7 @@ export function openResult(
         guard.search(configuration, "the image's configuration");
         judge(guard, "the image");
       };
-      await makeImage({ image, layers, tag, publish, check }, surroundings);
+      await exportImage({ image, layers, tag, publish, check }, surroundings);
     },
   };
 

@@ -1,9 +1,9 @@
 /** How many runs there are at once, and how many may wait for one of them to end: in the order in which they came. */
 import { ClaimcheckError } from "../../shared/errors.ts";
 
-export type Places = ReturnType<typeof createPlaces>;
+export type RunQueue = ReturnType<typeof createRunQueue>;
 
-export function createPlaces(limit: number, waitingLimit: number) {
+export function createRunQueue(limit: number, waitingLimit: number) {
   let taken = 0;
   const waiting = new Set<() => void>();
 

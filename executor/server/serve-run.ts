@@ -19,14 +19,14 @@ import {
 } from "../supervisor/supervisor.ts";
 import { type EventStream, openEvents } from "./event-stream.ts";
 import { type Permissions, permit, permitFound } from "./permissions.ts";
-import type { Places } from "./run-queue.ts";
+import type { RunQueue } from "./run-queue.ts";
 import type { RunRequest } from "./wire.ts";
 
 export interface Workplace {
   /** @param token the job's, if it sent one. */
   readonly connect: (token: string | undefined, signal: AbortSignal) => Promise<BrokerClient>;
   readonly permissions: Permissions;
-  readonly places: Places;
+  readonly places: RunQueue;
   readonly runtime: string;
   readonly userns: ContainerUsers;
   readonly seccomp: SeccompProfile;

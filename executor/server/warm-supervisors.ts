@@ -18,9 +18,9 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
-export type Standby = ReturnType<typeof createStandby>;
+export type WarmSupervisors = ReturnType<typeof createWarmSupervisors>;
 
-export function createStandby() {
+export function createWarmSupervisors() {
   /** The image that was wanted last is the last. */
   let waiting: readonly Waiting[] = [];
   const leaving = new Set<Promise<void>>();

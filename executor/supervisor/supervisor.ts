@@ -14,7 +14,7 @@ import { limitCores, withoutCores } from "../../shared/core-files.ts";
 import { Failure, type FailureCode } from "../../shared/failure.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
 import { userNamespace } from "../host/rootless.ts";
-import { pipeSource, type Source } from "../output/pipe.ts";
+import { type OutputSource, pipeSource } from "../output/pipe.ts";
 
 export interface SupervisorSettings {
   /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
@@ -360,8 +360,8 @@ export function startSupervisor(
       const [input, ...outputs] = (await ready).split(" ").slice(0, 3);
       if (isBridged) orders.write("network\n");
       const [stdout, stderr] = outputs.map((each) => pipeSource(open(each, constants.O_RDONLY))) as [
-        Source,
-        Source,
+        OutputSource,
+        OutputSource,
       ];
       const stdin = hasInput
         ? new Socket({ fd: open(input, constants.O_WRONLY), readable: false, writable: true })

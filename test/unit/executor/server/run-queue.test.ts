@@ -1,7 +1,7 @@
 /** The line in front of an executor's places. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createPlaces } from "../../../../executor/server/run-queue.ts";
+import { createRunQueue } from "../../../../executor/server/run-queue.ts";
 
 test("there are never more at once than may be, and who came first is first", async () => {
   await fc.assert(
@@ -10,7 +10,7 @@ test("there are never more at once than may be, and who came first is first", as
       fc.integer({ min: 0, max: 4 }),
       fc.array(fc.oneof(fc.constant("ask"), fc.nat({ max: 9 })), { maxLength: 60 }),
       async (limit, waitingLimit, acts) => {
-        const places = createPlaces(limit, waitingLimit);
+        const places = createRunQueue(limit, waitingLimit);
         const inside: number[] = [];
         const there: { readonly id: number; readonly leave: () => void }[] = [];
         // What must be: those inside, and the line behind them.
