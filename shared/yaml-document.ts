@@ -91,7 +91,7 @@ function oddKeys(contents: unknown, lineOf: (offset: number) => number): Fault[]
         continue;
       }
       const name = key.value;
-      if (names.has(name)) report(`"${name}" is there twice`);
+      if (names.has(name)) report(`"${name}" appears twice`);
       names.add(name);
       if (name === "__proto__") report(`"${name}" cannot be a key`);
       if (name === "<<") report(`"${name}" would merge in YAML 1.1; write the fields out`);

@@ -20,7 +20,7 @@ interface Options {
 
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("Say the first line that is not as a broker wrote it; exit code 1 if there is one.")
+    .description("Print the first line that a broker did not write; exit code 1 if there is one.")
     .argument("[log...]", "its files, the oldest first")
     .option("--postgres", postgresHelp)
     .option("--keys <FILE>", "the broker's jwks.json; without it, the keys of this user's embedded broker")

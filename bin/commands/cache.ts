@@ -12,7 +12,7 @@ interface Options {
 
 export function cacheCommand(): Command {
   return new Command("cache")
-    .description("Look at the results that are kept, or remove them.")
+    .description("List or remove cached results.")
     .addCommand(
       new Command("ls")
         .description("Print each result's key, when it was used last, its size in bytes, and its image.")
@@ -21,9 +21,9 @@ export function cacheCommand(): Command {
     )
     .addCommand(
       new Command("prune")
-        .description("Remove what was not used for the longest time.")
+        .description("Remove the least recently used results.")
         .addOption(
-          new Option("--keep <SIZE>", "until no more than this is left")
+          new Option("--keep <SIZE>", "remove results until no more than this is left")
             .argParser(parseSize)
             .default(0, "nothing"),
         )

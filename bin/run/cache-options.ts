@@ -11,6 +11,9 @@ export const cacheFolderOption = () =>
     .default(`${containerFolder(process.env)}/cache`);
 
 export const cacheSizeOption = () =>
-  new Option("--cache-size <SIZE>", "keep so much, such as 500m; what was used last stays")
+  new Option(
+    "--cache-size <SIZE>",
+    "the cache's maximum size, such as 500m; the least recently used results are removed",
+  )
     .argParser(parseSize)
     .default(10 * gibibyte, "10g");

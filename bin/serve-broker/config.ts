@@ -73,7 +73,8 @@ export async function readBrokerConfig(
     from: (source: Source) => Promise<T>,
   ) => {
     if (!source) return undefined;
-    if ("env" in source && value.env.includes(source.env)) report("env", `${field} is no secret to hand out`);
+    if ("env" in source && value.env.includes(source.env))
+      report("env", `${field} must not be a secret of the broker: the broker never hands it out`);
     return from(source).catch((error: unknown) => {
       const { code = "unknown" } = error as NodeJS.ErrnoException;
       report(field, (error instanceof Failure && error.detail) || `it cannot be read (${code})`);

@@ -47,7 +47,7 @@ export function createMetrics() {
   });
   const circuits = new Gauge({
     name: "claimcheck_circuit_open",
-    help: "For how many tenants a provider is not asked because it failed too often or wants to be left alone.",
+    help: "The number of tenants for which the broker does not ask a provider, because it failed too often or limits its rate.",
     labelNames: ["scheme"],
     registers,
   });

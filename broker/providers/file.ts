@@ -17,7 +17,7 @@ import { type FileHandle, open, readlink, realpath } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { shownName } from "../../shared/uri.ts";
 import { type Provider, type ReadResult, type Scheme, type SecretReference, sizeLimit } from "./provider.ts";
 
 export const fileScheme: Scheme = { name: "file", form: "file://PATH" };
@@ -65,7 +65,7 @@ export function fileProvider(settings: Settings): Provider<FileReference> {
     concurrency: 16,
 
     parse(path) {
-      const shown = `file://${head(path)}`;
+      const shown = `file://${shownName(path)}`;
       const refuse = (detail: string) =>
         new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
       const inHome = path.startsWith("~/");

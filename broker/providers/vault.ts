@@ -15,7 +15,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { shownName } from "../../shared/uri.ts";
 import {
   type Provider,
   type ReadResult,
@@ -110,7 +110,7 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
 }
 
 function parse(rest: string, parameters: ReadonlyMap<string, string>, prefix: string): VaultReference {
-  const shown = `vault://${head(rest)}`;
+  const shown = `vault://${shownName(rest)}`;
   const refuse = (detail: string) => new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
   const hash = rest.indexOf("#");
   const at = hash < 0 ? rest.lastIndexOf(".") : hash;

@@ -95,7 +95,7 @@ describe("a run", () => {
       type: "error",
       code: "secret_not_found",
       title: "The secret does not exist.",
-      detail: "env://NON… is not set",
+      detail: "env://NONE is not set (for A)",
       exitCode: 125,
     });
     const missing = await ask(socket, { plan: { ...planOf({ script: "" }), steps: [{ args: ["/nope"] }] } });
@@ -201,7 +201,7 @@ describe("claimcheck run --executor", () => {
     expect(await run([image, "--", "/nope"])).toMatchObject({
       code: 127,
       stderr: expect.stringMatching(
-        /^claimcheck: The command does not exist in the image.*\[command_not_found\]\n$/,
+        /^claimcheck: The image does not contain the command.*\[command_not_found\]\n$/,
       ),
     });
     expect(await run(["--timeout", "0.2s", image, "--", "sleep", "60"])).toMatchObject({ code: 124 });
@@ -267,7 +267,9 @@ describe("claimcheck run --executor", () => {
   test("says in one line that nobody is there", async () => {
     const { code, stderr } = await claimcheck(["run", "--executor", "/nowhere.sock", image]);
     expect(code).toBe(125);
-    expect(stderr).toBe("claimcheck: The executor cannot be reached: ENOENT [executor_unreachable]\n");
+    expect(stderr).toBe(
+      "claimcheck: Claimcheck could not reach the executor: ENOENT [executor_unreachable]\n",
+    );
   });
 });
 

@@ -87,7 +87,7 @@ describe("a broker whose log is in PostgreSQL", () => {
       });
     const why = (text: string) => ({
       code: 125,
-      stderr: `claimcheck: The state folder cannot be used: the audit log in PostgreSQL cannot be used: ${text} [state_unusable]\n`,
+      stderr: `claimcheck: Claimcheck cannot use its state folder: the audit log in PostgreSQL cannot be used: ${text} [state_unusable]\n`,
     });
     expect(await again(url)).toMatchObject(why("another process is writing it"));
     await server.kill();
@@ -114,7 +114,10 @@ test.each([
   ["{ file: nowhere/audit.jsonl }", "nowhere cannot be written"],
   ["{ postgres: { url: { env: NOT_SET } } }", "audit: NOT_SET is not set"],
   ["{ postgres: { url: { env: WRONG } } }", "audit: a URL such as postgres://db.example/claimcheck"],
-  ["{ postgres: { url: { env: API_TOKEN } } }", "env: audit is no secret to hand out"],
+  [
+    "{ postgres: { url: { env: API_TOKEN } } }",
+    "env: audit must not be a secret of the broker: the broker never hands it out",
+  ],
   ["[audit.jsonl]", "audit: a file, or { file: PATH, postgres: { url: … }, stdout: true }"],
 ])("a configuration with audit: %s is told", async (audit, fault) => {
   const { folder } = await serveAudited("audit.jsonl");

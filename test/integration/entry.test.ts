@@ -36,8 +36,7 @@ test("a file of variables that is not there is told as ours", () => {
   expect(run("run", "--env-file", "nowhere", "image")).toEqual({
     status: 125,
     stdout: "",
-    stderr:
-      "claimcheck: The command line is not understood: --env-file nowhere cannot be read (ENOENT) [usage]\n",
+    stderr: "claimcheck: The command line is invalid: --env-file nowhere cannot be read (ENOENT) [usage]\n",
   });
 });
 

@@ -87,7 +87,7 @@ describe("with a broker that allows everything", () => {
     // The first is gone already, which does not keep the second alive.
     const { code, stdout, stderr } = await ask("revoke", file);
     expect({ code, stdout }).toEqual({ code: 125, stdout: `revoked ${second}\n` });
-    expect(stderr).toBe(`claimcheck: There is no such thing here: ${first} [not_found]\n`);
+    expect(stderr).toBe(`claimcheck: Not found: ${first} [not_found]\n`);
     expect((await ask("inspect", second as string)).stderr).toMatch(/\[not_found\]\n$/);
   });
 

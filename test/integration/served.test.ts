@@ -297,9 +297,7 @@ describe("a broker that runs", () => {
     expect(await ask()).toBe(503);
     expect(await readiness(url)).toEqual({
       status: "degraded",
-      complaints: [
-        { part: `issuer ${ci.url}`, message: "its keys could not be fetched at the last attempt" },
-      ],
+      complaints: [{ part: `issuer ${ci.url}`, message: "the last attempt to fetch its keys failed" }],
     });
   });
 
@@ -375,7 +373,9 @@ describe("a configuration", () => {
     const unset = await check(makeFolder({ ...good, "broker.yaml": inEnvironment }));
     expect(unset.stderr).toContain("broker.yaml:2: rootKey: ROOT is not set");
     const leaky = await check(makeFolder({ ...good, "broker.yaml": `${inEnvironment}env: [ROOT]\n` }), env);
-    expect(leaky.stderr).toContain("broker.yaml:5: env: rootKey is no secret to hand out");
+    expect(leaky.stderr).toContain(
+      "broker.yaml:5: env: rootKey must not be a secret of the broker: the broker never hands it out",
+    );
   });
 
   test.each([
