@@ -1,7 +1,7 @@
 /** claimcheck cache: what is kept of former runs. */
 import { Command, Option } from "commander";
 import { prune as pruneResults } from "../../executor/cache/pruning.ts";
-import { parseSize } from "../../executor/plan/quantities.ts";
+import { named, parseSize } from "../../executor/plan/quantities.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import { cacheFolderOption } from "../run/cache-options.ts";
 import { openLayers, openResults } from "../run/results.ts";
@@ -24,7 +24,7 @@ export function cacheCommand(): Command {
         .description("Remove the least recently used results.")
         .addOption(
           new Option("--keep <SIZE>", "remove results until no more than this is left")
-            .argParser(parseSize)
+            .argParser(named("--keep", parseSize))
             .default(0, "nothing"),
         )
         .addOption(cacheFolderOption())

@@ -1,6 +1,6 @@
 /** What `claimcheck run` and `claimcheck cache` call the cache's flags. */
 import { Option } from "commander";
-import { parseSize } from "../../executor/plan/quantities.ts";
+import { named, parseSize } from "../../executor/plan/quantities.ts";
 import { containerFolder } from "../host/environment.ts";
 
 const gibibyte = 1024 ** 3;
@@ -15,5 +15,5 @@ export const cacheSizeOption = () =>
     "--cache-size <SIZE>",
     "the cache's maximum size, such as 500m; the least recently used results are removed",
   )
-    .argParser(parseSize)
+    .argParser(named("--cache-size", parseSize))
     .default(10 * gibibyte, "10g");

@@ -15,6 +15,7 @@ import {
   secretFileDefaults,
 } from "../../executor/plan/plan.ts";
 import {
+  named,
   parseCpus,
   parseDuration,
   parseMemory,
@@ -88,7 +89,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
   });
   repeated("--secret-mode <MODE>", "of the --secret-file before it (default: 0400)", (text) => {
-    secretFiles.push({ ...lastFile("--secret-mode"), mode: parseMode(text) });
+    secretFiles.push({ ...lastFile("--secret-mode"), mode: named("--secret-mode", parseMode)(text) });
   });
   repeated("--secret-owner <USER[:GROUP]>", "of the --secret-file before it (default: root)", (text) => {
     secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
@@ -122,13 +123,17 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     .addOption(
       new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
     )
-    .option("--memory <SIZE>", "the memory limit, such as 512m", parseMemory)
-    .option("--cpus <NUMBER>", "the CPU limit, such as 1.5", parseCpus)
-    .option("--pids-limit <NUMBER>", "the maximum number of processes (default: 2048)", parsePids)
+    .option("--memory <SIZE>", "the memory limit, such as 512m", named("--memory", parseMemory))
+    .option("--cpus <NUMBER>", "the CPU limit, such as 1.5", named("--cpus", parseCpus))
+    .option(
+      "--pids-limit <NUMBER>",
+      "the maximum number of processes (default: 2048)",
+      named("--pids-limit", parsePids),
+    )
     .option(
       "--timeout <TIME>",
       "end the command after this long, such as 90s or 10m; exit code 124",
-      parseDuration,
+      named("--timeout", parseDuration),
     )
     .option("--read-only", "let the container only read its files")
     .option("--no-init", "run the command as process 1, without an init; systemd and s6 need this")

@@ -14,7 +14,7 @@ import {
   type Step,
   secretFileDefaults,
 } from "./plan.ts";
-import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
+import { named, parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -192,7 +192,7 @@ export function toStep(
       ...secretFileDefaults,
       path,
       source: sourceOf(whichOf(path, reference)),
-      ...(mode !== undefined && { mode: parseMode(mode) }),
+      ...(mode !== undefined && { mode: named("mode", parseMode)(mode) }),
       ...(owner !== undefined && { owner }),
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
@@ -205,10 +205,10 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: parseMemory(memory) }),
-    ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
-    ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
-    ...(timeout !== undefined && { timeout: parseDuration(timeout) }),
+    ...(memory !== undefined && { memory: named("memory", parseMemory)(memory) }),
+    ...(cpus !== undefined && { cpus: named("cpus", parseCpus)(String(cpus)) }),
+    ...(pidsLimit !== undefined && { pidsLimit: named("pidsLimit", parsePids)(String(pidsLimit)) }),
+    ...(timeout !== undefined && { timeout: named("timeout", parseDuration)(timeout) }),
     ...(readOnly !== undefined && { readOnly }),
     ...(init !== undefined && { init }),
   };

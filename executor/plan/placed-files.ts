@@ -1,7 +1,7 @@
 /** Files that come with a plan's document and are put among a container's own before its command runs. */
 import * as z from "zod/mini";
 import { Failure } from "../../shared/failure.ts";
-import { parseMode } from "./quantities.ts";
+import { named, parseMode } from "./quantities.ts";
 
 export interface PlacedFile {
   /** The path in the container. What is there of this name is replaced, but for a folder. */
@@ -40,7 +40,7 @@ export function toPlacedFiles(files: readonly z.infer<typeof PlacedFileFields>[]
     return {
       path,
       owner,
-      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : parseMode(mode),
+      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : named("mode", parseMode)(mode),
       ...(bytes && { content: bytes }),
       ...(link !== undefined && { link }),
     };

@@ -34,16 +34,13 @@ describe("env://", () => {
     expect(read[1]).toMatchObject({ code: "provider_failed", detail: expect.stringContaining("file://") });
   });
 
-  test.each(["MISSING_NAME", "UNSET"])(
-    "says that %s is not set",
-    async (name) => {
-      const [problem] = await read(name);
-      expect(problem).toMatchObject({
-        code: "secret_not_found",
-        detail: `env://${name} is not set`,
-      });
-    },
-  );
+  test.each(["MISSING_NAME", "UNSET"])("says that %s is not set", async (name) => {
+    const [problem] = await read(name);
+    expect(problem).toMatchObject({
+      code: "secret_not_found",
+      detail: `env://${name} is not set`,
+    });
+  });
 
   test.each(["toString", "__proto__", "constructor"])(
     "finds no variable in what every object has: %s",
