@@ -1,5 +1,5 @@
 #!/bin/sh
-":" //; for arg; do case ${arg%%=*} in --experimental-config-file|--experimental-default-config-file) echo "claimcheck: The command line is not understood: Node.js would read ${arg%%=*} for itself; give the container's command as the text of a sh -c, or in a plan [usage]" >&2; exit 125;; esac; done
+":" //; for arg; do case ${arg%%=*} in --experimental-config-file|--experimental-default-config-file) echo "claimcheck: The command line is invalid: Node.js would read ${arg%%=*} for itself; give the container's command as the text of a sh -c, or in a plan [usage]" >&2; exit 125;; esac; done
 ":" //; exec node -- "$0" "$@"
 // Text to JavaScript, and to sh the way to start it: without the "--" Node.js looks for an --env-file of its own among our
 // arguments. It ends where that file is not there, and does to this process what NODE_OPTIONS in it says.
@@ -31,7 +31,7 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
 const taken = takenByNode();
 if (taken !== undefined) {
   console.error(
-    `claimcheck: The command line is not understood: Node.js has read ${taken} for itself; ` +
+    `claimcheck: The command line is invalid: Node.js has read ${taken} for itself; ` +
       (taken.startsWith("--env-file")
         ? `start claimcheck by its own name, or write "--" before its file, as in node -- ${process.argv[1]} [usage]`
         : "give the container's command as the text of a sh -c, or in a plan [usage]"),
