@@ -23,7 +23,7 @@ export function cacheCommand(): Command {
       new Command("prune")
         .description("Remove the least recently used results.")
         .addOption(
-          new Option("--keep <SIZE>", "remove results remove results until no more than this is left")
+          new Option("--keep <SIZE>", "remove results until no more than this is left")
             .argParser(named("--keep", parseSize))
             .default(0, "nothing"),
         )
