@@ -63,7 +63,7 @@ export function readDocument<Schema extends z.ZodMiniType>(
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];
-        return { line: lineOf(path), message: `${spell(path)}: there is no such field` };
+        return { line: lineOf(path), message: `${spell(path)}: this field does not exist` };
       });
     }
     return [{ line: lineOf(issue.path), message: `${spell(issue.path)}: ${issue.message}` }];

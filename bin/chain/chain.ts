@@ -106,7 +106,7 @@ export function takeArguments(
   function takeFlag(flag: Spoken): void {
     const [, name = "", , value] = /^--([a-z-]+)(=(.*))?$/s.exec(flag.content as string) ?? [];
     const parameter = verb.parameters.find((each) => each.name === name);
-    if (!parameter) throw flag.wrong(`${verb.name} has no such flag${flagsOf(verb)}`);
+    if (!parameter) throw flag.wrong(`${verb.name} does not have this flag${flagsOf(verb)}`);
     if (found.has(name)) throw flag.wrong(`--${name} appears twice`);
     if (parameter.kind === "switch") {
       if (value !== undefined) throw flag.wrong(`--${name} takes no value`);

@@ -179,7 +179,7 @@ function findUnreachable(
     const idle = actions.filter(
       (action) => rule.rule.actions.includes(action) && !meant.some((member) => isPermitted(member, action)),
     );
-    if (meant.length === 0) found.set(rule.order, "no principal of the tenant has such claims");
+    if (meant.length === 0) found.set(rule.order, "no principal of the tenant has these claims");
     else if (idle.length > 0)
       found.set(
         rule.order,

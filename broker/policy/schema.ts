@@ -130,7 +130,7 @@ const RuleEntry = z.strictObject({
   ),
   secrets: described(
     z.optional(patterns),
-    "Canonical URIs. A rule about inspect, revoke and audit.read alone can do without, and is then about all of the tenant's: only such a rule allows audit.read, and revoking a run, a principal or the whole tenant.",
+    "Canonical URIs. A rule about inspect, revoke and audit.read alone needs none; it is then about all secrets of the tenant. Only a rule without `secrets` allows audit.read, and the revocation of a run, a principal or the whole tenant.",
   ),
   limits: z.optional(z.strictObject(limitFields)),
   tokenAlone: described(

@@ -12,7 +12,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
-import { shownName } from "../../shared/uri.ts";
+import { head, shownName } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
@@ -79,7 +79,8 @@ const name = /^[\w.-](?:[\w. -]*[\w.-])?$/;
 
 function parse(path: string, parameters: ReadonlyMap<string, string>): SecretReference {
   const shown = `op://${shownName(path)}`;
-  const refuse = (detail: string) => new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
+  const refuse = (detail: string) =>
+    new ClaimcheckError("invalid_uri", { detail: `op://${head(path)}: ${detail}` });
   const parts = path.split("/");
   if (parts.length < 3 || parts.length > 4)
     throw refuse("write VAULT/ITEM/FIELD or VAULT/ITEM/SECTION/FIELD");

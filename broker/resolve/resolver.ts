@@ -2,7 +2,7 @@
 import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { splitParameters, splitUri } from "../../shared/uri.ts";
+import { head, splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import { createSharedRead, type Observer } from "./shared-read.ts";
@@ -46,10 +46,18 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       const trimNewline = readTrim(parameters.get("trim"));
       const maxAge = readTtl(parameters.get("ttl"));
       const source = provider.parse(path, parameters);
-      const { canonical, shown } = source;
+      const { canonical } = source;
       // It is in every record about it. What is confidential is there as a hash.
       if (!provider.confidential) refuseLong(source);
-      return { scheme, canonical, shown, source, trimNewline, ...(maxAge !== undefined && { maxAge }) };
+      // What no rule has allowed yet may be a value that somebody pasted.
+      return {
+        scheme,
+        canonical,
+        shown: `${scheme}://${head(path)}`,
+        source,
+        trimNewline,
+        ...(maxAge !== undefined && { maxAge }),
+      };
     },
 
     /** What the policy decides about: some names stand for something else, such as links of a file system. */

@@ -326,7 +326,7 @@ describe("its configuration", () => {
     ["volumes: [{ source: /nowhere }]", /^5: volumes\.0: it cannot be read \(ENOENT\)/],
     ['volumes: [{ source: /srv, user: "0:0" }]', /^5: volumes\[0\]\.user: UID:GID/],
     ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: a time is/],
-    ["masking: false", /^5: masking: there is no such field/],
+    ["masking: false", /^5: masking: this field does not exist/],
   ])("%s is refused with its line", async (line, expected) => {
     const images = line.startsWith("images") ? line : 'images: ["**"]';
     const folder = makeFolder({

@@ -32,7 +32,7 @@ describe("an error points at the word", () => {
     ["container | container", "line 1, column 13: container does not follow a container"],
     ["container | from a b", "line 1, column 20: from takes no more than this"],
     ["container | from", "line 1, column 13: from needs its address"],
-    ["container | from --adress a", "line 1, column 18: from has no such flag; it has --address"],
+    ["container | from --adress a", "line 1, column 18: from does not have this flag; it has --address"],
     ["container | from --address a --address b", "line 1, column 30: --address appears twice"],
     ["container | from --address", "line 1, column 18: --address takes a value"],
     [
@@ -68,7 +68,7 @@ describe("an error points at the word", () => {
 
   test("of a command line", async () => {
     expect(await claimcheck(["core", "container", "from", "--addres=a"])).toEqual(
-      usage("argument 3: from has no such flag; it has --address"),
+      usage("argument 3: from does not have this flag; it has --address"),
     );
     expect(await claimcheck(["core", "container", "from", "a"])).toEqual(
       usage("argument 2: from needs its address"),

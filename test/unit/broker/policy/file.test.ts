@@ -82,7 +82,7 @@ describe("its form", () => {
     [
       "an unknown field",
       head + rule("unless: {}"),
-      ["12: tenants.acme.rules[0].unless: there is no such field"],
+      ["12: tenants.acme.rules[0].unless: this field does not exist"],
     ],
     [
       "a number for a text",
@@ -272,7 +272,7 @@ describe("a rule that never decides", () => {
     [
       "about people whom the tenant does not have",
       rule("who: { repository_owner: rival, repository: rival/x, kubernetes.io: { namespace: x } }"),
-      [never(12, "first", "no principal of the tenant has such claims")],
+      [never(12, "first", "no principal of the tenant has these claims")],
     ],
     [
       "about what nobody there may do",

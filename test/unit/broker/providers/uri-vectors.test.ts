@@ -108,7 +108,7 @@ describe("for every scheme", () => {
     );
   });
 
-  test("an error shows at most 3 characters of what was pasted, unless it is like a name", () => {
+  test("an error shows at most 3 characters of what was pasted", () => {
     fc.assert(
       fc.property(uri, (text) => {
         try {
@@ -116,7 +116,7 @@ describe("for every scheme", () => {
         } catch (error) {
           const { detail = "" } = error as ClaimcheckError;
           const shown = /^[a-z]+:\/\/(.*?)(?:…|: )/su.exec(detail)?.[1] ?? "";
-          if ([...shown].length > 3) expect(shown).toMatch(/^[\w./-]{1,200}$/);
+          expect([...shown].length).toBeLessThanOrEqual(3);
         }
       }),
       { numRuns: 5_000 },
