@@ -16,6 +16,7 @@ const table = {
   invalid_handle: [125, "The handle is not good."],
   handle_outdated: [125, "The handle has the form of an older version; issue it again."],
   receipt_outdated: [125, "The receipt has the form of an older version; the step has to run again."],
+  audit_newer: [125, "A newer version of Claimcheck wrote the audit log."],
   plan_mismatch: [125, "The handle is not for this plan."],
   image_unavailable: [125, "The image cannot be had."],
   network_unavailable: [125, "The network cannot be had."],
