@@ -26,6 +26,7 @@ const table = {
   secret_leaked: [125, "The files that the command left contain a secret."],
   image_not_made: [125, "The image could not be made."],
   output_failed: [125, "The output could not be written completely."],
+  audit_newer: [125, "A newer version of Claimcheck wrote the audit log."],
   runtime_failed: [125, "The container runtime failed."],
   internal: [125, "Claimcheck failed unexpectedly."],
   timed_out: [124, "The command exceeded its time limit."],

@@ -17,12 +17,16 @@ async function setUp(host: Parameters<typeof startHost>[0] = {}) {
 
 describe("a run", () => {
   test("gets its secrets in the job's name, and tells what happens as it happens", async () => {
-    const { socket, token, folder, leftovers } = await setUp();
+    const { socket, token, folder, leftovers, heard } = await setUp();
     const plan = planOf(
       { name: "build", script: "echo this is the secret: $A; echo built > /made", secretEnv },
       { script: "cat /made; echo ${A-unset} >&2; exit 3" },
     );
     const { status, headers, events } = await ask(socket, { plan, token });
+    // Who ends TLS on the way to the broker has neither the job's token nor the executor's.
+    const own = readFileSync(join(folder, "executor-token"), "utf8").trim();
+    expect(heard()).toMatch(/authorization: DPoP /i);
+    for (const each of [token, own]) expect(heard()).not.toContain(each);
     expect(status).toBe(200);
     expect(headers).toMatchObject({ "content-type": "application/x-ndjson", "cache-control": "no-store" });
     expect(outputOf(events, "stdout")).toBe("this is the secret: ***\nbuilt\n");
