@@ -13,7 +13,7 @@
 
 import { certain, createBreaks } from "./breaks.ts";
 import { colon, isBreak, isHex, isLetter, isLowerHex, isQuote, isSpace } from "./bytes.ts";
-import { begins, createUnescape } from "./escapes.ts";
+import { begins, createUnescape, mayBegin } from "./escapes.ts";
 import {
   address,
   type ByteAt,
@@ -66,6 +66,8 @@ export interface Dressed {
   heldFrom(position: number): number;
   /** Reads bytes from `position` on to the last one, whatever they are. */
   replay(matcher: Matcher, bytes: Uint8Array, position: number): void;
+  /** Bytes taken and looked back at so far, for the test that shows them to be linear. */
+  steps(): number;
   /** No more bytes come. */
   end(): void;
   reset(): void;
@@ -83,13 +85,7 @@ export function createDressed(onHit: OnHit): Dressed {
   let chunk: Uint8Array = new Uint8Array(0);
   let before = chunk;
   const byteAt: ByteAt = (at) =>
-    at >= 0
-      ? at < chunk.length
-        ? chunk[at]!
-        : -1
-      : at < -before.length
-        ? -2
-        : before[before.length + at]!;
+    at >= 0 ? (at < chunk.length ? chunk[at]! : -1) : at < -before.length ? -2 : before[before.length + at]!;
   const decoder = createUnescape(take);
   /** Whether the search is under way; all up to `readTo` is read. */
   let engaged = false;
@@ -97,6 +93,7 @@ export function createDressed(onHit: OnHit): Dressed {
   /** How many bytes it reads at least, because it had just stopped when it was needed again; where it may stop. */
   let stay = 0;
   let stayTo = -1;
+  let steps = 0;
   /** Where each of the last bytes stands, by its number. */
   let starts = new Float64Array(64);
   let count = 0;
@@ -258,10 +255,12 @@ export function createDressed(onHit: OnHit): Dressed {
       }
       engaged = false;
       readTo = position + at;
+      steps += at - from;
       return at;
     }
     engaged = true;
     readTo = position + to;
+    steps += to - from;
     return to;
   }
 
@@ -303,8 +302,11 @@ export function createDressed(onHit: OnHit): Dressed {
       }
       let opening = -1;
       for (let k = 1; k <= longestEscape && from - k >= least; k++)
-        if (begins[byteAt(from - k)] === 1) opening = from - k;
-      if (opening < 0) return from;
+        if (begins[byteAt(from - k)] === 1 && (k > from || mayBegin(chunk, from - k))) opening = from - k;
+      if (opening < 0) {
+        steps += at - from;
+        return from;
+      }
       from = opening;
     }
   }
@@ -363,6 +365,7 @@ export function createDressed(onHit: OnHit): Dressed {
       begin(-1, 0);
       readOn(bytes, 0, bytes.length, position, Number.POSITIVE_INFINITY);
     },
+    steps: () => steps,
     end() {
       if (!engaged) return;
       decoder.end();
