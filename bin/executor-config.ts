@@ -113,6 +113,10 @@ const ExecutorConfig = described(
       z._default(z.string(), "10g"),
       "So much is kept of what runs printed and left, in `state`, for runs of the same; none for nothing.",
     ),
+    pulledImages: described(
+      z._default(z.string(), "20g"),
+      "So much stays of the images that were pulled for runs; the rest goes after the next pull, but for what runs use. Or all.",
+    ),
     limits: z._default(Limits, z.parse(Limits, {})),
   }),
   "What the executor of this host may do, for whom.",
@@ -131,6 +135,8 @@ export interface ExecutorConfig extends Pick<Fields, "state" | "runtime" | "user
   readonly limits: ServerLimits & Pick<Fields["limits"], "runs" | "waiting">;
   /** Of all results, in bytes; 0 where none are kept. */
   readonly cacheSize: number;
+  /** Of all pulled images, in bytes. */
+  readonly imagesSize: number;
   /** In milliseconds. */
   readonly stallLimit: number;
   /** In milliseconds. */
@@ -206,6 +212,8 @@ export async function readExecutorConfig(
       },
     },
     cacheSize: value.cache === "none" ? 0 : size(["cache"], value.cache),
+    imagesSize:
+      value.pulledImages === "all" ? Number.POSITIVE_INFINITY : size(["pulledImages"], value.pulledImages),
     limits: { ...limits, body: size(["limits", "body"], limits.body) },
     stallLimit: time(["limits", "stall"], limits.stall) * 1000,
     drainLimit: time(["limits", "drain"], limits.drain) * 1000,

@@ -6,7 +6,7 @@ import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { image, start } from "../command.ts";
+import { entry, image, start, startProgram } from "../command.ts";
 import { ask, type ExecutorHost, open, planOf, startHost } from "../executor.ts";
 import { runs as folderOfCommands, until } from "../host.ts";
 
@@ -51,6 +51,16 @@ const kindsIn = (volume: string): readonly Kind[] => [
   { steps: [{ script: "for i in 1 2 3 4 5 6 7 8; do (sleep 1000 &) ; done" }], end: 0 },
 ];
 
+/** For strace: every wait of the processes that it follows begins half a millisecond late, when a signal may be over. */
+const waits = "select,pselect6,poll,ppoll,epoll_wait,epoll_pwait,wait4,waitid";
+const delayed = [
+  ...["--seccomp-bpf", "-f", "-qqq", "-o", "/dev/null", "-e", `trace=${waits}`],
+  ...["-e", `inject=${waits}:delay_enter=500`],
+];
+
+/** For how long some process of this host had to wait for a processor since it was started, in microseconds. */
+const pressure = () => Number(/^some .*total=(\d+)/m.exec(readFileSync("/proc/pressure/cpu", "utf8"))?.[1]);
+
 const processOf = ({ executor }: ExecutorHost) => `/proc/${executor.child.pid}`;
 const descriptorsOf = (host: ExecutorHost) => readdirSync(`${processOf(host)}/fd`).length;
 const memoryOf = (host: ExecutorHost) =>
@@ -65,8 +75,9 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   const host = await startHost({ fields: `volumes: [{ source: ${volume}, user: "1234:1234" }]` });
   const random = createRandom(1);
   const kinds = kindsIn(volume);
-  const counted = { sent: 0, cancelled: 0, killed: 0, slow: 0 };
+  const counted = { sent: 0, cancelled: 0, killed: 0, delayed: 0, slow: 0 };
   const wrong: string[] = [];
+  const late: object[] = [];
 
   async function send(kind: Kind, token: string): Promise<void> {
     const { events, text } = await ask(host.socket, { plan: planOf(...kind.steps), token, cache: false });
@@ -92,18 +103,20 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   }
 
   async function command(): Promise<void> {
-    const running = start(
-      ["run", "--secret-env", "A=env://A", image, "sh", "-c", "echo up; cat /proc/self/status"],
-      {
-        env: { A: "guessme-too" },
-      },
-    );
-    if (random(2) === 0) {
+    const args = ["run", "--secret-env", "A=env://A", image, "sh", "-c", "echo up; cat /proc/self/status"];
+    const settings = { env: { A: "guessme-too" } };
+    const isDelayed = random(2) === 0;
+    const running = isDelayed
+      ? startProgram("strace", [...delayed, process.execPath, "--", entry, ...args], settings)
+      : start(args, settings);
+    if (isDelayed) counted.delayed += 1;
+    if (!isDelayed && random(2) === 0) {
       const signal = (["SIGTERM", "SIGKILL", "SIGINT"] as const)[random(3)];
       running.child.stdout?.once("data", () => running.child.kill(signal));
       counted.killed += 1;
     }
-    await running.finished;
+    const { code, stderr } = await running.finished;
+    if (isDelayed && code !== 0) wrong.push(`a delayed run: ${code} ${stderr}`);
     counted.sent += 1;
   }
 
@@ -113,11 +126,15 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
       const kind = kinds[random(kinds.length)] as Kind;
       const token = await host.sign("job-1");
       const choice = random(10);
-      const since = performance.now();
+      const [since, pressed] = [performance.now(), pressure()];
       if (choice === 0) await command();
       else if (choice < 4) await cancel(kind, token);
       else await send(kind, token);
-      if (performance.now() - since > slow) counted.slow += 1;
+      const took = performance.now() - since;
+      if (took <= slow) continue;
+      counted.slow += 1;
+      // Whether the host was busy with something else is told by the pressure.
+      late.push({ choice, script: kind.steps[0]?.script, took, pressed: (pressure() - pressed) / 1000 });
     }
   }
 
@@ -128,7 +145,7 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   await Promise.all(Array.from({ length: lanes }, lane));
   await until(() => host.leftovers().length === 0 && readdirSync(folderOfCommands).length === 0);
   const after = { descriptors: descriptorsOf(host), memory: memoryOf(host) };
-  console.log({ runs, ...counted, before, after });
+  console.log({ runs, ...counted, before, after, late: late.slice(0, 20) });
   expect(wrong).toEqual([]);
   expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 8);
   expect(after.memory).toBeLessThan(before.memory + 150_000);
