@@ -1,12 +1,8 @@
 /** Takes images away that were pulled for runs and that no run uses. */
-import { execFile } from "node:child_process";
-import { type FileHandle, open } from "node:fs/promises";
-import { promisify } from "node:util";
+import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { lock } from "../shared/lock.ts";
 import { listImages, runBuildah } from "./image.ts";
 import { openPulledImages, type PulledImage } from "./pulled-images.ts";
-
-const exec = promisify(execFile);
 
 interface Settings {
   readonly state: string;
@@ -86,17 +82,25 @@ const sumOf = (sizes: Iterable<number>) => [...sizes].reduce((sum, size) => sum 
 /** Of the folders that are there, in bytes on the disk. */
 async function sizesOf(
   folders: readonly string[],
-  { environment, signal }: Settings,
-): Promise<Map<string, number>> {
-  if (folders.length === 0) return new Map();
-  const args = ["-s", "-x", "-B1", "--", ...folders];
-  // For those that are gone it ends with a failure, and tells of the others all the same.
-  const { stdout } = await exec("du", args, { env: environment, signal }).catch((failed) => {
-    signal.throwIfAborted();
-    return { stdout: String(failed.stdout ?? "") };
-  });
-  const lines = stdout.split("\n").filter(Boolean);
-  return new Map(
-    lines.map((line) => [line.slice(line.indexOf("\t") + 1), Number.parseInt(line, 10)] as const),
-  );
+  { signal }: Settings,
+): Promise<ReadonlyMap<string, number>> {
+  const sizes = new Map<string, number>();
+  for (const folder of folders) {
+    const size = await sizeOf(folder, signal);
+    if (size !== undefined) sizes.set(folder, size);
+  }
+  return sizes;
+}
+
+/** @returns undefined for what is not there. What cannot be read counts as nothing. */
+async function sizeOf(path: string, signal: AbortSignal): Promise<number | undefined> {
+  signal.throwIfAborted();
+  const stat = await lstat(path).catch(() => undefined);
+  if (!stat) return undefined;
+  // A file takes its share for each of its names.
+  if (!stat.isDirectory()) return (stat.blocks * 512) / stat.nlink;
+  let size = stat.blocks * 512;
+  for (const name of await readdir(path).catch(() => []))
+    size += (await sizeOf(`${path}/${name}`, signal)) ?? 0;
+  return Math.round(size);
 }
