@@ -1,7 +1,7 @@
 /** A host with an executor, as its operator would set it up: a central broker, an issuer of tokens, a socket for jobs. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { RunEvent } from "../executor/server/wire.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
 import { freePort } from "./free-port.ts";
@@ -115,9 +115,7 @@ ${more}
     leftovers: () => {
       const runs = join(state, "runs");
       const idle = foldersIn(runs).filter((run) => isIdle(join(runs, run)));
-      const supervisors = idle.slice(0, 2).flatMap((run) => processesContaining("cmdline", run));
-      const waiting = [...idle.slice(0, 2), ...supervisors.map((pid) => `process ${pid}`)];
-      return remainsIn(runs).filter((each) => !waiting.includes(each));
+      return remainsIn(runs).filter((each) => !idle.slice(0, 2).includes(each));
     },
   };
 }
@@ -129,21 +127,26 @@ const remainsIn = (runs: string) => [
   ...processesContaining("cmdline", runs).map((pid) => `process ${pid}`),
 ];
 
-/** Whether this is what a supervisor has before any container: no process beside unshare's, its own and an init, no files. */
+/** Whether this is what a supervisor has before any container: no process beside its own and an init, no files. */
 function isIdle(folder: string): boolean {
-  const supervisors = processesContaining("cmdline", basename(folder));
+  const supervisor = holderOf(folder);
   return (
-    supervisors.length === 2 &&
+    supervisor !== undefined &&
     foldersIn(join(folder, "1", "upper")).length === 0 &&
-    childrenOf(supervisors).every(isInit)
+    childrenOf(supervisor).every(isInit)
   );
 }
 
-/** Of the younger one, which is the supervisor. */
-function childrenOf(supervisors: readonly number[]): readonly string[] {
-  const pid = Math.max(...supervisors);
-  return readProcess(`${pid}/task/${pid}/children`).split(" ").filter(Boolean);
+/** The process that has the folder's lock: its supervisor. */
+function holderOf(folder: string): number | undefined {
+  const stat = statSync(folder, { throwIfNoEntry: false });
+  const [, pid] =
+    new RegExp(`WRITE (\\d+) \\S+:${stat?.ino} `).exec(readFileSync("/proc/locks", "utf8")) ?? [];
+  return pid === undefined ? undefined : Number(pid);
 }
+
+const childrenOf = (pid: number): readonly string[] =>
+  readProcess(`${pid}/task/${pid}/children`).split(" ").filter(Boolean);
 
 const isInit = (pid: string) => readProcess(`${pid}/cmdline`).startsWith("init");
 
