@@ -1,6 +1,7 @@
 /** claimcheck cache: what is kept of former runs. */
 import { Command, Option } from "commander";
 import { prune as pruneResults } from "../../executor/cache/pruning.ts";
+import { pruneImages } from "../../executor/image/pruning.ts";
 import { named, parseSize } from "../../executor/plan/quantities.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import { cacheFolderOption } from "../run/cache-options.ts";
@@ -27,6 +28,10 @@ export function cacheCommand(): Command {
             .argParser(named("--keep", parseSize))
             .default(0, "nothing"),
         )
+        .option("--images", "also remove the images that were pulled for runs and that no run uses")
+        .addOption(
+          new Option("--format <FORMAT>", "how to print it").choices(["text", "json"]).default("text"),
+        )
         .addOption(cacheFolderOption())
         .action(prune),
     );
@@ -43,11 +48,30 @@ async function list(options: Options): Promise<void> {
   }
 }
 
-async function prune({ keep, ...options }: Options & { readonly keep: number }): Promise<void> {
+interface PruneOptions extends Options {
+  readonly keep: number;
+  readonly images?: boolean;
+  readonly format: "text" | "json";
+}
+
+async function prune({ keep, images, format, ...options }: PruneOptions): Promise<void> {
   const store = await open(options);
-  const layers = openLayers(containerFolder(process.env), toolEnvironment(process.env));
-  const removed = await pruneResults({ store, layers }, keep);
+  const [state, environment] = [containerFolder(process.env), toolEnvironment(process.env)];
+  const layers = openLayers(state, environment);
+  const results = await pruneResults({ store, layers }, keep);
   await store.sweep();
-  const bytes = removed.reduce((sum, { size }) => sum + size, 0);
-  process.stdout.write(`removed ${removed.length} results, ${bytes} bytes\n`);
+  const bytes = results.reduce((sum, { size }) => sum + size, 0);
+  const { signal } = new AbortController();
+  const removed = images ? await pruneImages({ keep, lately: 0 }, { state, environment, signal }) : [];
+  if (format === "json") {
+    process.stdout.write(`${JSON.stringify({ results: results.length, bytes, images: removed })}\n`);
+    return;
+  }
+  process.stdout.write(`removed ${results.length} results, ${bytes} bytes\n`);
+  if (!images) return;
+  for (const { id, names, bytes } of removed) {
+    process.stdout.write(`removed image ${names[0] ?? id.slice(0, 12)}, ${bytes} bytes\n`);
+  }
+  const freed = removed.reduce((sum, { bytes }) => sum + bytes, 0);
+  process.stdout.write(`removed ${removed.length} images, ${freed} bytes\n`);
 }

@@ -131,6 +131,10 @@ const ExecutorConfig = described(
       z._default(z.string(), "10g"),
       "The maximum size of the cache of results in `state`; none turns the cache off.",
     ),
+    pulledImages: described(
+      z._default(z.string(), "20g"),
+      "The maximum size of the images that were pulled for runs; after each pull the executor removes the least recently used ones that no run uses. With all it removes none.",
+    ),
     limits: z._default(Limits, z.parse(Limits, {})),
   }),
   "What the executor of this host may do, and for which jobs.",
@@ -149,6 +153,8 @@ export interface ExecutorConfig extends Pick<Fields, "state" | "runtime" | "user
   readonly limits: ServerLimits & Pick<Fields["limits"], "runs" | "waiting">;
   /** Of all results, in bytes; 0 where none are kept. */
   readonly cacheSize: number;
+  /** Of all pulled images, in bytes. */
+  readonly imagesSize: number;
   /** In milliseconds. */
   readonly stallLimit: number;
   /** In milliseconds. */
@@ -224,6 +230,8 @@ export async function readExecutorConfig(
       },
     },
     cacheSize: value.cache === "none" ? 0 : size(["cache"], value.cache),
+    imagesSize:
+      value.pulledImages === "all" ? Number.POSITIVE_INFINITY : size(["pulledImages"], value.pulledImages),
     limits: { ...limits, body: size(["limits", "body"], limits.body) },
     stallLimit: time(["limits", "stall"], limits.stall) * 1000,
     drainLimit: time(["limits", "drain"], limits.drain) * 1000,

@@ -45,6 +45,7 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
     environment: tools,
     ...(config.cacheSize > 0 && { openCache: await openCache(config, tools) }),
     supervise: standby.start,
+    ...(Number.isFinite(config.imagesSize) && { onPulled: keepImagesSmall(config, tools, standby.release) }),
     places: createRunQueue(limits.runs, limits.waiting),
     connect: async (jobToken, signal) =>
       createBrokerClient({
@@ -83,6 +84,36 @@ async function openCache({ state, cacheSize }: ExecutorConfig, tools: Readonly<R
   );
   const layers = openLayers(state, tools);
   return async (run: Run) => openStepCache({ store, layers, sizeLimit: cacheSize, explains: false }, run);
+}
+
+/** What a run used within this time may be about to be used again, in milliseconds. */
+const lately = 60_000;
+
+/** @returns what removes images that were pulled for runs, one removal after the other. */
+function keepImagesSmall(
+  { state, imagesSize }: ExecutorConfig,
+  environment: Readonly<Record<string, string>>,
+  release: (layer: string) => Promise<void>,
+) {
+  const { signal } = new AbortController();
+  let last: Promise<void> = Promise.resolve();
+  async function makeRoom(): Promise<void> {
+    const tell = (line: string) => process.stderr.write(`claimcheck: ${line}\n`);
+    try {
+      const { pruneImages } = await import("../../executor/image/pruning.ts");
+      for (const { id, names, bytes } of await pruneImages(
+        { keep: imagesSize, lately },
+        { state, environment, signal, release },
+      )) {
+        tell(`removed image ${names[0] ?? id.slice(0, 12)}, ${bytes} bytes`);
+      }
+    } catch {
+      tell("the executor could not list the pulled images; it tries again after the next pull");
+    }
+  }
+  return () => {
+    last = last.then(makeRoom);
+  };
 }
 
 function missingToken(): never {

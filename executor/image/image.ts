@@ -2,12 +2,12 @@
  * Images, from the storage that buildah, podman and CRI-O share. A name means what it means to them, and what
  * is not there is pulled.
  *
- * Runs of one image share one read-only mount of it: a buildah working container that is made at the first use
- * and stays, because to make one for every run would cost more than the run.
+ * Runs of one image share the folders of its layers. A buildah working container tells where they are, and is removed
+ * when it has: it would keep the image in use. Every run locks the folders that it uses (supervisor.pl).
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { ClaimcheckError } from "../../shared/errors.ts";
@@ -17,6 +17,7 @@ import { isRootless } from "../host/rootless.ts";
 import { parseImageName } from "./name.ts";
 import { openPrivateImages } from "./private-images.ts";
 import { type Login, pull } from "./pull.ts";
+import { openPulledImages } from "./pulled-images.ts";
 
 const exec = promisify(execFile);
 
@@ -45,6 +46,8 @@ interface Surroundings {
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly onProgress: (line: string) => void;
+  /** Called when the storage has grown, and the run is about to use what was pulled. */
+  readonly onPulled?: () => void;
   /** Called when the image has to be pulled. */
   readonly logins: () => Promise<readonly Login[]>;
   /**
@@ -60,10 +63,15 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
     throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
   }
   const memory = `${surroundings.state}/images/${createHash("sha256").update(meaningOf(name)).digest("hex")}.json`;
+  const pulled = openPulledImages(surroundings.state);
   const remembered = recall(memory, surroundings);
-  if (remembered) return remembered;
+  if (remembered) {
+    pulled.use(remembered);
+    return remembered;
+  }
   const image = await askBuildah(name, surroundings);
   remember(memory, image, surroundings);
+  if (pulled.use(image)) surroundings.onPulled?.();
   return image;
 }
 
@@ -96,21 +104,29 @@ async function askBuildah(name: string, surroundings: Surroundings): Promise<Ima
   const buildah = (...args: string[]) => runBuildah(args, surroundings);
   const { id, config, names } = await obtain(name, surroundings);
 
-  // Two first runs at once race for the name; whoever loses finds the container made.
+  // Two first runs at once may remove each other's container, and one that was killed has left its own.
   const container = `claimcheck-${id}`;
   const mount = async () =>
     layersOf(isRootless ? await buildah(...mountUnshared, container) : await mounted(buildah, container));
-  const layers = await mount().catch(async () => {
-    await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
-    return mount().catch((cause) => {
-      throw new Failure("image_unavailable", {
-        detail: `${name} cannot be mounted (${reasonOf(cause)})`,
-        cause,
-      });
+  let layers: Layers | undefined;
+  for (let attempt = 1; !layers; attempt++) {
+    layers = await mount().catch(async (cause) => {
+      surroundings.signal.throwIfAborted();
+      if (attempt > mountAttempts) {
+        throw new Failure("image_unavailable", {
+          detail: `${name} cannot be mounted (${reasonOf(cause)})`,
+          cause,
+        });
+      }
+      await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
+      return undefined;
     });
-  });
-  return { id, config, layers, ...(names && { names }) };
+  }
+  if (layers.areShared) await buildah("rm", container).catch(() => {});
+  return { id, config, layers: layers.folders, ...(names && { names }) };
 }
+
+const mountAttempts = 5;
 
 type Found = Pick<Image, "id" | "config" | "names">;
 
@@ -118,19 +134,26 @@ type Found = Pick<Image, "id" | "config" | "names">;
 async function obtain(name: string, surroundings: Surroundings): Promise<Found> {
   const { environment, signal, onProgress, state, admit } = surroundings;
   const privates = openPrivateImages(privatesIn(state));
+  const pulled = openPulledImages(state);
 
   async function find(): Promise<Found> {
     const found = readInspection(await runBuildah(["inspect", "--type", "image", name], surroundings));
     if (!admit) return found;
-    const names = namesOf(found.id, await runBuildah(["images", "--json", "--no-trunc"], surroundings));
+    const names = (await listImages(surroundings)).find(({ id }) => id === found.id)?.names ?? [];
     admit(names);
     return { ...found, names };
   }
 
   async function get(logins: readonly Login[], isThere: boolean): Promise<Found> {
     try {
+      const before = await listImages(surroundings);
       await pull(name, logins, { folder: `${state}/registries`, environment, signal, isThere });
-      return await find();
+      const got = await find();
+      const now = await listImages(surroundings);
+      if (!before.some(({ id }) => id === got.id)) {
+        pulled.note(got.id, now.find(({ id }) => id === got.id)?.names ?? []);
+      }
+      return got;
     } catch (cause) {
       if (isRefusal(cause)) throw cause;
       throw new Failure("image_unavailable", { detail: `${name} (${reasonOf(cause)})`, cause });
@@ -176,10 +199,13 @@ const privatesIn = (state: string) => `${state}/images/private`;
 /** What `admit` throws, and no program. */
 const isRefusal = (thrown: unknown) => thrown instanceof ClaimcheckError;
 
-/** @param json of all images. */
-function namesOf(id: string, json: string): string[] {
-  const images = JSON.parse(json) as { id: string; names?: string[] | null }[];
-  return images.find((image) => image.id.replace("sha256:", "") === id)?.names ?? [];
+/** All images of the storage. */
+export async function listImages(
+  surroundings: BuildahSurroundings,
+): Promise<{ readonly id: string; readonly names: readonly string[] }[]> {
+  const json = await runBuildah(["images", "--json", "--no-trunc"], surroundings);
+  const images = (JSON.parse(json) ?? []) as { id: string; names?: string[] | null }[];
+  return images.map(({ id, names }) => ({ id: id.replace("sha256:", ""), names: names ?? [] }));
 }
 
 /**
@@ -216,8 +242,8 @@ function remember(memory: string, image: Image, { environment }: Surroundings): 
   }
 }
 
-/** Of what is remembered: the image's own layers. Before it was a mount of buildah's. */
-const format = "layers";
+/** Of what is remembered: the image's own layers, by their real paths. Before it was a mount of buildah's, then links. */
+const format = "layers 2";
 
 /** The state of the files that decide what an image name stands for; none for a storage that is laid out otherwise. */
 function witnessOf(layers: readonly string[], { HOME }: Surroundings["environment"]): string | undefined {
@@ -243,10 +269,20 @@ function witnessOf(layers: readonly string[], { HOME }: Surroundings["environmen
  */
 const mountUnshared = ["unshare", "--", "sh", "-c", 'buildah mount "$1" && cat /proc/self/mountinfo', "sh"];
 
-function layersOf(mounted: string): string[] {
+interface Layers {
+  readonly folders: readonly string[];
+  /** Whether they are the image's own, and not the container's. */
+  readonly areShared: boolean;
+}
+
+function layersOf(mounted: string): Layers {
   const [path = "", ...mountinfo] = mounted.split("\n");
   const options = mountinfo.find((line) => line.includes(` ${path} `) && line.includes(" - overlay "));
-  return /[ ,]lowerdir=([^, ]+)/.exec(options ?? "")?.[1]?.split(":") ?? [path];
+  const lower = /[ ,]lowerdir=([^, ]+)/.exec(options ?? "")?.[1]?.split(":");
+  if (lower) return { folders: lower.map((folder) => realpathSync(folder)), areShared: true };
+  // Another run may have removed the container, and its mount, meanwhile.
+  if (path.endsWith("/merged")) throw new Error("its mount is gone");
+  return { folders: [path], areShared: false };
 }
 
 async function mounted(buildah: (...args: string[]) => Promise<string>, container: string): Promise<string> {

@@ -15,6 +15,7 @@ import { sizeOf } from "../container/terminal-size.ts";
 import { checkRootless, isRootless } from "../host/rootless.ts";
 import { type Image, prepareImage } from "../image/image.ts";
 import type { Login } from "../image/pull.ts";
+import { identityOf } from "../layers/folder-identity.ts";
 import { forward, unmasked } from "../output/forward.ts";
 import { createMasking } from "../output/masking.ts";
 import { bytesSource } from "../output/pipe.ts";
@@ -52,6 +53,8 @@ interface Surroundings {
   /** Asked when a step, counted from 1 on, is about to start; `stdout` and `stderr` without it. */
   readonly sinksOf?: (order: number) => Sinks;
   readonly onProgress: (line: string) => void;
+  /** An image was pulled, and the storage has grown. */
+  readonly onPulled?: () => void;
   /** Where results may be kept and taken from. */
   readonly openCache?: (run: Run) => Promise<StepCache>;
   /** A step's command is about to be run; steps are counted from 0. */
@@ -134,6 +137,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
     // With a cache it is not known yet whether a container is needed.
     const opening = surroundings.openCache ? undefined : preparing.then(open);
     const [image, requested, early] = await Promise.all([preparing, requesting, opening]);
+    const identity = identityOf(image.layers);
     const { signal } = abort;
     cache = await surroundings.openCache?.({ plan, image: image.id, secrets: requested, signal, tell });
     let opened = early;
@@ -158,6 +162,12 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
       const isLast = index === steps.length - 1;
       const place = { ...opened, secrets: requested, order: index + 1, screen, isLast };
       const { exitCode, output } = await performStep(step, place);
+      // podman and buildah remove it under a run, which then finds only a part of its files.
+      if (identityOf(image.layers) !== identity) {
+        throw new Failure("image_unavailable", {
+          detail: `${plan.image} was removed from this host while the run used it; run it again`,
+        });
+      }
       if (isLast && !(output || (isLookedAt && exitCode === 0))) return exitCode;
       if (exitCode !== 0) {
         tell(`${titleOf(step, index)} ended with exit code ${exitCode}`);

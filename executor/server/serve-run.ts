@@ -38,6 +38,8 @@ export interface Workplace {
   readonly supervise: (settings: SupervisorSettings) => Supervisor;
   /** Where results are kept and taken from. */
   readonly openCache?: (run: Run) => Promise<StepCache>;
+  /** An image was pulled, and the storage has grown. */
+  readonly onPulled?: () => void;
   /** A client that takes nothing for this long, in milliseconds, is gone. */
   readonly stallLimit: number;
 }

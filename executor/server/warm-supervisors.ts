@@ -2,6 +2,7 @@
  * Supervisors that wait for runs of images that were run before, because to start one takes a third of the time that a
  * run takes. They know nothing of a run but its image.
  */
+import { identityOf } from "../layers/folder-identity.ts";
 import { type Supervisor, type SupervisorSettings, startSupervisor } from "../supervisor/supervisor.ts";
 
 /** So many wait for an image: two runs in a row do not wait for them. */
@@ -14,6 +15,7 @@ const timeLimit = 10 * 60 * 1000;
 interface Waiting {
   /** What it was started with. */
   readonly key: string;
+  readonly layers: readonly string[];
   readonly supervisor: Supervisor;
   readonly timer: NodeJS.Timeout;
 }
@@ -43,7 +45,8 @@ export function createWarmSupervisors() {
 
   function add(key: string, settings: SupervisorSettings): void {
     const supervisor = startSupervisor(settings);
-    const one: Waiting = { key, supervisor, timer: setTimeout(() => dismiss(one), timeLimit).unref() };
+    const timer = setTimeout(() => dismiss(one), timeLimit).unref();
+    const one: Waiting = { key, layers: settings.layers, supervisor, timer };
     waiting = [...waiting, one];
     void supervisor.gone.then(() => remove(one));
   }
@@ -57,13 +60,21 @@ export function createWarmSupervisors() {
   return {
     /** One that waited, or a new one. When it is gone, others take its place. */
     start(settings: SupervisorSettings): Supervisor {
-      const key = JSON.stringify(settings);
+      // An image that was removed and pulled again has other folders of the same names.
+      const key = JSON.stringify([settings, identityOf(settings.layers)]);
       const one = same(key).find(({ supervisor }) => supervisor.isAlive());
       if (one) remove(one);
       const supervisor = one?.supervisor ?? startSupervisor(settings);
       // One that cannot be started is the next run's to report.
       supervisor.gone.then(() => replace(key, settings)).catch(() => {});
       return supervisor;
+    },
+
+    /** @returns when none waits any more that uses this layer. */
+    async release(layer: string): Promise<void> {
+      const those = waiting.filter(({ layers }) => layers.includes(layer));
+      for (const one of those) dismiss(one);
+      await Promise.all(those.map(({ supervisor }) => supervisor.gone));
     },
 
     /** @returns when none waits any more. */

@@ -186,6 +186,13 @@ sub open_pipe {
     return { reads => $reads, writes => $writes };
 }
 
+# Nobody of ours removes a folder that some run has locked.
+sub hold {
+    my ($path) = @_;
+    push @held, View::on_host(sub { claim($path, LOCK_SH | LOCK_NB) })
+        || fail('layer', "$path was removed, or is about to be; run it again" . ($! ? " ($!)" : ''));
+}
+
 # Has a folder with files, as the host sees it, lie below those of the next container.
 sub add_lower {
     my ($path) = @_;
@@ -226,7 +233,7 @@ sub add_layer {
 # A cached step's files take the place of its container.
 sub put_below {
     my ($path) = @_;
-    push @held, View::on_host(sub { claim($path, LOCK_SH | LOCK_NB) }) || fail('layer', $!);
+    hold($path);
     SystemCalls::umount(ROOTFS, 0) or fail('layer', $!);
     unshift @lower, add_lower($path);
     add_layer();
@@ -270,7 +277,7 @@ sub prepare {
         or fail('bundle', $!);
     if (my $namespace = Users::namespace()) { bind_namespace('/proc/self/fd/' . fileno $namespace, 'users') }
     open_gate();
-    @lower = map { add_lower($_) } @lower;
+    @lower = map { hold($_); add_lower($_) } @lower;
     add_layer();
 }
 

@@ -94,7 +94,7 @@ test("an image full of links reaches nothing outside of the container", async ()
     ln -s ${outside}/made dangling; ln -s /proc/1/root/${outside} process; mkfifo fifo
     rm etc/group; ln -s ${outside}/file etc/group`;
   execFileSync("sh", ["-ec", plant], { cwd: root });
-  const id = buildah("commit", "--quiet", "--rm", working, hostile);
+  buildah("commit", "--quiet", "--rm", working, hostile);
   try {
     for (const path of ["/absolute/new", "/relative/new", "/absolute/file", "/link", "/dangling", "/fifo"]) {
       const flags = ["--secret-file", `${path}=env://API_TOKEN`];
@@ -109,7 +109,6 @@ test("an image full of links reaches nothing outside of the container", async ()
     const refused = await claimcheck(["run", ...owner, hostile, "true"], { env: { API_TOKEN: "guessme" } });
     expect(refused.stderr).toContain("[invalid_user]");
   } finally {
-    buildah("rm", `claimcheck-${id}`);
     buildah("rmi", hostile);
   }
   expect(readdirSync(outside)).toEqual(["file"]);

@@ -6,7 +6,6 @@ import { image } from "./command.ts";
 
 const buildah = (...args: string[]) => execFileSync("buildah", args, { encoding: "utf8" });
 
-/** With the working container that a run of it has made. */
 export function removeImageAfterwards(name: string): void {
   onTestFinished(() => {
     const { FromImageID: id } = JSON.parse(buildah("inspect", "--type", "image", name)) as {
@@ -17,12 +16,17 @@ export function removeImageAfterwards(name: string): void {
   });
 }
 
-/** The tests' image, after a shell script has changed its files from inside their root folder. @returns its name. */
-export function makeImage(script: string): string {
+/**
+ * The tests' image, after a shell script has changed its files from inside their root folder.
+ *
+ * @param isRemoved whether the test removes it itself.
+ * @returns its name.
+ */
+export function makeImage(script: string, { isRemoved = false } = {}): string {
   const working = buildah("from", "--pull-never", image).trim();
   const name = `localhost/claimcheck-test-${randomBytes(4).toString("hex")}:1`;
   execFileSync("sh", ["-ec", script], { cwd: buildah("mount", working).trim() });
   buildah("commit", "--quiet", "--rm", working, name);
-  removeImageAfterwards(name);
+  if (!isRemoved) removeImageAfterwards(name);
   return name;
 }
