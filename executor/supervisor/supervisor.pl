@@ -353,7 +353,7 @@ sub create {
 sub take_state {
     my $state = '';
     1 while $state !~ /\n/ && sysread $states, $state, 4096, length $state;
-    ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the OCI runtime did not tell the container's process');
+    ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the OCI runtime did not name the process of the container');
     await_process($init);
     for my $file (splice @files) {
         unlink $file or fail('unlink', $!);
@@ -403,7 +403,7 @@ sub reap {
     @processes = grep { !has_ended($_) } @processes;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
         delete $unreaped{$pid};
-        fail('network', 'the network's firewall rules are gone') if defined &was_firewall && was_firewall($pid);
+        fail('network', 'the firewall rules of the network are gone') if defined &was_firewall && was_firewall($pid);
         if ($runtime_process && $pid == $runtime_process) {
             undef $runtime_process;
             if ($?) { show_log(); fail('create') }
