@@ -4,6 +4,7 @@ import { defaultLimits } from "../../broker/http/server.ts";
 import { defaultQuotas } from "../../broker/quota/quota.ts";
 import { described } from "../../shared/described.ts";
 import { defaultShutdown } from "./listen.ts";
+import { SourceEntries } from "./source-schema.ts";
 
 const text = z.string().check(z.minLength(1));
 const variable = z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/));
@@ -17,21 +18,6 @@ const Source = z.union(
     z.strictObject({ env: described(variable, "A variable of the broker's environment that holds it.") }),
   ],
   { error: "either { file: PATH } or { env: NAME }" },
-);
-
-const folder = z.string().check(z.regex(/^\/[^\0]*$/));
-const FileRoot = z.union(
-  [
-    folder,
-    z.strictObject({
-      folder: described(folder, "Its absolute path."),
-      hardLinks: described(
-        z._default(z.boolean(), false),
-        "Whether its files may have other names (hard links). Somebody who may write to it can then give a file of another folder a name in it.",
-      ),
-    }),
-  ],
-  { error: "a folder by its absolute path, or { folder: PATH, hardLinks: true }" },
 );
 
 const counted = (value: number, description: string) => described(z._default(positive, value), description);
@@ -109,18 +95,9 @@ export const BrokerFile = described(
       ),
       "Every decision is written here before it takes effect: to a file, to PostgreSQL, or to both.",
     ),
-    env: described(
-      z._default(z.array(variable), []),
-      "Variables of the broker's own environment that env:// can read.",
-    ),
-    files: described(
-      z._default(z.array(FileRoot), []),
-      "Folders, by absolute path, that file:// can read from. Links lead only within their own folder.",
-    ),
-    commands: described(z._default(z.array(text), []), "Commands that cmd:// can run, to the byte."),
-    signInOrigins: described(
-      z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
-      "Origins besides 1Password's own that a service account's token may lead to.",
+    sources: described(
+      z._default(SourceEntries, {}),
+      "What tenants read secrets from, by names of your choice. A source's name is part of each canonical URI, as ?source=NAME.",
     ),
     cacheTtl: described(
       z._default(nonnegative, 0),

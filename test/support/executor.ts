@@ -8,6 +8,7 @@ import { processesContaining } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
 import { makeFolder } from "./served.ts";
+import { sourcesOf } from "./sources.ts";
 
 /** Fields of the executor's configuration, in YAML; and what `env://` finds at the broker. */
 interface Host {
@@ -63,8 +64,7 @@ listen: 127.0.0.1:${port}
 rootKey: { file: root-key }
 policy: policy.yaml
 audit: audit.jsonl
-env: [${Object.keys(environment).join(", ")}]
-`,
+${sourcesOf(["acme"], { variables: { provider: "env", variables: Object.keys(environment) } })}`,
   );
   const configure = (keys: string, more = fields) =>
     write(
