@@ -15,7 +15,7 @@ function report(thrown: unknown): void {
   }
   const failure = asFailure(thrown);
   // A broker, a registry or a file may have chosen the words.
-  process.stderr.write(`claimcheck: ${String(failure).split("\n").map(printable).join("\n")}\n`);
+  for (const line of String(failure).split("\n")) process.stderr.write(`claimcheck: ${printable(line)}\n`);
   process.exitCode = failure.exitCode;
 }
 

@@ -62,7 +62,7 @@ export async function verifyReceipt(
   expected: Omit<Attested, "manifest">,
 ): Promise<string> {
   const read = await readStatement(typ, receipt, findKey);
-  if (Outdated.safeParse(read).success) throw new OutdatedReceipt("it has the form of an older version");
+  if (Outdated.safeParse(read).success) throw new OutdatedReceipt("an older version made it");
   const said = Receipt.parse(read);
   for (const claim of ["iss", "tenant", "key"] as const) {
     if (said[claim] !== expected[claim]) throw new Error(`another ${claim}`);

@@ -20,6 +20,26 @@ export function head(text: string): string {
   return text.length > shown.length ? `${shown}…` : shown;
 }
 
+/** What tokens of well-known services begin with, and JSON in base64. */
+const tokenStarts = /^(eyJ|gh[pousr]_|github_pat_|glpat-|sk-|xox[a-z]-|AKIA|hv[sb]\.|ops_|npm_)/;
+
+/** So long, in characters, a part of a name may be in which letters and digits are mixed. */
+const mixedLimit = 15;
+
+/**
+ * A name as an error shows it: whole if it looks like one, such as DEPLOY_KEY or ci/npm-token. A text in the shape of a token
+ * may be a value that somebody pasted, and is shown as `head` has it.
+ */
+export function shownName(text: string): string {
+  const isLikeName =
+    /^[\w./-]{1,200}$/.test(text) &&
+    !tokenStarts.test(text) &&
+    text
+      .split(/[/._-]+/)
+      .every((part) => part.length <= mixedLimit || /^([A-Z]+|[a-z]+)[0-9]{0,3}$/.test(part));
+  return isLikeName ? text : head(text);
+}
+
 /** @throws {ClaimcheckError} `invalid_uri` without "://" or with an ill-formed scheme. */
 export function splitUri(uri: string): { scheme: string; rest: string } {
   const at = uri.indexOf("://");
@@ -53,8 +73,7 @@ export function splitParameters(rest: string, known: readonly string[]) {
         detail: `unknown parameter "${head(name)}"; known here: ${known.join(", ")}`,
       });
     }
-    if (parameters.has(name))
-      throw new ClaimcheckError("invalid_uri", { detail: `"${name}" is there twice` });
+    if (parameters.has(name)) throw new ClaimcheckError("invalid_uri", { detail: `"${name}" appears twice` });
     parameters.set(name, decodeParameter(name, part.slice(equals + 1)));
   }
   return { path, parameters };
@@ -78,7 +97,7 @@ export function takeCacheKey(uri: string): { uri: string; cacheKey?: string } {
   const parts = uri.slice(at + 1).split("&");
   const found = parts.filter((part) => part.startsWith("cacheKey="));
   if (found.length === 0) return { uri };
-  if (found.length > 1) throw new ClaimcheckError("invalid_uri", { detail: '"cacheKey" is there twice' });
+  if (found.length > 1) throw new ClaimcheckError("invalid_uri", { detail: '"cacheKey" appears twice' });
   const rest = parts.filter((part) => part !== found[0]);
   return {
     uri: uri.slice(0, at) + (rest.length > 0 ? `?${rest.join("&")}` : ""),

@@ -63,13 +63,16 @@ export function readDocument<Schema extends z.ZodMiniType>(
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];
-        return { line: lineOf(path), message: `${spell(path)}: there is no such field` };
+        return { line: lineOf(path), message: `${spell(path)}: ${unknownField}` };
       });
     }
     return [{ line: lineOf(issue.path), message: `${spell(issue.path)}: ${issue.message}` }];
   });
   return { faults: inOrder(faults) };
 }
+
+/** Said of a field that no schema has. */
+export const unknownField = "this field does not exist";
 
 /** As many as are said at once. */
 const shownFaults = 100;
@@ -91,7 +94,7 @@ function oddKeys(contents: unknown, lineOf: (offset: number) => number): Fault[]
         continue;
       }
       const name = key.value;
-      if (names.has(name)) report(`"${name}" is there twice`);
+      if (names.has(name)) report(`"${name}" appears twice`);
       names.add(name);
       if (name === "__proto__") report(`"${name}" cannot be a key`);
       if (name === "<<") report(`"${name}" would merge in YAML 1.1; write the fields out`);

@@ -75,7 +75,7 @@ export function answerTo(calls: readonly Call[]): Answer {
 const misplaced = {
   nothing: ({ name }: Verb) => `${name} follows a chain, which begins with container`,
   container: ({ name }: Verb) => `${name} does not follow a container`,
-  secret: ({ name }: Verb) => `${name} does not follow a secret, of which only the name can be had`,
+  secret: ({ name }: Verb) => `${name} does not follow a secret: a secret offers only its name`,
 };
 
 /** @throws {Failure} `usage` at the word, for what the chain does not take. */
@@ -106,8 +106,8 @@ export function takeArguments(
   function takeFlag(flag: Spoken): void {
     const [, name = "", , value] = /^--([a-z-]+)(=(.*))?$/s.exec(flag.content as string) ?? [];
     const parameter = verb.parameters.find((each) => each.name === name);
-    if (!parameter) throw flag.wrong(`${verb.name} has no such flag${flagsOf(verb)}`);
-    if (found.has(name)) throw flag.wrong(`--${name} is there twice`);
+    if (!parameter) throw flag.wrong(`${verb.name} does not have this flag${flagsOf(verb)}`);
+    if (found.has(name)) throw flag.wrong(`--${name} appears twice`);
     if (parameter.kind === "switch") {
       if (value !== undefined) throw flag.wrong(`--${name} takes no value`);
       found.set(name, flag);
@@ -162,7 +162,8 @@ function argumentsOf(found: ReadonlyMap<string, Spoken | readonly Spoken[]>): Ar
 }
 
 function textOf(word: Spoken): string {
-  if (word.content instanceof Secret) throw word.wrong("a secret cannot stand here: it has no text");
+  if (word.content instanceof Secret)
+    throw word.wrong("a secret cannot be used here: its text is not available");
   return word.content;
 }
 

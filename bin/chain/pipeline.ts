@@ -156,7 +156,4 @@ function readQuoted(reader: Reader): string {
 }
 
 const expansion = (reader: Reader) =>
-  wrongAt(
-    reader.place(),
-    "variables are not expanded here; in single quotes the command gets the $ as it is",
-  );
+  wrongAt(reader.place(), "write $ only inside single quotes: the container's shell expands it");

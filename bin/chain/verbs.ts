@@ -109,7 +109,7 @@ export const verbs: readonly Verb[] = [
   onContainer("with-secret-variables", "Set those in a .env file.", [text("file")], (chain, given) =>
     chain.withSecretVariables(envFile(given.text("file"))),
   ),
-  onContainer("without-secret-variable", "Take such a variable away.", [text("name")], (chain, given) =>
+  onContainer("without-secret-variable", "Take a secret variable away.", [text("name")], (chain, given) =>
     chain.withoutSecretVariable(given.text("name")),
   ),
   onContainer(

@@ -8,8 +8,8 @@ import type { OpenSink } from "../serve-broker/audit-sinks.ts";
 export function acceptHeadCommand(): Command {
   return new Command("accept-head")
     .description(
-      "Let a broker's log go on that lacks lines which the broker wrote, as after a restore from a backup. " +
-        "The log gets a line that says so. The broker must not be running.",
+      "Accept a log that has lost records, for example after a restore from a backup. " +
+        "The log records this. Stop the broker first.",
     )
     .requiredOption("--config <FILE>", "the broker's configuration")
     .action(accept);

@@ -52,7 +52,9 @@ function withFilter(command: Command): Command {
     .option("--uri <URI>", "about this secret, as the log has it")
     .option("--principal <NAME>", "of this principal")
     .addOption(
-      new Option("--format <FORMAT>", "for people or for programs").choices(["text", "json"]).default("text"),
+      new Option("--format <FORMAT>", "text for people, json for programs")
+        .choices(["text", "json"])
+        .default("text"),
     );
 }
 

@@ -20,7 +20,7 @@ interface Options {
 
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("Say the first line that is not as a broker wrote it; exit code 1 if there is one.")
+    .description("Print the first line that a broker did not write; exit code 1 if there is one.")
     .argument("[log...]", "its files, the oldest first")
     .option("--postgres", postgresHelp)
     .option("--keys <FILE>", "the broker's jwks.json; without it, the keys of this user's embedded broker")
@@ -43,6 +43,7 @@ async function verify(names: readonly string[], { postgres, keys, head }: Option
     const chains = await source.chains();
     if (chains.length === 0) throw nothingIn(source.name);
     const chainIds = new Set<string>();
+    const newer: NonNullable<Verdict["newer"]>[] = [];
     for (const { name, parts } of chains) {
       // Where there are several, each head is of one of them.
       const own = chains.length > 1 ? await idOf(parts) : undefined;
@@ -59,10 +60,12 @@ async function verify(names: readonly string[], { postgres, keys, head }: Option
       const verdict = await verifyChain(parts, findKey, ofIt);
       if (verdict.lines === 0 && !verdict.broken) throw nothingIn(name);
       tell(name, verdict);
+      if (verdict.newer) newer.push(verdict.newer);
     }
     for (const { chain } of heads) {
       if (chains.length > 1 && !chainIds.has(chain)) fail(`expected chain ${chain}, which a head is of`);
     }
+    if (newer[0]) throw newerFailure(newer[0]);
   } catch (cause) {
     throw unreadable(source, cause);
   } finally {
@@ -76,7 +79,14 @@ const nothingIn = (name: string) =>
     detail: `${name} is empty, so nothing was verified: no decision was recorded yet, or all were taken away; --head tells`,
   });
 
-function tell(name: string, { lines, losses, broken }: Verdict): void {
+/** Nothing is wrong with such a log as far as this program can tell, and it can tell nothing of what follows. */
+const newerFailure = ({ part, line, why }: NonNullable<Verdict["newer"]>) =>
+  new Failure("audit_newer", {
+    detail: `${part}:${line}: ${why}; the lines before it are whole; verify the log with the version that wrote it`,
+  });
+
+function tell(name: string, { lines, losses, broken, newer }: Verdict): void {
+  if (newer) return;
   if (!broken) {
     const lost = losses > 0 ? `; ${losses} of them accept that others were missing` : "";
     process.stdout.write(`${name}: whole, ${lines} lines${lost}\n`);

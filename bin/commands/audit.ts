@@ -6,7 +6,7 @@ import { verifyCommand } from "./audit-verify.ts";
 
 export function auditCommand(): Command {
   return new Command("audit")
-    .description("Look at an audit log without a broker.")
+    .description("Read and verify an audit log without a broker.")
     .addCommand(showCommand())
     .addCommand(tailCommand())
     .addCommand(verifyCommand())

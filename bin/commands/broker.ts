@@ -29,7 +29,7 @@ export function brokerCommand(): Command {
     .option("--config <FILE>", "serve as this file says (YAML)")
     .option(
       "--insecure-http",
-      "serve without TLS where others can reach it: they can read every token on the way",
+      "serve without TLS on an address that others can reach: they can read every token on the network",
     )
     .option("--dev", "for trying out: memory store, throw-away keys and issuer; prints a token")
     .option("--listen <HOST:PORT>", `with --dev: where to listen (default: ${defaultListen})`)
@@ -95,7 +95,7 @@ async function start(options: Options): Promise<void> {
   if (!config) return serveDev(options);
   const { listen, env, fileRoot, command, audit } = options;
   if ([listen, env, fileRoot, command, audit].some((option) => option !== undefined)) {
-    throw new Failure("usage", { detail: "what goes with --dev stands in the file of --config" });
+    throw new Failure("usage", { detail: "--config FILE replaces the flags of --dev; leave these out" });
   }
   return serveConfigured(config, options.insecureHttp ?? false);
 }
@@ -154,7 +154,7 @@ async function serveConfigured(path: string, insecureHttp: boolean): Promise<voi
   const onListening = (where: string) => {
     process.stderr.write(
       `claimcheck: serving ${config.url} on ${where}, keys ${broker.keyThumbprints.join(",")}` +
-        `${config.redis === undefined ? "; handles are in memory, and a restart voids them" : ""}\n`,
+        `${config.redis === undefined ? "; the broker keeps handles in memory, and a restart voids them" : ""}\n`,
     );
   };
   serve(broker, config.address, { limits, shutdown, onListening });
@@ -190,7 +190,7 @@ async function serveDev(options: Options): Promise<void> {
   });
   const onListening = () => {
     process.stderr.write(
-      "claimcheck: a broker for trying out; whoever has the token below gets every secret that it reads\n",
+      "claimcheck: a broker for trying out: the token below gives access to every secret that it reads\n",
     );
     process.stdout.write(
       `export CLAIMCHECK_BROKER=${url}\n` +

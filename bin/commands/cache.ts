@@ -1,7 +1,7 @@
 /** claimcheck cache: what is kept of former runs. */
 import { Command, Option } from "commander";
 import { prune as pruneResults } from "../../executor/cache/pruning.ts";
-import { parseSize } from "../../executor/plan/quantities.ts";
+import { named, parseSize } from "../../executor/plan/quantities.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import { cacheFolderOption } from "../run/cache-options.ts";
 import { openLayers, openResults } from "../run/results.ts";
@@ -12,7 +12,7 @@ interface Options {
 
 export function cacheCommand(): Command {
   return new Command("cache")
-    .description("Look at the results that are kept, or remove them.")
+    .description("List or remove cached results.")
     .addCommand(
       new Command("ls")
         .description("Print each result's key, when it was used last, its size in bytes, and its image.")
@@ -21,10 +21,10 @@ export function cacheCommand(): Command {
     )
     .addCommand(
       new Command("prune")
-        .description("Remove what was not used for the longest time.")
+        .description("Remove the least recently used results.")
         .addOption(
-          new Option("--keep <SIZE>", "until no more than this is left")
-            .argParser(parseSize)
+          new Option("--keep <SIZE>", "remove results until no more than this is left")
+            .argParser(named("--keep", parseSize))
             .default(0, "nothing"),
         )
         .addOption(cacheFolderOption())

@@ -13,11 +13,11 @@ interface Options {
 export function executorCommand(): Command {
   return (
     new Command("executor")
-      .description("Run what jobs on this host send, as far as its configuration allows.")
+      .description("Run the plans of this host's jobs, within the limits of its configuration.")
       // An option after `key` is that one's.
       .enablePositionalOptions()
       .option("--config <FILE>", "serve as this file says (YAML)")
-      .option("--check-config", "say what is wrong with --config, and end")
+      .option("--check-config", "check --config, print every fault, and exit")
       .action(serve)
       .addCommand(
         new Command("key")

@@ -6,7 +6,7 @@ import { connectRequester, type RequesterOptions, readIds, withBroker } from "..
 
 export function inspectCommand(): Command {
   const command = new Command("inspect")
-    .description("Say what state handles are in.")
+    .description("Print the state of handles.")
     .argument("<handles...>", "the ids of handles, or @FILE with handles in it");
   return withBroker(command).action(inspect);
 }

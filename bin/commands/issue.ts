@@ -25,8 +25,8 @@ export function issueCommand(): Command {
     .option("--uses <N>", "how often each may be redeemed", parseCount)
     .option("--audience <PRINCIPAL>", "who may redeem them")
     .option("--jkt <THUMBPRINT>", "RFC 7638 thumbprint of the one key that may redeem them")
-    .option("--plan <FILE>", "have them be good for the plan in this file alone")
-    .option("--run <LABEL>", "what they are for; they can be revoked by it")
+    .option("--plan <FILE>", "bind the handles to the plan in this file")
+    .option("--run <LABEL>", "a label for the handles; `revoke --run` names it")
     .addHelpText("after", "\nExample:\n  claimcheck issue --uses 2 TOKEN=env://API_TOKEN > handles");
   return withBroker(command).action(issue);
 }

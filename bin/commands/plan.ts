@@ -4,10 +4,10 @@ import { printFaults } from "../host/print-faults.ts";
 
 export function planCommand(): Command {
   return new Command("plan")
-    .description("Look at a plan file without running it.")
+    .description("Check or print a plan file without running it.")
     .addCommand(
       new Command("check")
-        .description("Say everything that is wrong with it; exit code 1 if something is.")
+        .description("Print every fault in it; exit code 1 if there is one.")
         .argument("<file>")
         .action(check),
     )

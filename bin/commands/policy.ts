@@ -12,16 +12,18 @@ const negative = 1;
 
 export function policyCommand(): Command {
   return new Command("policy")
-    .description("Look at a policy file without a broker.")
+    .description("Check or explain a policy file without a broker.")
     .addCommand(
       new Command("check")
-        .description("Say everything that is wrong with it; exit code 1 if something is.")
+        .description("Print every fault in it; exit code 1 if there is one.")
         .argument("<file>")
         .action(check),
     )
     .addCommand(
       new Command("explain")
-        .description("Say which rule decides, why, and within which limits; exit code 1 if it is denied.")
+        .description(
+          "Print which rule decides, why, and its limits; exit code 1 if the policy denies the request.",
+        )
         .argument("<file>")
         .requiredOption("--as <FILE>", "the claims of a token, as JSON")
         .option("--uri <URI>", "the secret, as the audit log spells it; not for audit.read")

@@ -12,10 +12,10 @@ interface Options extends RequesterOptions {
 
 export function revokeCommand(): Command {
   const command = new Command("revoke")
-    .description("Void handles: some, or all of a principal, a run or the tenant.")
+    .description("Revoke handles: some, or all of a principal, a run or the tenant.")
     .argument("[handles...]", "the ids of handles, or @FILE with handles in it")
-    .option("--subject <PRINCIPAL>", "all that this principal asked for")
-    .option("--run <LABEL>", "all that were asked for with this label")
+    .option("--subject <PRINCIPAL>", "revoke all handles of this principal")
+    .option("--run <LABEL>", "revoke all handles with this label")
     .option("--tenant", "all of the caller's tenant");
   return withBroker(command).action(revoke);
 }

@@ -22,11 +22,11 @@ export function runCommand(launched: SupervisorProcess | undefined): Command {
   return withRunOptions(command)
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
-    .argument("[image]", "as podman and docker name images; pulled when it is not there")
+    .argument("[image]", "the image, as podman and docker name it; pulled when it is missing")
     .argument("[command...]", "instead of the image's own")
     .passThroughOptions()
     .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
-    .option("--stdio", "for programs: run what a line of standard input says, and print events")
+    .option("--stdio", "for programs: read the plan from standard input, and print events")
     .addHelpText("after", help)
     .action(
       async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
@@ -67,7 +67,9 @@ async function whatToRun(
     return { image, registries: [], steps: [{ ...step, secretVariables }] };
   }
   if (image !== undefined || !isDeepStrictEqual(step, plainStep)) {
-    throw new Failure("usage", { detail: "what is run stands in the file of --plan" });
+    throw new Failure("usage", {
+      detail: "--plan FILE already says what to run; leave out the image and its flags",
+    });
   }
   const { loadPlanFile } = await import("../run/plan-file.ts");
   const loaded = await loadPlanFile(plan, given.handles);
@@ -80,5 +82,5 @@ Example:
   API_TOKEN=guessme claimcheck run --secret-env MY_SECRET=env://API_TOKEN \\
     alpine:latest -- sh -c 'echo this is the secret: $MY_SECRET'
 
-Exit codes: the command's own; 124 the time is over, 125 claimcheck failed, 126 the command cannot be
+Exit codes: the command's own; 124 the time limit is reached, 125 claimcheck failed, 126 the command cannot be
 executed, 127 it does not exist, 128 + n a signal ended it.`;

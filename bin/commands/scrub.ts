@@ -24,7 +24,7 @@ export function scrubCommand(): Command {
     .option("--secret-file <PATH>", "the content of this file (repeatable)", collect)
     .option("--uri <URI>", "the secret at this URI (repeatable)", collect)
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
-    .option("--audit <FILE>", "have the embedded broker write down every decision")
+    .option("--audit <FILE>", "write every decision of the embedded broker to this audit log")
     .addOption(shortSecretsOption())
     .addHelpText("after", "\nExample:\n  make 2>&1 | claimcheck scrub --env GITHUB_TOKEN")
     .action(scrub);

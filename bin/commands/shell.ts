@@ -61,6 +61,6 @@ function spokenOf({ content, place, quoted }: Word, publicity: Publicity): Spoke
   if (content.length === 0) throw wrong("a secret is missing");
   const { verb, word, given } = callOf(content, publicity);
   const made = verb.on === "nothing" ? attempt(word, () => verb.apply(undefined as never, given)) : undefined;
-  if (!(made instanceof Secret)) throw word.wrong("only a secret can stand here, $(secret URI)");
+  if (!(made instanceof Secret)) throw word.wrong("only a secret can be used here: write $(secret URI)");
   return { content: made, plain: false, wrong };
 }

@@ -131,7 +131,7 @@ export function pinnedKeysOf({ CLAIMCHECK_BROKER_KEYS: keys = "" }: NodeJS.Proce
 }
 
 export function sayThatWeWait(seconds: number): void {
-  process.stderr.write(`claimcheck: the broker's quota is used up; asking again in ${seconds} s
+  process.stderr.write(`claimcheck: the broker's quota is used up; the next try is in ${seconds} s
 `);
 }
 

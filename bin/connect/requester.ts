@@ -30,9 +30,14 @@ export interface RequesterOptions {
 export function withBroker(command: Command): Command {
   return command
     .option("--broker <URL>", "where the broker is (CLAIMCHECK_BROKER)")
-    .option("--token-file <FILE>", "where the token for it lies (CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE)")
+    .option(
+      "--token-file <FILE>",
+      "the file with the token for the broker (CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE)",
+    )
     .addOption(
-      new Option("--format <FORMAT>", "for people or for programs").choices(["text", "json"]).default("text"),
+      new Option("--format <FORMAT>", "text for people, json for programs")
+        .choices(["text", "json"])
+        .default("text"),
     );
 }
 
@@ -43,7 +48,7 @@ export async function connectRequester(
 ) {
   const given = broker ?? environment.CLAIMCHECK_BROKER;
   if (!given)
-    throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER has to say where the broker is" });
+    throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER must give the broker's URL" });
   const url = brokerUrl(given);
   const identity = await createIdentity(await loadProofKey(stateFolder(environment)));
   const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
@@ -58,8 +63,13 @@ export async function connectRequester(
   };
 
   return {
-    issue: async (asked: IssueRequest) =>
-      understand(IssueResponse, await ask("POST", "/v1/handles", asked)).handles,
+    async issue(asked: IssueRequest) {
+      const answer = await ask("POST", "/v1/handles", asked).catch((thrown) => {
+        if (thrown instanceof Failure) thrown.nameItems(asked.secrets.map(({ name }) => name));
+        throw thrown;
+      });
+      return understand(IssueResponse, answer).handles;
+    },
     inspect: async (jti: string) => understand(HandleStatus, await ask("GET", `/v1/handles/${jti}`)),
     revoke: async (asked: RevocationRequest) =>
       understand(Revoked, await ask("POST", "/v1/revocations", asked)),

@@ -65,7 +65,7 @@ export function checkToken(origin: string, text: string): string {
   if (token === "") throw new Failure("usage", { detail: `${origin} is empty` });
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new Failure("usage", {
-    detail: `${origin} holds no token: there are blanks, line breaks or letters that are not ASCII inside it`,
+    detail: `${origin} holds no token: it contains blanks, line breaks or characters outside ASCII`,
   });
 }
 

@@ -51,7 +51,7 @@ export function checkArguments(args: readonly string[]): void {
   );
   if (index < 0) return;
   throw new Failure("usage", {
-    detail: `argument ${index + 1} is not UTF-8, and would arrive changed; put such bytes into a file`,
+    detail: `argument ${index + 1} is not UTF-8, and would arrive changed; put these bytes into a file`,
   });
 }
 

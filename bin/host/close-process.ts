@@ -14,7 +14,7 @@ export async function closeProcess(environment: NodeJS.ProcessEnv): Promise<read
   // claimcheck.cjs keeps SIGUSR1 from opening it; a flag, or a signal before that, may have done so.
   if (inspector.url() !== undefined) inspector.close();
   if (inspector.url() !== undefined) {
-    complain("Node.js's inspector is open: whoever reaches it can read every secret of this process");
+    complain("the Node.js inspector is open: anyone who reaches it can read every secret of this process");
   }
   await limitCores(toolEnvironment(environment)).catch(() =>
     complain(

@@ -1,6 +1,6 @@
 /** What `claimcheck run` and `claimcheck cache` call the cache's flags. */
 import { Option } from "commander";
-import { parseSize } from "../../executor/plan/quantities.ts";
+import { named, parseSize } from "../../executor/plan/quantities.ts";
 import { containerFolder } from "../host/environment.ts";
 
 const gibibyte = 1024 ** 3;
@@ -11,6 +11,9 @@ export const cacheFolderOption = () =>
     .default(`${containerFolder(process.env)}/cache`);
 
 export const cacheSizeOption = () =>
-  new Option("--cache-size <SIZE>", "keep so much, such as 500m; what was used last stays")
-    .argParser(parseSize)
+  new Option(
+    "--cache-size <SIZE>",
+    "the cache's maximum size, such as 500m; the least recently used results are removed",
+  )
+    .argParser(named("--cache-size", parseSize))
     .default(10 * gibibyte, "10g");

@@ -15,6 +15,7 @@ import {
   secretFileDefaults,
 } from "../../executor/plan/plan.ts";
 import {
+  named,
   parseCpus,
   parseDuration,
   parseMemory,
@@ -88,12 +89,12 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
   });
   repeated("--secret-mode <MODE>", "of the --secret-file before it (default: 0400)", (text) => {
-    secretFiles.push({ ...lastFile("--secret-mode"), mode: parseMode(text) });
+    secretFiles.push({ ...lastFile("--secret-mode"), mode: named("--secret-mode", parseMode)(text) });
   });
   repeated("--secret-owner <USER[:GROUP]>", "of the --secret-file before it (default: root)", (text) => {
     secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
   });
-  repeated("--secret-stdin <URI>", "have the command read a secret from its standard input", (text) => {
+  repeated("--secret-stdin <URI>", "give the command a secret on its standard input", (text) => {
     secretInput = takeCacheKey(text);
   });
   repeated("-e, --env <NAME[=VALUE]>", "set a variable, or hand on this process's (repeatable)", (text) => {
@@ -104,7 +105,7 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
   repeated("--env-file <FILE>", "set the variables in this file, one a line (repeatable)", (path) => {
     for (const { name, value } of readDockerEnvFile(path)) putPlain(`--env-file ${path}:`, name, value);
   });
-  repeated("--unsetenv <NAME>", "take a variable away, be it the image's (repeatable)", (name) =>
+  repeated("--unsetenv <NAME>", "remove a variable, also one of the image's (repeatable)", (name) =>
     put(name, { value: null }),
   );
   repeated(
@@ -122,18 +123,22 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     .addOption(
       new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
     )
-    .option("--memory <SIZE>", "at most so much memory, such as 512m", parseMemory)
-    .option("--cpus <NUMBER>", "at most so much of the processors, such as 1.5", parseCpus)
-    .option("--pids-limit <NUMBER>", "at most so many processes (default: 2048)", parsePids)
+    .option("--memory <SIZE>", "the memory limit, such as 512m", named("--memory", parseMemory))
+    .option("--cpus <NUMBER>", "the CPU limit, such as 1.5", named("--cpus", parseCpus))
+    .option(
+      "--pids-limit <NUMBER>",
+      "the maximum number of processes (default: 2048)",
+      named("--pids-limit", parsePids),
+    )
     .option(
       "--timeout <TIME>",
       "end the command after this long, such as 90s or 10m; exit code 124",
-      parseDuration,
+      named("--timeout", parseDuration),
     )
     .option("--read-only", "let the container only read its files")
-    .option("--no-init", "have the command be process 1, as systemd and s6 want it")
+    .option("--no-init", "run the command as process 1, without an init; systemd and s6 need this")
     .option("-i, --interactive", "let the command read standard input")
-    .option("-t, --tty", "give the command a terminal; with -i it is yours");
+    .option("-t, --tty", "give the command a terminal; with -i, yours");
 
   return (args: readonly string[], values: Values): Step => {
     const all = [...variables];

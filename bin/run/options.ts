@@ -39,29 +39,29 @@ export function withRunOptions(command: Command): Command {
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
-      "where the token for that broker lies; read at each use (CLAIMCHECK_TOKEN_FILE)",
+      "the file with the token for that broker, read at each use (CLAIMCHECK_TOKEN_FILE)",
     )
-    .option("--executor <SOCKET>", "have the executor of this host run it (CLAIMCHECK_EXECUTOR)")
-    .option("--audit <FILE>", "have the embedded broker write down every decision")
+    .option("--executor <SOCKET>", "let the executor service of this host run the plan (CLAIMCHECK_EXECUTOR)")
+    .option("--audit <FILE>", "write every decision of the embedded broker to this audit log")
     .option("--no-masking", "show secrets in the output (CLAIMCHECK_NO_MASKING=1)")
     .addOption(shortSecretsOption())
-    .option("--cache", "take results from the cache, and keep them there; usual for plans")
-    .option("--no-cache", "do neither")
+    .option("--cache", "use cached results, and store new ones; the default for plans")
+    .option("--no-cache", "neither use nor store cached results")
     .addOption(cacheFolderOption())
     .addOption(cacheSizeOption())
-    .option("--cache-from <REF>", "look in this repository of an OCI registry too (HOST/NAME)")
-    .option("--cache-to <REF>", "keep what is made there too")
+    .option("--cache-from <REF>", "look for results in this repository of an OCI registry too (HOST/NAME)")
+    .option("--cache-to <REF>", "store results in this repository too")
     .addOption(
       new Option(
         "--on-leak <ACTION>",
-        "search the files that are left for values; on a find, do this",
+        "search the files that each step leaves for secret values; if one is found, do this",
       ).choices(leakActions),
     )
-    .option("--tag <NAME>", "make an image of what is left in the end, and call it so")
-    .option("--publish <NAME>", "push that image to the registry that the name begins with")
+    .option("--tag <NAME>", "make an image of the final files, with this name")
+    .option("--publish <NAME>", "push the image to this name's registry")
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
-      "log in there to pull the image; the URI is the password's (repeatable)",
+      "log in to this registry to pull the image; the URI names the password (repeatable)",
       (text: string, before: readonly RegistryLogin[]) => [...before, parseLogin(text)],
       [],
     )
@@ -74,7 +74,7 @@ export function withRunOptions(command: Command): Command {
     .addOption(
       new Option(
         "--userns <WHOSE>",
-        "users of the container: in a user namespace of its own, or the host's, with weaker walls",
+        "the container's users: own, in a user namespace of the run; or host, with weaker isolation",
       )
         .choices(["own", "host"])
         .default("own"),
@@ -82,7 +82,7 @@ export function withRunOptions(command: Command): Command {
     .addOption(
       new Option(
         "--seccomp <PROFILE>",
-        "system calls: strict, or podman's, which lets a container make namespaces and mounts of its own",
+        "the system call filter: strict, or podman's, which lets a container make namespaces and mounts",
       )
         .choices(["strict", "podman"])
         .default("strict"),
@@ -92,7 +92,7 @@ export function withRunOptions(command: Command): Command {
 export function shortSecretsOption(): Option {
   return new Option(
     "--short-secrets <WHAT>",
-    "what to do about a secret of less than 4 bytes, which cannot be masked",
+    "what to do with a secret shorter than 4 bytes, which cannot be masked",
   )
     .choices(["refuse", "show"])
     .default("refuse");

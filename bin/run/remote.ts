@@ -155,7 +155,7 @@ function toFields(step: Step): Fields {
     ...(!init && { init }),
   };
   if (isDeepStrictEqual(toStep(fields), step)) return fields;
-  throw new Failure("usage", { detail: "one of these flags cannot be had from an executor, such as -i" });
+  throw new Failure("usage", { detail: "the executor does not offer one of these flags, such as -i" });
 }
 
 function referenceTo(source: SecretSource): string | { handle: string } | { value: string } {

@@ -19,7 +19,7 @@ export async function openResults(
   const macKey = createSecretKey(key.expose());
   key.wipe();
   const onSpoilt = (spoilt: string) =>
-    tell(`the cached result ${spoilt.slice(0, 12)} is not as it was kept; it is made again`);
+    tell(`the cached result ${spoilt.slice(0, 12)} is damaged; the step runs again`);
   return openStore(folder, { macKey, onSpoilt });
 }
 

@@ -82,7 +82,7 @@ export async function run(
     if (ours.some((said) => said !== undefined) || !isPlain) {
       throw new Failure("usage", {
         detail:
-          "--audit, --on-leak, --cache-from, --cache-to, --tag, --publish, --runtime, --userns, --seccomp and --no-masking are not for a job to say on a command line",
+          "--audit, --on-leak, --cache-from, --cache-to, --tag, --publish, --runtime, --userns, --seccomp and --no-masking are settings of the executor; a job cannot choose them",
       });
     }
     const { runRemotely } = await import("./remote.ts");

@@ -1,5 +1,5 @@
 /** Fields of broker.yaml that are no more, and what takes their place. */
-import type { Fault } from "../../shared/yaml-document.ts";
+import { type Fault, unknownField } from "../../shared/yaml-document.ts";
 
 const instead: Readonly<Record<string, string>> = {
   env: "variables belong to tenants: write sources: { variables: { provider: env, tenants: [TENANT], variables: [NAME] } }",
@@ -13,6 +13,7 @@ const instead: Readonly<Record<string, string>> = {
 
 export const explainFormer = (faults: readonly Fault[]): Fault[] =>
   faults.map(({ line, message }) => {
-    const [, field = ""] = /^(\w+): there is no such field$/.exec(message) ?? [];
-    return { line, message: Object.hasOwn(instead, field) ? `${field}: ${instead[field]}` : message };
+    const [field = "", said] = message.split(": ");
+    const isFormer = said === unknownField && Object.hasOwn(instead, field);
+    return { line, message: isFormer ? `${field}: ${instead[field]}` : message };
   });

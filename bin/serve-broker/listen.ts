@@ -18,7 +18,7 @@ import type { LiveCertificate } from "./certificate.ts";
 export interface Shutdown {
   /** For how long it serves after SIGTERM, in seconds. */
   readonly delay: number;
-  /** For how long it then waits for what is under way, in seconds. */
+  /** How long the broker then waits for open requests, in seconds. */
   readonly limit: number;
 }
 

@@ -14,8 +14,10 @@ const nonnegative = z.int().check(z.nonnegative());
 /** What is no one else's to read is not in the configuration itself. */
 const Source = z.union(
   [
-    z.strictObject({ file: described(text, "A file that holds it.") }),
-    z.strictObject({ env: described(variable, "A variable of the broker's environment that holds it.") }),
+    z.strictObject({ file: described(text, "The file that holds the secret.") }),
+    z.strictObject({
+      env: described(variable, "The variable of the broker's environment that holds the secret."),
+    }),
   ],
   { error: "either { file: PATH } or { env: NAME }" },
 );
@@ -27,8 +29,8 @@ function quota({ principal, tenant }: { readonly principal: number; readonly ten
   return described(
     z._default(
       z.strictObject({
-        principal: counted(principal, "For each principal."),
-        tenant: counted(tenant, "For all principals of a tenant together."),
+        principal: counted(principal, "The quota of each principal."),
+        tenant: counted(tenant, "The quota of all principals of a tenant together."),
       }),
       { principal, tenant },
     ),
@@ -40,12 +42,12 @@ export const BrokerFile = described(
   z.strictObject({
     url: described(
       z.url(),
-      "Where clients reach it, often through a proxy that ends TLS: the issuer of its handles. No path.",
+      "The URL by which clients reach the broker, often that of a proxy that ends TLS. It is the issuer of the broker's handles, and has no path.",
     ),
     listen: described(z._default(z.string(), "127.0.0.1:7878"), "HOST:PORT to listen on."),
     metrics: described(
       z.optional(z.string()),
-      "HOST:PORT where Prometheus reads /metrics, over plain HTTP and without a token; nowhere where it is missing.",
+      "HOST:PORT where the broker serves /metrics to Prometheus, over plain HTTP and without a token. Without it there are no metrics.",
     ),
     tls: described(
       z.optional(
@@ -58,7 +60,7 @@ export const BrokerFile = described(
     ),
     rootKey: described(
       Source,
-      "32 bytes, raw or as base64, from which all keys are derived; every replica has the same.",
+      "32 bytes, raw or in base64. The broker derives all its keys from them. All replicas share one root key.",
     ),
     previousRootKey: described(
       z.optional(Source),
@@ -67,7 +69,7 @@ export const BrokerFile = described(
     redis: described(
       z.optional(Source),
       "The URL of the Redis or Valkey that replicas share, redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]. " +
-        "Without it handles wait in this process's memory, and a restart voids them.",
+        "Without it the broker keeps handles in memory, and a restart voids them.",
     ),
     policy: described(text, "Issuers, tenants and rules; read again on SIGHUP and when it changes."),
     audit: described(
@@ -79,21 +81,24 @@ export const BrokerFile = described(
             postgres: described(
               z.optional(
                 z.strictObject({
-                  url: described(Source, "Where the database is, as libpq has it."),
+                  url: described(Source, "The URL of the database, in libpq's form."),
                   broker: described(
                     z.optional(text),
-                    "This broker's name there; its host's where it is missing.",
+                    "The broker's name in that database; the host's name by default.",
                   ),
                 }),
               ),
-              "A PostgreSQL that replicas share, each under a name of its own.",
+              "A PostgreSQL database that replicas share; each replica uses its own name.",
             ),
-            stdout: described(z.optional(z.boolean()), "Whether standard output gets a copy."),
+            stdout: described(
+              z.optional(z.boolean()),
+              "Whether the broker also writes each record to standard output.",
+            ),
           }),
         ],
         { error: "a file, or { file: PATH, postgres: { url: … }, stdout: true }" },
       ),
-      "Every decision is written here before it takes effect: to a file, to PostgreSQL, or to both.",
+      "Where the broker writes every decision before it takes effect: a file, PostgreSQL, or both.",
     ),
     sources: described(
       z._default(SourceEntries, {}),
@@ -101,46 +106,49 @@ export const BrokerFile = described(
     ),
     cacheTtl: described(
       z._default(nonnegative, 0),
-      "For how long a value that was read is given again, in seconds; a URI's ?ttl= shortens it. 0 reads each time.",
+      "How long the broker reuses a value that it has read, in seconds; a URI's ?ttl= shortens it. With 0 the broker reads the secret each time.",
     ),
     quotas: described(
       z._default(
         z.strictObject({
-          issue: quota(defaultQuotas.issue, "Secrets to ask for"),
-          redeem: quota(defaultQuotas.redeem, "Handles to redeem or check"),
-          manage: quota(defaultQuotas.manage, "Handles to look at or revoke, and looks at the audit log"),
+          issue: quota(defaultQuotas.issue, "secrets to issue handles for"),
+          redeem: quota(defaultQuotas.redeem, "handles to redeem or check"),
+          manage: quota(defaultQuotas.manage, "handles to inspect or revoke, and reads of the audit log"),
         }),
         defaultQuotas,
       ),
-      "How much may be asked for.",
+      "Limits on requests.",
     ),
     limits: described(
       z._default(
         z.strictObject({
           headersTimeout: counted(
             defaultLimits.headersTimeout,
-            "For the headers of a request to arrive, in seconds.",
+            "The time limit for a request's headers, in seconds.",
           ),
           requestTimeout: counted(
             defaultLimits.requestTimeout,
-            "For a whole request to arrive, in seconds; and then for its answer to be read.",
+            "The time limit for a whole request, and then for the client to read the answer, in seconds.",
           ),
-          connections: counted(defaultLimits.connections, "Connections beyond this many are closed at once."),
+          connections: counted(
+            defaultLimits.connections,
+            "The maximum number of connections; the broker closes further ones at once.",
+          ),
         }),
         defaultLimits,
       ),
-      "What a client can hold of this process.",
+      "Limits on what one client can occupy.",
     ),
     shutdown: described(
       z._default(
         z.strictObject({
           delay: described(
             z._default(nonnegative, defaultShutdown.delay),
-            "For how long it still serves after SIGTERM, in seconds, while /readyz says that it is draining.",
+            "How long the broker still serves after SIGTERM, in seconds; meanwhile /readyz answers that it is draining.",
           ),
           limit: counted(
             defaultShutdown.limit,
-            "For how long it then waits for what is under way, in seconds.",
+            "How long the broker then waits for open requests, in seconds.",
           ),
         }),
         defaultShutdown,

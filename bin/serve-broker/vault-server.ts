@@ -35,7 +35,7 @@ export function vaultServer(
     return { missing: "VAULT_ADDR is not an http or https URL" };
   }
   if (!/^[\x21-\x7e]*$/.test(find("TOKEN") ?? "")) {
-    return { missing: "VAULT_TOKEN holds no token: it has blanks or line breaks inside" };
+    return { missing: "VAULT_TOKEN is not a token: it contains blanks or line breaks" };
   }
   const caFile = find("CACERT");
   const ca = caFile === undefined ? undefined : () => read(caFile);

@@ -22,20 +22,32 @@ const thumbprint = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 const Listen = z.union(
   [
     z.strictObject({
-      socket: described(absolute, "Of a unix socket; whoever may write to it may send plans."),
-      mode: described(z._default(z.string().check(z.regex(/^0?[0-7]{3}$/)), "0660"), "As text in octal."),
-      group: z.optional(described(word, "Whose the socket is, by name or number; root's by default.")),
+      socket: described(
+        absolute,
+        "The path of a unix socket. Everybody who can write to the socket can send plans.",
+      ),
+      mode: described(
+        z._default(z.string().check(z.regex(/^0?[0-7]{3}$/)), "0660"),
+        "Permissions in octal, as text.",
+      ),
+      group: z.optional(described(word, "The socket's owner, as a name or a number; root by default.")),
     }),
     z.strictObject({
       tcp: described(word, "HOST:PORT on loopback, for clients that know the token."),
-      tokenFile: described(word, "Where a token is written that is made at each start; its owner's alone."),
+      tokenFile: described(
+        word,
+        "The file for the token that the executor makes at each start; only its owner can read it.",
+      ),
     }),
   ],
   { error: "either { socket: PATH } or { tcp: HOST:PORT, tokenFile: PATH }" },
 );
 
 const Volume = z.strictObject({
-  source: described(absolute, "A folder; plans can mount what is in it, and no link in it is followed."),
+  source: described(
+    absolute,
+    "A folder. Plans may mount it and what it contains; links inside it are not followed.",
+  ),
   user: z.optional(
     described(
       z
@@ -43,32 +55,35 @@ const Volume = z.strictObject({
         .check(
           z.regex(/^[1-9]\d{0,9}:[1-9]\d{0,9}$/, { error: "UID:GID, as numbers, neither of them root's" }),
         ),
-      "UID:GID. Steps that write to it are this user. Without it, it can only be read, by every job.",
+      "UID:GID of the host: steps write to the folder as this user. Without it every job can read the folder, and none can write.",
     ),
   ),
 });
 
 const Ceilings = z.strictObject({
-  memory: described(z._default(z.string(), "1g"), "Such as 512m."),
-  cpus: described(z._default(z.number().check(z.gte(0.01)), 1), "Such as 1.5."),
+  memory: described(z._default(z.string(), "1g"), "The memory limit, for example 512m."),
+  cpus: described(z._default(z.number().check(z.gte(0.01)), 1), "The number of CPUs, for example 1.5."),
   pids: described(z._default(count, 512), "Processes."),
-  timeout: described(z._default(z.string(), "1h"), "Such as 90s."),
+  timeout: described(z._default(z.string(), "1h"), "The time limit, for example 90s."),
 });
 
 const Limits = z.strictObject({
-  runs: described(z._default(count, 8), "Runs at once."),
-  waiting: described(
-    z._default(z.int().check(z.nonnegative()), 32),
-    "Runs that wait for one of them to end.",
+  runs: described(z._default(count, 8), "The maximum number of runs at the same time."),
+  waiting: described(z._default(z.int().check(z.nonnegative()), 32), "The maximum number of waiting runs."),
+  connections: described(
+    z._default(count, 64),
+    "The maximum number of connections; the executor closes further ones at once.",
   ),
-  connections: described(z._default(count, 64), "Connections; more are closed at once."),
   body: described(z._default(z.string(), "8m"), "The largest request."),
-  headersTimeout: described(z._default(count, 10), "For a request's headers to arrive, in seconds."),
-  requestTimeout: described(z._default(count, 30), "For a whole request to arrive, in seconds."),
-  stall: described(z._default(z.string(), "5m"), "A client that reads nothing for so long is gone."),
+  headersTimeout: described(z._default(count, 10), "The time limit for a request's headers, in seconds."),
+  requestTimeout: described(z._default(count, 30), "The time limit for a whole request, in seconds."),
+  stall: described(
+    z._default(z.string(), "5m"),
+    "The broker disconnects a client that reads nothing for this long.",
+  ),
   drain: described(
     z._default(z.string(), "30s"),
-    "After SIGTERM, what is still running after this long is ended.",
+    "How long runs may go on after SIGTERM; then the executor ends them.",
   ),
 });
 
@@ -76,46 +91,49 @@ const ExecutorConfig = described(
   z.strictObject({
     listen: Listen,
     broker: z.strictObject({
-      url: described(z.url(), "Where it is, as it says itself."),
+      url: described(z.url(), "The broker's URL, as in its own configuration."),
       keys: described(
         z.array(thumbprint).check(z.minLength(1)),
-        "Thumbprints of its keys: no other is believed.",
+        "The thumbprints of the broker's keys; the executor accepts no other key.",
       ),
       tokenFile: z.optional(
         described(
           word,
-          "Where the executor's own token lies; read at each use. Or CLAIMCHECK_TOKEN and its kin.",
+          "The file with the executor's own token, read at each use. CLAIMCHECK_TOKEN or CLAIMCHECK_TOKEN_FILE can give it instead.",
         ),
       ),
-      principal: described(word, "What the broker calls this executor: handles are asked for it."),
+      principal: described(
+        word,
+        "The executor's principal at the broker; handles name it as their audience.",
+      ),
     }),
     state: described(
       z._default(absolute, "/var/lib/claimcheck"),
-      "For its proof key and what runs need; root's.",
+      "The folder for the executor's proof key and for runs; root must own it.",
     ),
     images: described(z._default(z.array(word), []), "Names; * is any text without /, ** any text."),
-    volumes: described(z._default(z.array(Volume), []), "Folders of this host that plans can mount."),
+    volumes: described(z._default(z.array(Volume), []), "The folders of this host that plans may mount."),
     networks: described(z._default(z.array(z.enum(networks)), ["none"]), "What containers can reach."),
     runtime: described(z._default(word, "runc"), "The OCI runtime, with runc's command line."),
     userns: described(
       z._default(z.enum(["own", "host"]), "own"),
-      "Users of containers: in a user namespace of each run's own, or the host's, with weaker walls.",
+      "The users of containers: own, in a user namespace of each run; or host, with weaker isolation.",
     ),
     seccomp: described(
       z._default(z.enum(["strict", "podman"]), "strict"),
-      "System calls: strict, or podman's, which lets containers make namespaces and mounts of their own.",
+      "The system call filter: strict, or podman's, which lets containers make namespaces and mounts.",
     ),
     ceilings: described(
       z._default(Ceilings, z.parse(Ceilings, {})),
-      "What a step has at most, and if it does not say.",
+      "The maximum of each step, which is also the default.",
     ),
     cache: described(
       z._default(z.string(), "10g"),
-      "So much is kept of what runs printed and left, in `state`, for runs of the same; none for nothing.",
+      "The maximum size of the cache of results in `state`; none turns the cache off.",
     ),
     limits: z._default(Limits, z.parse(Limits, {})),
   }),
-  "What the executor of this host may do, for whom.",
+  "What the executor of this host may do, and for which jobs.",
 );
 
 type Fields = z.infer<typeof ExecutorConfig>;

@@ -86,7 +86,7 @@ async function openCache({ state, cacheSize }: ExecutorConfig, tools: Readonly<R
 }
 
 function missingToken(): never {
-  throw new Failure("token_unavailable", { detail: "the request carries no token of the job's" });
+  throw new Failure("token_unavailable", { detail: "the request contains no token of the job" });
 }
 
 /** Known to this process and to whoever may read the file. One of an earlier start is replaced, and nothing else. */

@@ -12,7 +12,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import type { SigningKey } from "../../shared/statement.ts";
 import type { HeadMemory, KeptHead } from "./heads.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
-import { type AuditLine, encodeLine, hashLine, type Unplaced } from "./record.ts";
+import { type AuditLine, auditVersion, encodeLine, hashLine, type Unplaced } from "./record.ts";
 import type { AuditSink, ChainEnd, OpenedChain } from "./sink.ts";
 
 export type AuditChain = Awaited<ReturnType<typeof openChain>>;
@@ -104,7 +104,7 @@ export async function openChain(
       last = { chain, seq: last.seq + 1, hash: hashLine(encoded) };
       text += `${encoded}\n`;
     };
-    if (begins) add({ type: "chain", version: 1, chain });
+    if (begins) add({ type: "chain", version: auditVersion, chain });
     for (const line of lines) add(line);
     const [signed, given] = await Promise.all([
       signAuditHead({ ...last, iat: now / 1000 }, key),

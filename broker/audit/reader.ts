@@ -1,7 +1,7 @@
 /** Reads a chain line by line, and stops where it is not whole. */
 import { keyIdOf, readAuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/statement.ts";
-import { type AuditLine, decodeLine, hashLine } from "./record.ts";
+import { type AuditLine, auditVersion, decodeLine, decodeNewer, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
 /** Where a chain is broken: what was expected of the next line, or of the one with that number. */
@@ -12,6 +12,17 @@ export class BrokenChain extends Error {
   constructor(seq: number | undefined, expected: string) {
     super(expected);
     this.seq = seq;
+  }
+}
+
+/** Where a chain goes on in a newer form, which says nothing about whether it is whole. */
+export class NewerChain extends Error {
+  override readonly name = "NewerChain";
+
+  constructor(version: number) {
+    super(
+      `version ${version} of its format begins here, and this claimcheck reads up to version ${auditVersion}`,
+    );
   }
 }
 
@@ -31,13 +42,23 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
   let end = from;
   let sealed = from;
 
-  function place(bytes: Uint8Array): AuditLine {
-    const line = decodeLine(bytes);
+  /** @throws {BrokenChain} where a line does not follow the one before. */
+  function expectNext({ seq, prev }: Pick<AuditLine, "seq" | "prev">): void {
     const next = end && end.seq + 1;
-    if (!line) throw new BrokenChain(next, "a line in the log's form");
-    const { seq, prev } = line;
     if (next !== undefined && seq !== next) throw new BrokenChain(seq, `seq ${next}`);
     if (end && prev !== end.hash) throw new BrokenChain(seq, `prev ${end.hash}, the hash of the line before`);
+  }
+
+  function place(bytes: Uint8Array): AuditLine {
+    const line = decodeLine(bytes);
+    if (!line) {
+      const newer = decodeNewer(bytes);
+      if (!newer) throw new BrokenChain(end && end.seq + 1, "a line in the log's form");
+      expectNext(newer);
+      throw new NewerChain(newer.version);
+    }
+    expectNext(line);
+    const { seq, prev } = line;
     if (!end && line.type !== "chain")
       throw new BrokenChain(seq, "a chain line, as at the beginning of a file");
     if (!end && (seq === 0) !== (prev === "")) throw new BrokenChain(seq, "prev to be empty in line 0 alone");
@@ -48,7 +69,7 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
   }
 
   return {
-    /** @throws {BrokenChain} when it is not what has to come next. */
+    /** @throws {BrokenChain} when it is not what has to come next; {NewerChain} where it begins a newer form. */
     async read(bytes: Uint8Array): Promise<AuditLine> {
       const line = place(bytes);
       const { seq, prev, time } = line;

@@ -9,7 +9,9 @@
  *   type        what kind of line it is:
  *
  *   chain       the first line of a chain and of each of its files
- *     version     of this format: 1
+ *     version     of this format: 1. Every change of the format is a new version, and every version reads all older ones.
+ *                 A broker begins a newer form with a chain line of that version: in a file the first line of a new file.
+ *                 The fields up to this one stay as they are for ever, so that an older reader knows where it has to stop
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
@@ -54,6 +56,9 @@ import { hash } from "node:crypto";
 import * as z from "zod/mini";
 import { actions } from "../authn/roles.ts";
 
+/** What this program writes, and the newest that it reads. */
+export const auditVersion = 1;
+
 const sha256 = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 
 const time = z.string().check(z.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/));
@@ -67,7 +72,7 @@ const place = {
 const Chain = z.strictObject({
   ...place,
   type: z.literal("chain"),
-  version: z.literal(1),
+  version: z.literal(auditVersion),
   chain: z.uuid(),
 });
 
@@ -160,6 +165,21 @@ export function decodeLine(bytes: Uint8Array): AuditLine | undefined {
     const line = utf8.decode(bytes);
     const { data } = AuditLine.safeParse(JSON.parse(line));
     return data && encodeLine(data) === line ? data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const NewerChain = z.looseObject({
+  ...place,
+  type: z.literal("chain"),
+  version: z.int().check(z.gt(auditVersion)),
+});
+
+/** A chain line of a version that is newer than what this program reads; undefined for every other line. */
+export function decodeNewer(bytes: Uint8Array): z.infer<typeof NewerChain> | undefined {
+  try {
+    return NewerChain.safeParse(JSON.parse(utf8.decode(bytes))).data;
   } catch {
     return undefined;
   }

@@ -8,7 +8,7 @@ import { readAuditHead } from "../../shared/audit-head.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { createChainReader } from "./reader.ts";
-import { decodeLine, hashLine } from "./record.ts";
+import { auditVersion, decodeLine, decodeNewer, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
 const firstWindow = 16 * 1024;
@@ -29,6 +29,7 @@ export interface FileEnd {
 
 /** @throws {ClaimcheckError} `audit_unavailable` for a file that no crash of this broker leaves behind. */
 export async function findEnd(file: FileHandle, size: number, findKey: FindKey): Promise<FileEnd> {
+  await refuseNewer(file, size);
   for (let window = firstWindow; ; window *= 4) {
     const start = Math.max(0, size - window);
     const bytes = await readAll(file, start, size - start);
@@ -44,6 +45,17 @@ export async function findEnd(file: FileHandle, size: number, findKey: FindKey):
     }
     return { ...found, rest };
   }
+}
+
+/** A file in a newer form says so in its first line. */
+async function refuseNewer(file: FileHandle, size: number): Promise<void> {
+  const bytes = await readAll(file, 0, Math.min(size, firstWindow));
+  const newer = decodeNewer(bytes.subarray(0, Math.max(0, bytes.indexOf(lineFeed))));
+  if (!newer) return;
+  throw refusal(
+    `a newer version of Claimcheck wrote it (version ${newer.version} of the log's format; this one knows up to ${auditVersion}); ` +
+      "start that version, or give this one another log",
+  );
 }
 
 /** @returns undefined where the window holds too little to tell. */

@@ -5,7 +5,7 @@
 import { type AuditHead, keyIdOf } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { readLines } from "./lines.ts";
-import { BrokenChain, createChainReader } from "./reader.ts";
+import { BrokenChain, createChainReader, NewerChain } from "./reader.ts";
 import { decodeLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
@@ -23,6 +23,8 @@ export interface Verdict {
     readonly seq: number | undefined;
     readonly expected: string;
   };
+  /** The first line that only a newer version of this program can read; the lines before it are whole. */
+  readonly newer?: { readonly part: string; readonly line: number; readonly why: string };
 }
 
 /** Some of a chain's lines, under a name for people. */
@@ -69,6 +71,9 @@ export async function verifyChain(
     if (lines > 0 || heads.length > 0) expectEnd(heads, reader.end(), reader.sealed());
     expectAll(sought, reader.end());
   } catch (thrown) {
+    if (thrown instanceof NewerChain) {
+      return { lines, losses, newer: { part: part.name, line, why: thrown.message } };
+    }
     if (!(thrown instanceof BrokenChain)) throw thrown;
     return { lines, losses, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }

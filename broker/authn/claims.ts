@@ -16,7 +16,7 @@ export function readClaims(text: string): Record<string, unknown> {
   const claims: unknown = JSON.parse(text, (_, value: unknown, context?: { readonly source?: string }) => {
     if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
     if (context?.source !== undefined) return context.source;
-    throw new Error("before Node.js 21 the digits of such a number are lost");
+    throw new Error("before Node.js 21 the digits of this number are lost");
   });
   if (typeof claims === "object" && claims !== null && !Array.isArray(claims)) return { ...claims };
   throw new Error("claims are no JSON object");

@@ -50,7 +50,7 @@ export function createMetrics() {
   });
   const circuits = new Gauge({
     name: "claimcheck_circuit_open",
-    help: "For how many tenants a source is not asked because it failed too often or wants to be left alone.",
+    help: "The number of tenants for which the broker does not ask a source, because it failed too often or limits its rate.",
     labelNames: ["scheme", "source"],
     registers,
   });

@@ -9,9 +9,9 @@ import type { BrokerApp } from "./app.ts";
 export interface ServerLimits {
   /** For all headers of a request to arrive, in seconds; an idle new connection lives no longer. */
   readonly headersTimeout: number;
-  /** For a whole request to arrive, in seconds; and then for its answer to be read. */
+  /** The time limit for a whole request, and then for the client to read the answer, in seconds. */
   readonly requestTimeout: number;
-  /** Connections beyond this many are closed at once. */
+  /** The maximum number of connections; the broker closes further ones at once. */
   readonly connections: number;
 }
 

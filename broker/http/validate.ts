@@ -13,7 +13,7 @@ export function parse<Schema extends z.ZodMiniType>(body: string, schema: Schema
   return validate(json, schema);
 }
 
-/** Those of the query; one that is there twice is a list, and no parameter is. */
+/** Those of the query; one that appears twice is a list, and no parameter is. */
 export function parametersOf({ req }: Context): unknown {
   const given = Object.entries(req.queries());
   return Object.fromEntries(given.map(([name, values]) => [name, values.length === 1 ? values[0] : values]));

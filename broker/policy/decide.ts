@@ -35,7 +35,7 @@ export interface Limits {
 }
 
 export interface Rule {
-  /** What the audit log calls it. */
+  /** The rule's name in the audit log. */
   readonly name: string;
   /** Whose principals it is about; everybody's where it is missing. */
   readonly tenant?: string;

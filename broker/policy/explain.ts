@@ -25,7 +25,10 @@ const shownClose = 5;
 export function explain(loaded: LoadedPolicy, question: Question): { allowed: boolean; text: string } {
   const caller = findCaller(loaded, question.claims);
   if (typeof caller === "string")
-    return { allowed: false, text: lines("denied: the token makes nobody a principal", [caller]) };
+    return {
+      allowed: false,
+      text: lines("denied: no tenant has a principal that matches the token", [caller]),
+    };
   const decision = loaded.policy.decide(caller, question.action, question.uri);
   const own = loaded.rules.filter(({ rule }) => rule.tenant === caller.tenant);
   const decisive = own.find(({ rule }) => rule.name === decision.rule);
@@ -107,7 +110,7 @@ function findCaller({ issuers }: LoadedPolicy, claims: Claims): Caller | string 
       const missed = conditions.filter((condition) => !holdsAlone(condition, claims));
       return `${tenant} wants ${missed.map((condition) => wants(condition, claims)).join(", ")}`;
     });
-    return wanted.slice(0, shownClose).join("\n  ") || "no tenant takes tokens of this issuer";
+    return wanted.slice(0, shownClose).join("\n  ") || "no tenant's policy accepts tokens of this issuer";
   }
 }
 

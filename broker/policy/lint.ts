@@ -109,7 +109,7 @@ function checkKeys(
   if (roles.includes("executor") && !proofKeys && !confined && !dangerouslyTokenAlone) {
     report(
       [...path, "roles"],
-      "an executor needs proofKeys, or whoever sees its token could redeem with a key of their own: list what `claimcheck executor key` prints; or confined: issuer, for jobs whose tokens name their key",
+      "an executor needs proofKeys; without them, everybody who sees its token could redeem with another key: list the thumbprint that `claimcheck executor key` prints, or write confined: issuer for jobs whose tokens name their key",
     );
   }
   if ((proofKeys || confined) && dangerouslyTokenAlone) {
@@ -179,9 +179,12 @@ function findUnreachable(
     const idle = actions.filter(
       (action) => rule.rule.actions.includes(action) && !meant.some((member) => isPermitted(member, action)),
     );
-    if (meant.length === 0) found.set(rule.order, "no principal of the tenant has such claims");
+    if (meant.length === 0) found.set(rule.order, "no principal of the tenant has these claims");
     else if (idle.length > 0)
-      found.set(rule.order, `nobody whom it is about has a role that may ${idle.join(" or ")}`);
+      found.set(
+        rule.order,
+        `no principal that the rule matches has a role that allows to ${idle.join(" or ")}`,
+      );
     else if (left.looks > 0 && left.comparisons > 0) {
       const before = preceding(rule, index, left);
       if (before) found.set(rule.order, `"${before.rule.name}" always comes first`);

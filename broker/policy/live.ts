@@ -163,7 +163,7 @@ export async function openPolicy({
         ...(faults.length > 0 ? [staleComplaint(faults.length)] : []),
         ...silent.map(({ issuer }) => ({
           part: `issuer ${issuer}`,
-          message: "its keys could not be fetched at the last attempt",
+          message: "the last attempt to fetch its keys failed",
           serving: true,
         })),
       ];

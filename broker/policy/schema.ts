@@ -17,7 +17,7 @@ const pattern = described(
   z.union([z.string().check(z.minLength(1), z.maxLength(8192)), z.strictObject({ exact: z.string() })], {
     error: "a text (numbers, true and false in quotes), or { exact: … }",
   }),
-  "`*` is any text without / and #, `**` any text; { exact: … } is a text in which a star is a star.",
+  "`*` matches any text without / and #, `**` matches any text. { exact: … } matches its text literally.",
 );
 const patterns = z.array(pattern).check(z.minLength(1));
 
@@ -46,7 +46,7 @@ const IssuerEntry = z.strictObject({
   issuer: described(z.url(), "The `iss` of its tokens; https, or http on loopback."),
   keys: described(
     z.optional(z.url()),
-    "Where its JWKS is. Without it, its OpenID Connect discovery document says where.",
+    "The URL of the issuer's JWKS. By default the issuer's OpenID Connect discovery document gives it.",
   ),
   algorithms: described(
     z._default(
@@ -55,16 +55,19 @@ const IssuerEntry = z.strictObject({
       ),
       ["RS256"],
     ),
-    "The only signatures that are accepted from it.",
+    "The signature algorithms that the broker accepts from this issuer.",
   ),
   audience: described(
     z.optional(z.string().check(z.minLength(1))),
-    "What its tokens' `aud` has to name. Without it, the broker's URL.",
+    "The audience that the issuer's tokens must name; the broker's URL by default.",
   ),
-  skew: described(z._default(duration, "30s"), "How far its clock may be from the broker's."),
+  skew: described(
+    z._default(duration, "30s"),
+    "The tolerated difference between the issuer's clock and the broker's.",
+  ),
   prefix: described(
     z.optional(z.string()),
-    "What its principals are called in handles and in the audit log, before their `sub`. Without it, the issuer's name in this file and a colon.",
+    "The text before the token's `sub` in a principal's name. By default the issuer's name in this file and a colon.",
   ),
 });
 
@@ -72,7 +75,7 @@ const MemberEntry = z.strictObject({
   issuer: described(name, "One of `issuers`."),
   claims: described(
     claims.check(z.refine((value) => Object.keys(value).length > 0, { error: "name at least one claim" })),
-    "What has to be in the token, all of it. No token may fit two tenants.",
+    "The claims that a token must have, all of them. No token may match two tenants.",
   ),
   roles: described(
     z.array(z.enum(Object.keys(roles) as [Role, ...Role[]])).check(z.minLength(1)),
@@ -88,22 +91,22 @@ const MemberEntry = z.strictObject({
   ),
   dangerouslyTokenAlone: described(
     z.optional(z.literal(true)),
-    "Makes its token alone worth its secrets: whoever sees the token, such as a proxy that ends TLS, redeems with a key of their own. For tests.",
+    "For tests only. The token alone is then enough to redeem: everybody who sees the token, for example a proxy that ends TLS, can redeem with another key.",
   ),
 });
 
 const limitFields = {
-  ttl: described(z.optional(duration), "The longest life of a handle. Without it 15m."),
+  ttl: described(z.optional(duration), "The maximum lifetime of a handle; 15m by default."),
   uses: described(
     z.optional(z.int().check(z.positive(), z.maximum(1_000_000))),
-    "How often a handle may be redeemed. Without it 1.",
+    "The maximum number of redemptions of a handle; 1 by default.",
   ),
   audience: described(
     z.optional(patterns),
-    "Principals that handles may be for. Without it, every principal of the tenant.",
+    "The principals that handles may name as audience. Without it, every principal of the tenant.",
   ),
   keyBinding: described(z.optional(z.boolean()), "Whether a handle has to be bound to a key (`jkt`)."),
-  cacheKeys: described(z.optional(patterns), "Cache keys that may be asked for. Without it, none."),
+  cacheKeys: described(z.optional(patterns), "The cache keys that a request may name. Without it, none."),
   cache: described(
     z.optional(z.enum(["never"])),
     "`never`: results that are made with the secret are neither cached nor taken from a cache, because a hit tells that two values are equal. It counts in the rule that lets a handle be issued, and in the one that lets it be checked.",
@@ -115,19 +118,19 @@ const limitFields = {
 };
 
 const RuleEntry = z.strictObject({
-  name: described(z.string().check(z.minLength(1), z.maxLength(256)), "What the audit log calls it."),
+  name: described(z.string().check(z.minLength(1), z.maxLength(256)), "The rule's name in the audit log."),
   effect: described(
     z._default(z.enum(["allow", "deny"]), "allow"),
-    "A rule that denies beats all that allow.",
+    "A rule that denies wins over every rule that allows.",
   ),
-  actions: described(z.array(z.enum(actions)).check(z.minLength(1)), "What it is about."),
+  actions: described(z.array(z.enum(actions)).check(z.minLength(1)), "The actions that the rule is about."),
   who: described(
     z._default(claims, {}),
-    "What has to be in the token, all of it; of a claim that is a list, one member. Without it, everybody of the tenant.",
+    "The claims that a token must have, all of them; of a claim that is a list, one member must match. Without it the rule is for every principal of the tenant.",
   ),
   secrets: described(
     z.optional(patterns),
-    "Canonical URIs. A rule about inspect, revoke and audit.read alone can do without, and is then about all of the tenant's: only such a rule allows audit.read, and revoking a run, a principal or the whole tenant.",
+    "Canonical URIs. A rule about inspect, revoke and audit.read alone needs none; it is then about all secrets of the tenant. Only a rule without `secrets` allows audit.read, and the revocation of a run, a principal or the whole tenant.",
   ),
   limits: z.optional(z.strictObject(limitFields)),
   tokenAlone: described(
@@ -137,21 +140,24 @@ const RuleEntry = z.strictObject({
 });
 
 const TenantEntry = z.strictObject({
-  principals: described(z.array(MemberEntry).check(z.minLength(1)), "Who belongs to it."),
-  limits: z.optional(described(z.strictObject(limitFields), "For rules that do not say otherwise.")),
+  principals: described(z.array(MemberEntry).check(z.minLength(1)), "The principals of the tenant."),
+  limits: z.optional(described(z.strictObject(limitFields), "The limits of rules that set none.")),
   rules: described(
     z.array(RuleEntry),
-    "Among several that allow, the first sets the limits. Nothing else is allowed.",
+    "If several rules allow a request, the first one sets the limits. A request that no rule allows is denied.",
   ),
 });
 
 export const PolicyFile = described(
   z.strictObject({
     version: z.literal(1),
-    issuers: described(record(name, IssuerEntry), "Whose tokens are accepted, by names of your choice."),
-    tenants: described(record(name, TenantEntry), "Groups of principals that share nothing with each other."),
+    issuers: described(
+      record(name, IssuerEntry),
+      "The issuers whose tokens the broker accepts, each under a name of your choice.",
+    ),
+    tenants: described(record(name, TenantEntry), "Groups of principals. Tenants share nothing."),
   }),
-  "Who may do what with which secrets, in Claimcheck.",
+  "Claimcheck's policy: who may do what with which secrets.",
 );
 
 export type PolicyFile = z.infer<typeof PolicyFile>;

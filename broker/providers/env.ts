@@ -8,7 +8,7 @@
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { head, shownName } from "../../shared/uri.ts";
 import type { Environment } from "./environment.ts";
 import type { Provider, Scheme, SecretReference } from "./provider.ts";
 
@@ -30,13 +30,12 @@ export function envProvider(environment: Environment): Provider<EnvReference> {
     parameters: [],
 
     parse(name) {
-      const shown = `env://${head(name)}`;
       if (!namePattern.test(name)) {
         throw new ClaimcheckError("invalid_uri", {
-          detail: `${shown}: a variable's name is letters, digits and "_"`,
+          detail: `env://${head(name)}: a variable's name is letters, digits and "_"`,
         });
       }
-      return { scheme: "env", canonical: envUri(name), shown, name };
+      return { scheme: "env", canonical: envUri(name), shown: envUri(shownName(name)), name };
     },
 
     async read(references) {

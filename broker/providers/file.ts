@@ -17,7 +17,7 @@ import { type FileHandle, open, readlink, realpath } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { head, shownName } from "../../shared/uri.ts";
 import { type Provider, type ReadResult, type Scheme, type SecretReference, sizeLimit } from "./provider.ts";
 
 export const fileScheme: Scheme = { name: "file", form: "file://PATH" };
@@ -71,9 +71,9 @@ export function fileProvider(settings: Settings): Provider<FileReference> {
     concurrency: 16,
 
     parse(path) {
-      const shown = `file://${head(path)}`;
+      const shown = `file://${shownName(path)}`;
       const refuse = (detail: string) =>
-        new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
+        new ClaimcheckError("invalid_uri", { detail: `file://${head(path)}: ${detail}` });
       const inHome = path.startsWith("~/");
       if (path.startsWith("~") && !inHome) throw refuse("~ stands for your own home folder only, as ~/");
       if (oddCharacters.test(path) || !path.isWellFormed()) {

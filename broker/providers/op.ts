@@ -12,7 +12,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { head, shownName } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
@@ -96,8 +96,9 @@ export function opProvider(settings: Settings): Provider {
 const name = /^[\w.-](?:[\w. -]*[\w.-])?$/;
 
 function parse(path: string, parameters: ReadonlyMap<string, string>): SecretReference {
-  const shown = `op://${head(path)}`;
-  const refuse = (detail: string) => new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
+  const shown = `op://${shownName(path)}`;
+  const refuse = (detail: string) =>
+    new ClaimcheckError("invalid_uri", { detail: `op://${head(path)}: ${detail}` });
   const parts = path.split("/");
   if (parts.length < 3 || parts.length > 4)
     throw refuse("write VAULT/ITEM/FIELD or VAULT/ITEM/SECTION/FIELD");
@@ -142,7 +143,7 @@ const unclear: Readonly<Record<string, string>> = {
   tooManyItems: "names more than one item; use an id",
   tooManyMatchingFields: "names more than one field; name its section",
   incompatibleTOTPQueryParameterField: "has no one-time password",
-  unableToGenerateTotpCode: "has a one-time password that cannot be reckoned",
+  unableToGenerateTotpCode: "has a one-time password that cannot be computed",
   incompatibleSshKeyQueryParameterField: "is no SSH key",
   sSHKeyMetadataNotFound: "is no SSH key",
 };
@@ -205,7 +206,7 @@ const patterns: PatternDemands = {
   faultOf({ pattern }, effect) {
     const text = typeof pattern === "string" ? pattern : pattern.exact;
     if (effect === "allow" || text === "**" || pinned.test(text)) return undefined;
-    return "denies op:// by a name, which the same secret can be had around: pin ids, op://VAULT-ID/ITEM-ID/** (* for any)";
+    return "denies op:// by a name, but the same secret also has an id, which the rule does not match: write ids, op://VAULT-ID/ITEM-ID/** (* for any)";
   },
 
   denial(pattern) {

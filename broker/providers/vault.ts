@@ -15,7 +15,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { matches } from "../../shared/glob.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { head, shownName } from "../../shared/uri.ts";
 import {
   type Provider,
   type ReadResult,
@@ -118,8 +118,9 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
 }
 
 function parse(rest: string, parameters: ReadonlyMap<string, string>, prefix: string): VaultReference {
-  const shown = `vault://${head(rest)}`;
-  const refuse = (detail: string) => new ClaimcheckError("invalid_uri", { detail: `${shown}: ${detail}` });
+  const shown = `vault://${shownName(rest)}`;
+  const refuse = (detail: string) =>
+    new ClaimcheckError("invalid_uri", { detail: `vault://${head(rest)}: ${detail}` });
   const hash = rest.indexOf("#");
   const at = hash < 0 ? rest.lastIndexOf(".") : hash;
   const field = rest.slice(at + 1);
@@ -211,7 +212,7 @@ function failure(refusal: VaultRefusal, shown: string): ClaimcheckError {
     case 400:
     case 405:
       return new ClaimcheckError("provider_failed", {
-        detail: `${shown}: the Vault server takes no such path`,
+        detail: `${shown}: the Vault server does not accept this path`,
       });
     case 403:
       return new ClaimcheckError("provider_denied", { detail: `${shown}: the token's policy denies it` });
@@ -234,7 +235,7 @@ function absence(data: unknown): string {
 
 function pick(data: Data, { field, shown }: VaultReference): ReadResult {
   if (!Object.hasOwn(data, field)) {
-    return new ClaimcheckError("secret_not_found", { detail: `${shown} has no such field` });
+    return new ClaimcheckError("secret_not_found", { detail: `${shown} does not have this field` });
   }
   const value = data[field];
   const text = typeof value === "string" ? value : JSON.stringify(value);

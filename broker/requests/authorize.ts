@@ -90,9 +90,9 @@ function excess(
     return ["uses_limit", `a handle has at most ${most} by the policy, not ${uses}`];
   }
   if (limits.keyBinding && jkt === undefined)
-    return ["key_binding_required", "by the policy, a handle has to be bound to a key (jkt)"];
+    return ["key_binding_required", "the policy requires that the handle is bound to a key (jkt)"];
   if (!allowsAudience(limits, audience ?? principal))
-    return ["audience_not_allowed", "by the policy, a handle cannot be for this audience"];
+    return ["audience_not_allowed", "the policy does not allow handles for this audience"];
   if (cacheKey !== undefined && !allowsCacheKey(limits, cacheKey))
     return ["cache_key_not_allowed", "the policy does not allow this cache key"];
   return undefined;

@@ -69,7 +69,8 @@ export function createResolver(
       const maxAge = readTtl(parameters.get("ttl"));
       const provider = from.providerOf(tenant);
       const own = provider.parse(path, parameters);
-      const { shown } = own;
+      // What no rule has allowed yet may be a value that somebody pasted.
+      const shown = `${scheme}://${head(path)}`;
       const canonical = withSource(own.canonical, from.source.name);
       // It is in every record about it. What is confidential is there as a hash.
       if (!isConfidential(canonical)) refuseLong(canonical, shown);

@@ -8,6 +8,10 @@ type Help = readonly [cause: string, remedy: string];
 
 /** A code without a row does not compile. */
 const help: Record<ErrorCode | FailureCode, Help> = {
+  audit_newer: [
+    "`claimcheck audit verify` met a log that a newer version wrote. It says nothing about what follows there.",
+    "Verify the log with the version that wrote it, or a newer one.",
+  ],
   audit_unavailable: [
     "A place of the audit log did not take the record: the disk is full or stalls, PostgreSQL is down, or somebody moved or cut the file.",
     "Look at `/readyz` of the broker. After a failed write, restart the broker once the disk or database works again. The broker released nothing.",

@@ -100,7 +100,7 @@ export function understand<T>(
 ): T {
   const parsed = schema.safeParse(json);
   if (!parsed.success)
-    throw new Failure("broker_untrusted", { detail: "it does not have the documented form" });
+    throw new Failure("broker_untrusted", { detail: "its form is not the documented one" });
   return parsed.data as T;
 }
 
@@ -115,8 +115,15 @@ function refusal(json: unknown, status: number, retryAfter: number): Failure {
   const [only, ...others] = new Set(failures.map((failure) => failure.code));
   const problem =
     only && others.length === 0 ? { code: only, title: failures[0]?.message ?? title } : { code, title };
+  const items = failures.map(({ index, code: own, message, detail: particular }) => ({
+    index,
+    code: own,
+    title: message,
+    detail: particular,
+  }));
   return new Failure("broker_refused", {
     problem,
+    items,
     ...(told && { detail: told }),
     ...(retryAfter >= 0 && { retryAfter }),
   });

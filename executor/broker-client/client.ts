@@ -79,12 +79,13 @@ export function createBrokerClient(connection: Connection) {
   /**
    * Asks in the requester's name.
    *
-   * @param describe the secrets of a request with this token, as many as `count`.
+   * @param names what the user calls the secrets.
+   * @param describe the secrets of a request with this token, as many as there are names.
    * @returns handles in the order of the secrets, their signatures checked.
    */
   async function askForHandles(
     path: string,
-    count: number,
+    names: readonly (string | undefined)[],
     describe: (accessToken: string) => object[] | Promise<object[]>,
   ): Promise<IssuedHandle[]> {
     const asking = ask(requester?.findToken ?? findToken, {
@@ -92,10 +93,14 @@ export function createBrokerClient(connection: Connection) {
       path,
       body: async (accessToken) => JSON.stringify({ secrets: await describe(accessToken) }),
       tokenIsEnough: true,
+    }).catch((thrown) => {
+      if (thrown instanceof Failure) thrown.nameItems(names);
+      throw thrown;
     });
     const [find, { answer }] = await Promise.all([findKeys(), asking]);
     const { handles } = understand(IssueResponse, answer);
-    if (handles.length !== count) throw new Failure("broker_untrusted", { detail: "handles are missing" });
+    if (handles.length !== names.length)
+      throw new Failure("broker_untrusted", { detail: "handles are missing" });
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
@@ -123,23 +128,31 @@ export function createBrokerClient(connection: Connection) {
      * @returns them in the order of the secrets, their signatures checked.
      */
     issue: (secrets: readonly IssueItem[]): Promise<IssuedHandle[]> =>
-      askForHandles("/v1/handles", secrets.length, () => secrets.map((secret) => ({ ...secret, ...bound }))),
+      askForHandles(
+        "/v1/handles",
+        secrets.map(({ name }) => name),
+        () => secrets.map((secret) => ({ ...secret, ...bound })),
+      ),
 
     /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
     wrap: (
       items: readonly (Omit<HandleTerms, "audience" | "jkt"> & { readonly value: Secret })[],
     ): Promise<IssuedHandle[]> =>
-      askForHandles("/v1/handles/wrap", items.length, async (accessToken) => {
-        const key = await wrappingKey();
-        const context = { iss: url, accessToken, ...bound };
-        return Promise.all(
-          items.map(async ({ value, ...terms }) => ({
-            ...terms,
-            ...bound,
-            value: await wrapValue(value, context, key),
-          })),
-        );
-      }),
+      askForHandles(
+        "/v1/handles/wrap",
+        items.map(({ name }) => name),
+        async (accessToken) => {
+          const key = await wrappingKey();
+          const context = { iss: url, accessToken, ...bound };
+          return Promise.all(
+            items.map(async ({ value, ...terms }) => ({
+              ...terms,
+              ...bound,
+              value: await wrapValue(value, context, key),
+            })),
+          );
+        },
+      ),
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {

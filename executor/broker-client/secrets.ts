@@ -5,7 +5,7 @@
 
 import { Failure } from "../../shared/failure.ts";
 import type { Secret } from "../../shared/secret.ts";
-import { head } from "../../shared/uri.ts";
+import { shownName } from "../../shared/uri.ts";
 import {
   keyOf,
   loginsOf,
@@ -109,7 +109,7 @@ export async function requestSecrets(
 
   function bring(name: string): { name: string; value: Secret } {
     const value = brought.get(name);
-    if (!value) throw new Failure("invalid_plan", { detail: `no value is given for ${head(name)}` });
+    if (!value) throw new Failure("invalid_plan", { detail: `no value is given for ${shownName(name)}` });
     return { name, value };
   }
 
@@ -117,7 +117,7 @@ export async function requestSecrets(
   function checkPlan(accepted: readonly IssuedHandle[]): void {
     if (accepted.every(({ claims }) => claims.plan === undefined)) return;
     const stray = accepted.find(({ claims }) => claims.plan === undefined || claims.plan !== hash);
-    if (stray) throw new Failure("plan_mismatch", { detail: head(stray.claims.name) });
+    if (stray) throw new Failure("plan_mismatch", { detail: shownName(stray.claims.name) });
   }
 
   /** A plan may take longer than its handles live, and so may waiting for somebody else's. */

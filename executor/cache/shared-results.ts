@@ -87,7 +87,7 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
       return true;
     } catch (thrown) {
       if (!(thrown instanceof Failure)) throw thrown;
-      tell(`a layer at ${registry.reference} is not to be believed`);
+      tell(`a layer at ${registry.reference} is not authentic`);
       return false;
     }
   }

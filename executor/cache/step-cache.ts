@@ -165,7 +165,7 @@ export function openStepCache(
     const made = plan.steps.slice(0, index + 1);
     await shared?.push(key, result, (manifest) =>
       secrets.attest(made, { key, manifest }).catch((failure: Failure) => {
-        tell(`the result is not shared (${failure.code})`);
+        tell(`the result was not shared (${failure.code})`);
         return undefined;
       }),
     );

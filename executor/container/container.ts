@@ -39,7 +39,7 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
     const found = findUser(name, rootfs);
     if (firstUser !== undefined && Math.max(found.uid, found.gid) >= userCount)
       throw new Failure("invalid_user", {
-        detail: `${name}: a container has the numbers 0 to ${userCount - 1}`,
+        detail: `${name}: a container's users and groups have the numbers 0 to ${userCount - 1}`,
       });
     return found;
   };

@@ -16,7 +16,7 @@ export interface InjectedVariable {
 }
 
 export interface InjectedFile {
-  /** Where the container finds it. */
+  /** The path in the container. */
   readonly path: string;
   readonly value: Secret;
   readonly mode: number;

@@ -14,7 +14,7 @@ import {
   type Step,
   secretFileDefaults,
 } from "./plan.ts";
-import { parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
+import { named, parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -30,7 +30,7 @@ const value = described(
   "The name of a value that is given beside the plan, and wrapped at the broker.",
 );
 
-const cacheKey = described(word, "What stands for the value in caches.");
+const cacheKey = described(word, "The name that stands for the value in caches.");
 
 const SecretReference = z.union(
   [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
@@ -38,7 +38,7 @@ const SecretReference = z.union(
 );
 
 const SecretFileFields = z.strictObject({
-  path: described(word, "Where the container finds it."),
+  path: described(word, "The path in the container."),
   uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
   cacheKey: z.optional(cacheKey),
   handle: z.optional(handle),
@@ -49,7 +49,7 @@ const SecretFileFields = z.strictObject({
 });
 
 const StepFields = z.strictObject({
-  name: z.optional(described(word, "What people call the step.")),
+  name: z.optional(described(word, "The step's name.")),
   args: z.optional(
     described(z.array(z.string()), "The command and its arguments; the image's own without it."),
   ),
@@ -74,7 +74,7 @@ const StepFields = z.strictObject({
       z.array(
         z.strictObject({
           source: described(word, "On the host; in a plan file, relative to where that lies."),
-          target: described(word, "In the container."),
+          target: described(word, "The path in the container."),
           readOnly: z.optional(
             described(z.boolean(), "Whether the container can only read it; no by default."),
           ),
@@ -89,11 +89,13 @@ const StepFields = z.strictObject({
       "Files, folders and links that are put among the container's own before the command runs, in this order.",
     ),
   ),
-  network: z.optional(described(z.enum(networks), "What the container can reach; none by default.")),
-  memory: z.optional(described(z.string(), "Such as 512m.")),
-  cpus: z.optional(described(z.number(), "Such as 1.5.")),
-  pidsLimit: z.optional(described(z.number(), "Of processes; 2048 by default.")),
-  timeout: z.optional(described(z.string(), "Such as 90s.")),
+  network: z.optional(
+    described(z.enum(networks), "The network that the container can reach; none by default."),
+  ),
+  memory: z.optional(described(z.string(), "The memory limit, for example 512m.")),
+  cpus: z.optional(described(z.number(), "The number of CPUs, for example 1.5.")),
+  pidsLimit: z.optional(described(z.number(), "The maximum number of processes; 2048 by default.")),
+  timeout: z.optional(described(z.string(), "The time limit, for example 90s.")),
   readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
   init: z.optional(
     described(
@@ -108,28 +110,28 @@ export type Want = (typeof wants)[number];
 
 export const PlanDocument = described(
   z.strictObject({
-    version: described(z.literal(1), "Of this format."),
+    version: described(z.literal(1), "The version of this format."),
     image: described(word, "As podman and docker name images."),
     registryAuth: z.optional(
       described(
         z.array(
           z.strictObject({
             address: described(word, "The registry's, such as registry.example:5000."),
-            user: described(word, "As whom to log in."),
+            user: described(word, "The user name for the log-in."),
             password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
           }),
         ),
-        "For an image that only some may pull.",
+        "The log-ins at registries, for private images.",
       ),
     ),
     steps: described(
       z.array(StepFields).check(z.minLength(1)),
-      "One container after the other; each finds what those before it wrote.",
+      "The steps, one container each; each step sees the files of the steps before it.",
     ),
     want: z.optional(
       described(
         z.enum(wants),
-        "What is asked of the last step: what it prints, how it ends, or only that it runs. All output without it.",
+        "What the run returns of the last step: its output, its exit code, or nothing. By default all output is passed on.",
       ),
     ),
     onLeak: z.optional(
@@ -138,8 +140,10 @@ export const PlanDocument = described(
         "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
       ),
     ),
-    tag: z.optional(described(word, "What the image that the steps make is to be called on this host.")),
-    publish: z.optional(described(word, "Where that image is pushed: its name, with the registry's.")),
+    tag: z.optional(described(word, "The name on this host of the image that the steps make.")),
+    publish: z.optional(
+      described(word, "The full name, with the registry's address, that the image is pushed to."),
+    ),
   }),
   "What Claimcheck runs: steps on one image.",
 );
@@ -188,7 +192,7 @@ export function toStep(
       ...secretFileDefaults,
       path,
       source: sourceOf(whichOf(path, reference)),
-      ...(mode !== undefined && { mode: parseMode(mode) }),
+      ...(mode !== undefined && { mode: named("mode", parseMode)(mode) }),
       ...(owner !== undefined && { owner }),
     })),
     ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
@@ -201,10 +205,10 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: parseMemory(memory) }),
-    ...(cpus !== undefined && { cpus: parseCpus(String(cpus)) }),
-    ...(pidsLimit !== undefined && { pidsLimit: parsePids(String(pidsLimit)) }),
-    ...(timeout !== undefined && { timeout: parseDuration(timeout) }),
+    ...(memory !== undefined && { memory: named("memory", parseMemory)(memory) }),
+    ...(cpus !== undefined && { cpus: named("cpus", parseCpus)(String(cpus)) }),
+    ...(pidsLimit !== undefined && { pidsLimit: named("pidsLimit", parsePids)(String(pidsLimit)) }),
+    ...(timeout !== undefined && { timeout: named("timeout", parseDuration)(timeout) }),
     ...(readOnly !== undefined && { readOnly }),
     ...(init !== undefined && { init }),
   };

@@ -1,10 +1,10 @@
 /** Files that come with a plan's document and are put among a container's own before its command runs. */
 import * as z from "zod/mini";
 import { Failure } from "../../shared/failure.ts";
-import { parseMode } from "./quantities.ts";
+import { named, parseMode } from "./quantities.ts";
 
 export interface PlacedFile {
-  /** In the container. What is there of this name is replaced, but for a folder. */
+  /** The path in the container. What is there of this name is replaced, but for a folder. */
   readonly path: string;
   readonly mode: number;
   /** Docker's `user[:group]`, as the container's own files know them. */
@@ -21,7 +21,7 @@ const sizeLimit = 16 * 1024 * 1024;
 const field = (description: string) => z.string().check(z.minLength(1), z.describe(description));
 
 export const PlacedFileFields = z.strictObject({
-  path: field("Where the container finds it. Folders that are not there are made."),
+  path: field("The path in the container. Missing folders are created."),
   content: z.optional(z.string().check(z.describe("A file's bytes, in base64."))),
   link: z.optional(
     field("Instead of the content: where a symbolic link points. Without either it is a folder."),
@@ -40,7 +40,7 @@ export function toPlacedFiles(files: readonly z.infer<typeof PlacedFileFields>[]
     return {
       path,
       owner,
-      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : parseMode(mode),
+      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : named("mode", parseMode)(mode),
       ...(bytes && { content: bytes }),
       ...(link !== undefined && { link }),
     };

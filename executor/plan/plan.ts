@@ -19,7 +19,7 @@ export interface SecretVariable {
 }
 
 export interface SecretFile {
-  /** Where the container finds it. */
+  /** The path in the container. */
   readonly path: string;
   readonly source: SecretSource;
   readonly mode: number;
@@ -30,7 +30,7 @@ export interface SecretFile {
 export interface BindMount {
   /** On this host. */
   readonly source: string;
-  /** In the container. */
+  /** The path in the container. */
   readonly target: string;
   readonly readOnly: boolean;
   /** A folder around the source, if no link below it is to be followed on the way there. */
@@ -107,7 +107,7 @@ export interface Plan {
   readonly shortSecrets: ShortSecrets;
   /** What to do when a step leaves a value in its files. Where this is not said, only what is kept is searched. */
   readonly onLeak?: LeakAction;
-  /** What the image that the steps make is to be called on this host. */
+  /** The name on this host of the image that the steps make. */
   readonly tag?: string;
   /** Where that image is pushed: a name with the registry's. */
   readonly publish?: string;
@@ -172,7 +172,7 @@ export interface NamedSource {
 export const loginsOf = (registries: Plan["registries"]): NamedSource[] =>
   registries.map(({ address, password }) => ({ name: `the password for ${address}`, source: password }));
 
-/** The secrets of a step; one that it uses twice is there twice. */
+/** The secrets of a step; one that it uses twice appears twice. */
 export const secretsOf = (step: Step): NamedSource[] => [
   ...step.secretVariables,
   ...step.secretFiles.map(({ path, source }) => ({ name: path, source })),
@@ -218,7 +218,7 @@ function checkStep(step: Step): void {
     ...step.secretFiles.map(({ path }) => path),
     ...step.binds.map((bind) => bind.target),
   ]) {
-    if (mounted.has(target)) refuse(`${target} is there twice`);
+    if (mounted.has(target)) refuse(`${target} appears twice`);
     mounted.add(target);
   }
   if (step.workdir !== undefined && !step.workdir.startsWith("/"))

@@ -67,7 +67,7 @@ const SIGKILL = 9;
 /** For a command that was killed to be gone, and for its output to be read, in milliseconds. */
 const lastWords = 5_000;
 
-const cutShort = () => new Failure("output_failed", { detail: "nobody waits for it any more" });
+const cutShort = () => new Failure("output_failed", { detail: "its reader is gone" });
 
 /** Starts the run of a plan. */
 export function startRun(plan: Plan, surroundings: Surroundings) {
@@ -321,7 +321,7 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
 
   const result = perform().catch((thrown) => {
     if (interrupted !== undefined) return 128 + interrupted;
-    if (thrown instanceof Failure && thrown.detail) thrown.detail = masking.scrubbed(thrown.detail);
+    if (thrown instanceof Failure) thrown.rewrite(masking.scrubbed);
     throw thrown;
   });
 

@@ -33,6 +33,8 @@ export interface Breaks {
   ): void;
   /** One more byte, without its escape. @param opens whether something may go on here that was kept. */
   step(automaton: Automaton, byte: number, start: number, end: number, opens: boolean): void;
+  /** Nothing goes on, and nothing is kept: a step would do nothing. */
+  rests(): boolean;
   /** White space is over, and something else than a letter follows. */
   lead(): void;
   /** Nothing goes on, and nothing is kept for a place from `position` on. */
@@ -140,6 +142,7 @@ export function createBreaks(onHit: OnHit): Breaks {
       place = ROOT;
       depth = 0;
     },
+    rests: () => place === ROOT && keptPlace === ROOT,
     lead() {
       if (!keptForSpace && !keptWeak) return;
       if (keptForSpace) {

@@ -22,6 +22,10 @@ const shortestJoined = 8;
 /** All spellings of the value that dressed.ts searches for. They may repeat each other. */
 export function canonicalSpellings(value: Uint8Array): Uint8Array[] {
   const found = contexts(value, shortest);
+  // `%%` may be one escaped `%`, or two of which each has an escape of its own.
+  if (value.some((byte, at) => byte === percent && value[at + 1] === percent)) {
+    found.push(...contexts(value, shortest, true));
+  }
   if (value.some(isBreak)) {
     for (const between of [",", "", " "]) {
       const joined = joinLines(value, between);
@@ -43,11 +47,12 @@ export function canonicalSpellings(value: Uint8Array): Uint8Array[] {
   return found;
 }
 
-function contexts(value: Uint8Array, least: number): Uint8Array[] {
+/** @param each whether each `%` of the value has an escape of its own. */
+function contexts(value: Uint8Array, least: number, each = false): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const before of [undefined, equals, percent, backslash]) {
     for (const whole of [true, false]) {
-      const full = canonical(value, before, whole);
+      const full = canonical(value, before, whole, each);
       found.push(...edges(full, before));
       full.fill(0);
     }
@@ -68,7 +73,7 @@ function edges(full: Uint8Array, before: number | undefined): Uint8Array[] {
 }
 
 /** @param whole false leaves out an escape that has begun at the end. */
-function canonical(value: Uint8Array, before: number | undefined, whole: boolean): Uint8Array {
+function canonical(value: Uint8Array, before: number | undefined, whole: boolean, each: boolean): Uint8Array {
   const out = new Uint8Array(value.length + 8);
   let length = 0;
   const decoder = createUnescape((byte) => {
@@ -78,7 +83,7 @@ function canonical(value: Uint8Array, before: number | undefined, whole: boolean
     out[length++] = isSpace(byte) ? blank : byte;
   });
   if (before !== undefined) decoder.feed(before, 0, 0, false);
-  for (let i = 0; i < value.length; i++) decoder.feed(value[i]!, 0, 0, false);
+  for (let i = 0; i < value.length; i++) decoder.feed(value[i]!, 0, 0, each && value[i] === percent);
   if (whole) decoder.end();
   decoder.reset();
   const result = out.slice(0, length);

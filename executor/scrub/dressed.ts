@@ -13,7 +13,7 @@
 
 import { certain, createBreaks } from "./breaks.ts";
 import { colon, isBreak, isHex, isLetter, isLowerHex, isQuote, isSpace } from "./bytes.ts";
-import { begins, createUnescape } from "./escapes.ts";
+import { begins, createUnescape, mayBegin } from "./escapes.ts";
 import {
   address,
   type ByteAt,
@@ -28,7 +28,7 @@ import { isPair } from "./hints.ts";
 import { flagsOf, HIT, hitAt, LEAF, ROOT, step } from "./layout.ts";
 import type { Matcher } from "./matcher.ts";
 import type { OnHit } from "./search.ts";
-import { findTriggers } from "./triggers.ts";
+import { createTriggers } from "./triggers.ts";
 
 const blank = 0x20;
 const dollar = 0x24;
@@ -42,6 +42,9 @@ const asideLimit = 24;
 const surely = 8;
 /** A pattern that goes on behind white space is also kept for a line that goes on without, if so much of it was read at most. */
 const longestKept = 256;
+/** The search was needed again within so many bytes: to begin it costs more than to go on. */
+const worthStaying = 32;
+const longestStay = 1024;
 /** Digits of a dump that an aside may follow. */
 const shortestDump = 8;
 
@@ -63,6 +66,8 @@ export interface Dressed {
   heldFrom(position: number): number;
   /** Reads bytes from `position` on to the last one, whatever they are. */
   replay(matcher: Matcher, bytes: Uint8Array, position: number): void;
+  /** Bytes taken and looked back at so far, for the test that shows them to be linear. */
+  steps(): number;
   /** No more bytes come. */
   end(): void;
   reset(): void;
@@ -75,10 +80,20 @@ export function createDressed(onHit: OnHit): Dressed {
     if (end <= dumpUntil) shownAs = { start, end, pattern };
   });
   const glance = createGlance();
+  const triggers = createTriggers();
+  /** The chunk, and what came before it. */
+  let chunk: Uint8Array = new Uint8Array(0);
+  let before = chunk;
+  const byteAt: ByteAt = (at) =>
+    at >= 0 ? (at < chunk.length ? chunk[at]! : -1) : at < -before.length ? -2 : before[before.length + at]!;
   const decoder = createUnescape(take);
   /** Whether the search is under way; all up to `readTo` is read. */
   let engaged = false;
   let readTo = -1;
+  /** How many bytes it reads at least, because it had just stopped when it was needed again; where it may stop. */
+  let stay = 0;
+  let stayTo = -1;
+  let steps = 0;
   /** Where each of the last bytes stands, by its number. */
   let starts = new Float64Array(64);
   let count = 0;
@@ -149,7 +164,7 @@ export function createDressed(onHit: OnHit): Dressed {
     }
     const opens = !space && (isLetter[byte] === 1 ? isLetter[last] !== 1 : last === blank);
     search(space ? blank : byte, start, end);
-    breaks.step(matcher!.automaton, space ? blank : byte, start, end, opens);
+    if (!breaks.rests()) breaks.step(matcher!.automaton, space ? blank : byte, start, end, opens);
     run = isLetter[byte] === 1 && !dressed ? run + 1 : 0;
     last = space ? blank : byte;
     if (isBreak(byte)) lineBroke(end);
@@ -215,28 +230,37 @@ export function createDressed(onHit: OnHit): Dressed {
   /** Whether nothing is left that the plain search would not know. */
   function isIdle(position: number): boolean {
     return (
-      decoder.pending() === undefined &&
+      lineDigits <= 0 &&
+      (depth === 0 || startOf(count - depth) > dressedAt) &&
       breaks.idle(position) &&
       asideUntil < position &&
-      position >= dumpUntil &&
-      lineDigits <= 0 &&
-      (depth === 0 || startOf(count - depth) > dressedAt)
+      position >= dumpUntil
     );
   }
 
   /** Reads `bytes[from, to)`; from `leave` on, it may stop. Gives where it did. */
   function readOn(bytes: Uint8Array, from: number, to: number, position: number, leave: number): number {
     for (let at = from; at < to; ) {
-      decoder.feed(bytes[at]!, position + at, position + at + 1, false);
+      const byte = bytes[at]!;
+      if (begins[byte] === 0 && decoder.rests()) take(byte, position + at, position + at + 1, false);
+      else decoder.feed(byte, position + at, position + at + 1, false);
       at++;
-      if (at >= leave && isIdle(position + at)) {
-        engaged = false;
-        readTo = position + at;
-        return at;
+      if (at < leave || !isIdle(position + at)) continue;
+      const pending = decoder.pending();
+      if (pending !== undefined) {
+        // The last byte may begin an escape; so may each next one, for ever.
+        if (at === leave || pending !== position + at - 1) continue;
+        decoder.reset();
+        at--;
       }
+      engaged = false;
+      readTo = position + at;
+      steps += at - from;
+      return at;
     }
     engaged = true;
     readTo = position + to;
+    steps += to - from;
     return to;
   }
 
@@ -270,15 +294,19 @@ export function createDressed(onHit: OnHit): Dressed {
     while (from > least && isSpace(byteAt(from - 1))) from--;
     for (;;) {
       while (from > least) {
-        const [a, b] = [byteAt(from - 1), byteAt(from)];
+        const a = byteAt(from - 1);
+        const b = byteAt(from);
         if (from < at && !isSpace(b) && !isPair(hints, a, b)) break;
         if (a < 0) break;
         from--;
       }
       let opening = -1;
       for (let k = 1; k <= longestEscape && from - k >= least; k++)
-        if (begins[byteAt(from - k)] === 1) opening = from - k;
-      if (opening < 0) return from;
+        if (begins[byteAt(from - k)] === 1 && (k > from || mayBegin(chunk, from - k))) opening = from - k;
+      if (opening < 0) {
+        steps += at - from;
+        return from;
+      }
       from = opening;
     }
   }
@@ -289,12 +317,12 @@ export function createDressed(onHit: OnHit): Dressed {
       const { hints, doubled } = given.dressing!;
       const { length } = bytes;
       const past = history.length;
-      const byteAt: ByteAt = (at) =>
-        at < 0 ? (at < -past ? -2 : history[past + at]!) : at < length ? bytes[at]! : -1;
-      let at = engaged ? readOn(bytes, 0, length, position, 0) : 0;
+      chunk = bytes;
+      before = history;
+      let at = engaged ? readOn(bytes, 0, length, position, Math.max(0, stayTo - position)) : 0;
       if (at === length) return;
       let next = at === 0 && (position === 0 || byteAt(-1) === LF) ? -1 : 0;
-      const triggers = findTriggers(bytes, view, byteAt(-1), doubled);
+      triggers.start(bytes, view, byteAt(-1), doubled);
       for (;;) {
         // The chunk before may have ended with a line; the stream's first line has no line break before it.
         const trigger = next < 0 ? -1 : triggers.next(at);
@@ -317,7 +345,10 @@ export function createDressed(onHit: OnHit): Dressed {
           begin(byteAt(from - 1), letters);
         }
         if (from < 0) readOn(history, past + from, past, position - past, Number.POSITIVE_INFINITY);
-        at = readOn(bytes, Math.max(from, 0), length, position, trigger + 1 + (dump ? 1 : 0));
+        stay = position + trigger - readTo < worthStaying ? Math.min(stay + worthStaying, longestStay) : 0;
+        const leave = trigger + 1 + (dump ? 1 : 0) + stay;
+        stayTo = position + leave;
+        at = readOn(bytes, Math.max(from, 0), length, position, leave);
         if (at === length) return;
       }
     },
@@ -334,6 +365,7 @@ export function createDressed(onHit: OnHit): Dressed {
       begin(-1, 0);
       readOn(bytes, 0, bytes.length, position, Number.POSITIVE_INFINITY);
     },
+    steps: () => steps,
     end() {
       if (!engaged) return;
       decoder.end();

@@ -27,6 +27,8 @@ export interface Unescape {
   pending(): number | undefined;
   /** The text ends here. */
   end(): void;
+  /** Whether a byte with which no escape begins would be given on as it is. */
+  rests(): boolean;
   reset(): void;
 }
 
@@ -55,6 +57,28 @@ export function mayEscape(byte: number, next: number): boolean {
   if (byte === percent) return digitOf(next) >= 0 || next === percent || next === 0x75;
   if (byte === ampersand) return next === hash || isWord(next);
   return isUpperHex(next) || next === LF || next === CR;
+}
+
+/**
+ * Whether an escape may begin at `at`, as far as the bytes behind it are known. It takes nothing but bytes that stand for themselves,
+ * so what this denies is none.
+ */
+export function mayBegin(bytes: Uint8Array, at: number): boolean {
+  const { length } = bytes;
+  const byte = bytes[at]!;
+  if (byte === backslash || at + 1 >= length) return true;
+  const next = bytes[at + 1]!;
+  if (!mayEscape(byte, next)) return false;
+  if (byte === ampersand) {
+    const end = Math.min(at + longest, length);
+    let i = at + 2;
+    while (i < end && isWord(bytes[i]!)) i++;
+    return i === length || (i < end && bytes[i] === semicolon);
+  }
+  if (next === LF || next === percent || at + 2 >= length) return true;
+  const third = bytes[at + 2]!;
+  if (byte === percent) return digitOf(third) >= 0;
+  return next === CR ? third === LF : isUpperHex(third);
 }
 
 const isUpperHex = (byte: number) => (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46);
@@ -231,7 +255,8 @@ export function createUnescape(emit: Emit): Unescape {
     const start = isBare ? starts[1]! : starts[0]!;
     const rest = surplus;
     const byte = bytes[length - 1]!;
-    const [from, to] = [starts[length - 1]!, ends[length - 1]!];
+    const from = starts[length - 1]!;
+    const to = ends[length - 1]!;
     const end = ends[length - 1 - rest]!;
     const value = meaning;
     length = 0;
@@ -309,6 +334,7 @@ export function createUnescape(emit: Emit): Unescape {
 
   return {
     feed,
+    rests: () => length === 0 && high === 0,
     pending: () => (high !== 0 ? highStart : length > 0 ? starts[0] : undefined),
     end() {
       while (length > 0) fail();

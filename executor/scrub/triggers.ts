@@ -3,7 +3,7 @@
 // rare are looked for by the engine's own search, line breaks and tabs sixteen bytes at a time.
 
 import { isQuote, isSpace } from "./bytes.ts";
-import { begins, mayEscape } from "./escapes.ts";
+import { begins, mayBegin } from "./escapes.ts";
 import { mayMatter } from "./glance.ts";
 
 const backslash = 0x5c;
@@ -19,6 +19,8 @@ const worthSearching = 1024;
 const near = 16;
 
 export interface Triggers {
+  /** Goes over to a chunk. @param before the byte before it, or -1. */
+  start(bytes: Uint8Array, view: DataView | undefined, before: number, doubled: Doubled): void;
   /** The first place at `from` or later, or the chunk's length. `from` never goes back within a chunk. */
   next(from: number): number;
 }
@@ -34,62 +36,77 @@ export interface Doubled {
 const nativeIndexOf: ((this: Uint8Array, needle: number | Uint8Array, from: number) => number) | undefined =
   typeof Buffer === "undefined" ? undefined : Buffer.prototype.indexOf;
 
-/** @param before the byte before the chunk, or -1. */
-export function findTriggers(
-  bytes: Uint8Array,
-  view: DataView | undefined,
-  before: number,
-  { quotes, dollars, blanks }: Doubled,
-): Triggers {
-  const { length } = bytes;
-  const isTrigger = (at: number) => {
+/** One for each stream, because a chunk may be as short as a line: nothing is made for it. */
+export function createTriggers(): Triggers {
+  let bytes: Uint8Array = new Uint8Array(0);
+  let length = 0;
+  let before = -1;
+  let doubled: Doubled = { quotes: false, dollars: false, blanks: false };
+  let needles = needlesOf(doubled);
+  let plain = plainOf(doubled);
+  /** Where each needle is next, and, last, the chunk's first byte if it is one of a pair. */
+  let found: number[] = [];
+  let nearest = 0;
+  let searched = false;
+  let controls: Int32Array = controlsFound;
+  let control = 0;
+
+  function isTrigger(at: number): boolean {
     const byte = bytes[at]!;
-    if (begins[byte] === 1 || (byte >= 0x09 && byte <= 0x0d)) return true;
+    if (begins[byte] === 1) return mayBegin(bytes, at);
+    if (byte >= 0x09 && byte <= 0x0d) return true;
     if (byte !== blank && byte !== dollar && !isQuote(byte)) return false;
     const last = at > 0 ? bytes[at - 1]! : before;
-    if (byte === blank) return blanks && isSpace(last);
-    return byte === dollar ? dollars && last === dollar : quotes && isQuote(last);
-  };
-  function scan(from: number, to: number): number {
-    let at = from;
-    while (at < to && (plain[bytes[at]!] === 1 || !isTrigger(at))) at++;
-    return at;
+    if (byte === blank) return doubled.blanks && isSpace(last);
+    return byte === dollar ? doubled.dollars && last === dollar : doubled.quotes && isQuote(last);
   }
-  if (length < worthSearching || view === undefined || nativeIndexOf === undefined)
-    return { next: (from) => scan(from, length) };
-
-  const indexOf = nativeIndexOf;
-  const needles: (number | Uint8Array)[] = [backslash, percent, ampersand, equals];
-  if (blanks) needles.push(twoBlanks);
-  if (quotes) needles.push(...twoQuotes);
-  if (dollars) needles.push(twoDollars);
 
   /** Where `needle` is next; of a pair, the second one is the place. */
   function find(needle: number | Uint8Array, from: number): number {
     if (typeof needle !== "number") {
-      const at = indexOf.call(bytes, needle, Math.max(0, from - 1));
+      const at = nativeIndexOf!.call(bytes, needle, Math.max(0, from - 1));
       return at < 0 ? length : at + 1;
     }
     for (let start = from; ; ) {
       const close = Math.min(start + near, length);
       let at = start;
       while (at < close && bytes[at] !== needle) at++;
-      if (at === close) at = indexOf.call(bytes, needle, close);
+      if (at === close) at = nativeIndexOf!.call(bytes, needle, close);
       if (at < 0 || at >= length) return length;
-      if (at + 1 === length || mayEscape(needle, bytes[at + 1]!)) return at;
+      if (mayBegin(bytes, at)) return at;
       start = at + 1;
     }
   }
 
-  const controls = findControls(bytes, view, blanks);
-  let control = 0;
-  let next = controls[0]!;
-  const found = needles.map((needle) => find(needle, 0));
-  // What the byte before makes a pair of.
-  if (isTrigger(0)) found.push(0);
-  let nearest = Math.min(...found);
   return {
+    start(given, view, previous, pairs) {
+      bytes = given;
+      length = given.length;
+      before = previous;
+      if (pairs !== doubled) {
+        doubled = pairs;
+        needles = needlesOf(pairs);
+        plain = plainOf(pairs);
+      }
+      searched = length >= worthSearching && view !== undefined && nativeIndexOf !== undefined;
+      if (!searched) return;
+      controls = findControls(bytes, view!, pairs.blanks);
+      control = 0;
+      found = needles.map((needle) => find(needle, 0));
+      // What the byte before makes a pair of.
+      if (isTrigger(0)) found.push(0);
+      nearest = Math.min(...found);
+    },
     next(from) {
+      if (!searched) {
+        // A loop reads what is its own faster than what is the closure's.
+        const given = bytes;
+        const end = length;
+        const passes = plain;
+        let at = from;
+        while (at < end && (passes[given[at]!] === 1 || !isTrigger(at))) at++;
+        return at;
+      }
       if (nearest < from) {
         nearest = length;
         for (let i = 0; i < found.length; i++) {
@@ -97,20 +114,38 @@ export function findTriggers(
           nearest = Math.min(nearest, found[i]!);
         }
       }
-      while (next < from) next = controls[++control]!;
-      return Math.min(next, nearest);
+      while (controls[control]! < from) control++;
+      return Math.min(controls[control]!, nearest);
     },
   };
+}
+
+function needlesOf({ quotes, dollars, blanks }: Doubled): (number | Uint8Array)[] {
+  return [
+    backslash,
+    percent,
+    ampersand,
+    equals,
+    ...(blanks ? [twoBlanks] : []),
+    ...(quotes ? twoQuotes : []),
+    ...(dollars ? [twoDollars] : []),
+  ];
 }
 
 const twoBlanks = Uint8Array.of(blank, blank);
 const twoDollars = Uint8Array.of(dollar, dollar);
 const twoQuotes = [0x22, 0x27].flatMap((a) => [0x22, 0x27].map((b) => Uint8Array.of(a, b)));
 
-/** Bytes that are never a trigger. */
-const plain = new Uint8Array(256).fill(1);
-for (const byte of [backslash, percent, ampersand, equals, blank, dollar, 0x22, 0x27]) plain[byte] = 0;
-for (let byte = 0x09; byte <= 0x0d; byte++) plain[byte] = 0;
+/** 1 for bytes that are never a trigger. */
+function plainOf({ quotes, dollars, blanks }: Doubled): Uint8Array {
+  const plain = new Uint8Array(256).fill(1);
+  for (const byte of [backslash, percent, ampersand, equals]) plain[byte] = 0;
+  for (let byte = 0x09; byte <= 0x0d; byte++) plain[byte] = 0;
+  if (quotes) plain[0x22] = plain[0x27] = 0;
+  if (dollars) plain[dollar] = 0;
+  if (blanks) plain[blank] = 0;
+  return plain;
+}
 
 /** A bit for each byte below 0x0E in a word; with one of them, there may be more bits than that. */
 const tops = 0x80808080 | 0;

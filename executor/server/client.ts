@@ -38,7 +38,8 @@ export async function sendRun(
     if (response.statusCode !== 200) throw refusal(response.statusCode, await readText(response));
     for await (const line of linesOf(response)) {
       const event = RunEvent.safeParse(parseJson(line)).data;
-      if (!event) throw new Failure("executor_unreachable", { detail: "it does not speak as documented" });
+      if (!event)
+        throw new Failure("executor_unreachable", { detail: "its answer does not follow the protocol" });
       const code = await hand(event);
       if (code !== undefined) return code;
     }

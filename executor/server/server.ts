@@ -15,9 +15,9 @@ import { RunRequest } from "./wire.ts";
 export interface ServerLimits {
   /** For all headers of a request to arrive, in seconds. */
   readonly headersTimeout: number;
-  /** For a whole request to arrive, in seconds. */
+  /** The time limit for a whole request, in seconds. */
   readonly requestTimeout: number;
-  /** Connections beyond this many are closed at once. */
+  /** The maximum number of connections; the broker closes further ones at once. */
   readonly connections: number;
   /** Of a request's body, in bytes. */
   readonly body: number;

@@ -258,7 +258,7 @@ sub prepare {
     if ($users eq 'own') { Users::settle() or fail('users', $@ || $!) }
     mkdir "$dir/view" or fail('prepare', $!);
     my @folders = ($here =~ s{/$}{}r, View::folders_of($runtime));
-    View::enclose("$dir/view", $dir, \@folders) or fail('view', "what the runtime sees could not be made: $!");
+    View::enclose("$dir/view", $dir, \@folders) or fail('view', "the runtime's view of the host could not be made: $!");
     $dir = DISK;
     my $mapped = copy_of(DISK) or fail('prepare', $!);
     Users::map_mount($mapped) or fail('users', "$runs: its file system cannot map users ($!)");
@@ -346,7 +346,7 @@ sub create {
 sub take_state {
     my $state = '';
     1 while $state !~ /\n/ && sysread $states, $state, 4096, length $state;
-    ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the runtime tells no process');
+    ($init) = $state =~ /"pid":\s*(\d+)/ or fail('create', 'the OCI runtime did not tell the container's process');
     await_process($init);
     for my $file (splice @files) {
         unlink $file or fail('unlink', $!);
@@ -396,11 +396,11 @@ sub reap {
     @processes = grep { !has_ended($_) } @processes;
     while ((my $pid = waitpid(-1, WNOHANG)) > 0) {
         delete $unreaped{$pid};
-        fail('network', 'its rules are gone') if defined &was_firewall && was_firewall($pid);
+        fail('network', 'the network's firewall rules are gone') if defined &was_firewall && was_firewall($pid);
         if ($runtime_process && $pid == $runtime_process) {
             undef $runtime_process;
             if ($?) { show_log(); fail('create') }
-            $init || defined $code or fail('create', 'the runtime runs no hooks');
+            $init || defined $code or fail('create', 'the OCI runtime ran no hooks; Claimcheck needs them');
             take_terminal() if $console;
             answer('started');
         } elsif ($init && $pid == $init) {

@@ -56,7 +56,7 @@ export interface Volume {
 /** A file of the bundle. It is unlinked when the container has been created. */
 export interface BundleFile {
   readonly name: string;
-  /** Where the container finds it. */
+  /** The path in the container. */
   readonly target?: string;
   readonly readOnly?: boolean;
   readonly bytes: Uint8Array;
@@ -454,11 +454,11 @@ async function explain(step: string, words: Promise<string>): Promise<Failure> {
   const hidden = /mounting "(proc|sysfs)".*operation not permitted/.exec(reason)?.[1];
   if (hidden) {
     const folder = { proc: "/proc", sysfs: "/sys" }[hidden];
-    const detail = `something is mounted over a part of this host's ${folder}, as in a container; Linux lets no user namespace mount one then; --userns host does without, with weaker walls`;
+    const detail = `something is mounted over a part of this host's ${folder}, as in a container; Linux lets no user namespace mount one then; --userns host runs without one, with weaker isolation`;
     return new Failure("unsupported_host", { detail });
   }
   const detail = reason || `${step}: no reason was given`;
-  const hint = step === "users" ? "; --userns host does without a user namespace, with weaker walls" : "";
+  const hint = step === "users" ? "; --userns host runs without a user namespace, with weaker isolation" : "";
   return new Failure(causes[step] ?? "state_unusable", { detail: `${detail}${hint}` });
 }
 

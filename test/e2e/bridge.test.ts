@@ -146,7 +146,7 @@ test("without its rules a container does not go on", async () => {
   for (const pid of processesContaining("cmdline", "nft\u0000--interactive")) process.kill(pid, "SIGKILL");
   const { code, stderr } = await running.finished;
   expect(code).toBe(125);
-  expect(stderr).toMatch(/its rules are gone \[network_unavailable\]\n$/);
+  expect(stderr).toMatch(/the network's firewall rules are gone \[network_unavailable\]\n$/);
 });
 
 test.each([
@@ -157,7 +157,7 @@ test.each([
   const entry = changedHouse([["executor/supervisor/bridge.pl", call, without]]);
   const { code, stdout, stderr } = await claimcheck(args("echo ran"), { node: network.node, entry });
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
-  expect(stderr).toMatch(/^claimcheck: The network cannot be had: .*\[network_unavailable\]\n$/);
+  expect(stderr).toMatch(/^claimcheck: The network could not be set up: .*\[network_unavailable\]\n$/);
   expect(stderr).toMatch(says);
 });
 

@@ -1,8 +1,11 @@
 /** `claimcheck broker`, and `claimcheck run` against it: the same way as embedded, over a socket. */
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
+import { boundAudience } from "../../shared/bound-token.ts";
+import { startIssuer } from "../parts/issuer.ts";
 import { claimcheck, image } from "../support/command.ts";
 import { startDevBroker } from "../support/dev-broker.ts";
+import { serve } from "../support/served.ts";
 
 const args = ["run", "--secret-env", "MY_SECRET=env://API_TOKEN", image, "--", "sh", "-c", "echo $MY_SECRET"];
 
@@ -38,4 +41,24 @@ test("an address that is taken is one line", async () => {
   const second = await claimcheck(["broker", "--dev", "--listen", listen]);
   expect(second).toMatchObject({ code: 125, stdout: "" });
   expect(second.stderr).toMatch(/^claimcheck: .*EADDRINUSE.*\n$/);
+});
+
+test("a job's own token that names the key in its state folder is proven with that key", async () => {
+  const issuer = await startIssuer("ES256");
+  const policy = `version: 1
+issuers:
+  ci: { issuer: "${issuer.url}", algorithms: [ES256] }
+tenants:
+  acme:
+    principals:
+      - { issuer: ci, claims: { sub: "**" }, roles: [requester, executor], confined: issuer }
+    rules:
+      - { name: variables, actions: [issue, redeem], secrets: ["env://**"] }
+`;
+  const { url, keys } = await serve(issuer, "", {}, { policy });
+  const jkt = (await claimcheck(["executor", "key"])).stdout.trim();
+  const token = await issuer.sign({ sub: "job", aud: boundAudience(url, jkt) });
+  const env = { CLAIMCHECK_BROKER: url, CLAIMCHECK_BROKER_KEYS: keys, CLAIMCHECK_TOKEN: token };
+  const args = ["run", "--secret-env", "A=env://API_TOKEN", image, "--", "sh", "-c", "echo $A ${#A}"];
+  expect(await claimcheck(args, { env })).toMatchObject({ code: 0, stdout: "*** 7\n" });
 });

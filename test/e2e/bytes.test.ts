@@ -121,7 +121,7 @@ describe("a file that is not UTF-8 is refused, with the line", () => {
     expect(await inShell(script)).toEqual({
       code: 125,
       stdout: "",
-      stderr: "claimcheck: The command line is not understood: file:2: this line is not UTF-8 [usage]\n",
+      stderr: "claimcheck: The command line is invalid: file:2: this line is not UTF-8 [usage]\n",
     });
   });
 });

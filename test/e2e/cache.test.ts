@@ -119,7 +119,7 @@ test("a result that was changed is said to be, and made again", async () => {
   const again = await run(cache);
   expect(again.stdout).not.toBe(first.stdout);
   expect(again.stderr).toBe(
-    `claimcheck: the cached result ${key.slice(0, 12)} is not as it was kept; it is made again\nno line end`,
+    `claimcheck: the cached result ${key.slice(0, 12)} is damaged; the step runs again\nno line end`,
   );
   expect(await run(cache)).toEqual({ ...again, stderr: "no line end" });
 });

@@ -242,7 +242,7 @@ test.each([
   [["-v", "data:/data"], "usage", /\.\/data/],
   [["-v", "/nowhere/at/all:/data"], "invalid_plan", /nowhere\/at\/all: No such file or directory/],
   [["-u", "nobody-knows"], "invalid_user", /nobody-knows/],
-  [["-u", "65536"], "invalid_user", /65536: a container has the numbers 0 to 65535/],
+  [["-u", "65536"], "invalid_user", /65536: a container's users and groups have the numbers 0 to 65535/],
   [["-u", "1:70000"], "invalid_user", /70000/],
   [["--network", "everything"], "usage", /network/],
 ])("%s is refused", async (flags, code, says) => {

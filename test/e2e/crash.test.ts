@@ -39,7 +39,7 @@ test.each([
     env: { ...env, NODE_OPTIONS: `--require=${fault}` },
   });
   expect(finished).toMatchObject({ code: 125, stdout: "***\n" });
-  expect(finished.stderr).toMatch(/^claimcheck: Claimcheck failed: \w+ \[internal\]\n$/);
+  expect(finished.stderr).toMatch(/^claimcheck: Claimcheck failed unexpectedly: \w+ \[internal\]\n$/);
   expect(finished.stderr).not.toContain(secret);
 });
 
@@ -67,7 +67,9 @@ test("what buildah says of a failure is masked, though it be the file with the p
     env: { ...env, PATH: `${join(buildah, "..")}:${process.env.PATH}` },
   });
   expect(code).toBe(125);
-  expect(stderr).toMatch(/The image cannot be had: .*"auth":"[^"]*\*\*\*"\}\}\}\) \[image_unavailable\]\n$/);
+  expect(stderr).toMatch(
+    /The image could not be pulled: .*"auth":"[^"]*\*\*\*"\}\}\}\) \[image_unavailable\]\n$/,
+  );
   expect(stderr).not.toContain(Buffer.from(`robot:${secret}`).toString("base64"));
 });
 

@@ -17,12 +17,16 @@ async function setUp(host: Parameters<typeof startHost>[0] = {}) {
 
 describe("a run", () => {
   test("gets its secrets in the job's name, and tells what happens as it happens", async () => {
-    const { socket, token, folder, leftovers } = await setUp();
+    const { socket, token, folder, leftovers, heard } = await setUp();
     const plan = planOf(
       { name: "build", script: "echo this is the secret: $A; echo built > /made", secretEnv },
       { script: "cat /made; echo ${A-unset} >&2; exit 3" },
     );
     const { status, headers, events } = await ask(socket, { plan, token });
+    // Who ends TLS on the way to the broker has neither the job's token nor the executor's.
+    const own = readFileSync(join(folder, "executor-token"), "utf8").trim();
+    expect(heard()).toMatch(/authorization: DPoP /i);
+    for (const each of [token, own]) expect(heard()).not.toContain(each);
     expect(status).toBe(200);
     expect(headers).toMatchObject({ "content-type": "application/x-ndjson", "cache-control": "no-store" });
     expect(outputOf(events, "stdout")).toBe("this is the secret: ***\nbuilt\n");
@@ -95,7 +99,7 @@ describe("a run", () => {
       type: "error",
       code: "secret_not_found",
       title: "The secret does not exist.",
-      detail: "env://NON… is not set",
+      detail: "env://NONE is not set (for A)",
       exitCode: 125,
     });
     const missing = await ask(socket, { plan: { ...planOf({ script: "" }), steps: [{ args: ["/nope"] }] } });
@@ -201,7 +205,7 @@ describe("claimcheck run --executor", () => {
     expect(await run([image, "--", "/nope"])).toMatchObject({
       code: 127,
       stderr: expect.stringMatching(
-        /^claimcheck: The command does not exist in the image.*\[command_not_found\]\n$/,
+        /^claimcheck: The image does not contain the command.*\[command_not_found\]\n$/,
       ),
     });
     expect(await run(["--timeout", "0.2s", image, "--", "sleep", "60"])).toMatchObject({ code: 124 });
@@ -267,7 +271,9 @@ describe("claimcheck run --executor", () => {
   test("says in one line that nobody is there", async () => {
     const { code, stderr } = await claimcheck(["run", "--executor", "/nowhere.sock", image]);
     expect(code).toBe(125);
-    expect(stderr).toBe("claimcheck: The executor cannot be reached: ENOENT [executor_unreachable]\n");
+    expect(stderr).toBe(
+      "claimcheck: Claimcheck could not reach the executor: ENOENT [executor_unreachable]\n",
+    );
   });
 });
 
@@ -324,7 +330,7 @@ describe("its configuration", () => {
     ["volumes: [{ source: /nowhere }]", /^5: volumes\.0: it cannot be read \(ENOENT\)/],
     ['volumes: [{ source: /srv, user: "0:0" }]', /^5: volumes\[0\]\.user: UID:GID/],
     ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: a time is/],
-    ["masking: false", /^5: masking: there is no such field/],
+    ["masking: false", /^5: masking: this field does not exist/],
   ])("%s is refused with its line", async (line, expected) => {
     const images = line.startsWith("images") ? line : 'images: ["**"]';
     const folder = makeFolder({

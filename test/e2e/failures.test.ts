@@ -9,7 +9,13 @@ const pasted = "hunter2-pasted-where-it-does-not-belong";
 const withSecret = (uri: string) => ["run", "--secret-env", `A=${uri}`, image, "true"];
 
 const failures: [what: string, args: string[], code: string, exitCode: number, says: RegExp][] = [
-  ["a missing variable", withSecret("env://NOT_THERE"), "secret_not_found", 125, /env:\/\/NOT… is not set/],
+  [
+    "a missing variable",
+    withSecret("env://NOT_THERE"),
+    "secret_not_found",
+    125,
+    /env:\/\/NOT_THERE is not set \(for A\)/,
+  ],
   ["an unknown scheme", withSecret("htp://x"), "unknown_scheme", 125, /known here: env:\/\//],
   ["no ://", withSecret(pasted), "invalid_uri", 125, /"hun…" has no ":\/\/"/],
   ["a value for a name", withSecret(`env://${pasted}`), "invalid_uri", 125, /env:\/\/hun…/],
@@ -120,20 +126,8 @@ test("a broker that cannot be reached", async () => {
   );
   expect(finished.code).toBe(125);
   expect(finished.stderr).toMatch(
-    /^claimcheck: The broker cannot be reached: http:\/\/127\.0\.0\.1:9 .*\[broker_unreachable\]\n$/,
+    /^claimcheck: Claimcheck could not reach the broker: http:\/\/127\.0\.0\.1:9 .*\[broker_unreachable\]\n$/,
   );
-});
-
-test("every missing secret is named, not only the first", async () => {
-  const finished = await claimcheck([
-    "run",
-    "--secret-env",
-    "A=env://FIRST",
-    "--secret-env",
-    "B=env://OTHER",
-    image,
-  ]);
-  expect(finished.stderr).toContain("env://FIR… is not set; env://OTH… is not set");
 });
 
 test("a value that an environment cannot carry is refused, and another process sees none of it", async () => {
@@ -152,6 +146,15 @@ test("help is an answer; nothing at all is told how to ask", async () => {
     expect(finished.stdout).toContain("Usage: claimcheck");
   }
   expect(await claimcheck([])).toMatchObject({ code: 125, stdout: "" });
+});
+
+test("each secret that fails has a line of its own, with what it is for", async () => {
+  const args = ["run", "--secret-env", "A=env://ONE", "--secret-env", "B=env://TWO", image, "true"];
+  expect((await claimcheck(args)).stderr.split("\n")).toEqual([
+    "claimcheck: The secret does not exist: env://ONE is not set (for A) [secret_not_found]",
+    "claimcheck: The secret does not exist: env://TWO is not set (for B) [secret_not_found]",
+    "",
+  ]);
 });
 
 test.each([
@@ -175,6 +178,6 @@ test("what the runtime says of a failure is masked like the output", async () =>
   const env = { API_TOKEN: "a-value-that-is-no-command" };
   const finished = await claimcheck([...withSecret("env://API_TOKEN").slice(0, -1), env.API_TOKEN], { env });
   expect(finished.stderr).toBe(
-    "claimcheck: The command does not exist in the image: *** [command_not_found]\n",
+    "claimcheck: The image does not contain the command: *** [command_not_found]\n",
   );
 });

@@ -64,7 +64,7 @@ test("--cpus and --pids-limit are the container's cgroup's", async () => {
 test("--timeout kills, and is told from the command's own end", async () => {
   const { code, stderr } = await run(["--timeout", "0.2s"], "trap '' TERM; while :; do sleep 1; done");
   expect(code).toBe(124);
-  expect(stderr).toBe("claimcheck: The command took longer than it may: 0.2 s [timed_out]\n");
+  expect(stderr).toBe("claimcheck: The command exceeded its time limit: 0.2 s [timed_out]\n");
   expect((await run(["--timeout", "1h"], "exit 3")).code).toBe(3);
 });
 

@@ -24,7 +24,8 @@ test("a leak ends the run with a failure of its own, which names the file and no
   expect(finished).toEqual({
     code: 125,
     stdout: "done\n",
-    stderr: "claimcheck: A secret is in what the command left: TOKEN in /root/leak, line 2 [secret_leaked]\n",
+    stderr:
+      "claimcheck: The files that the command left contain a secret: TOKEN in /root/leak, line 2 [secret_leaked]\n",
   });
 });
 
@@ -34,7 +35,7 @@ test("with warn or no-cache a leak is told, and the exit code is the command's",
     expect({ code, stderr }).toEqual({
       code: 0,
       stderr:
-        "claimcheck: A secret is in what the command left: TOKEN in /a, line 1; TOKEN in the name of /srv-*** [secret_leaked]\n",
+        "claimcheck: The files that the command left contain a secret: TOKEN in /a, line 1; TOKEN in the name of /srv-*** [secret_leaked]\n",
     });
   }
 });
@@ -84,7 +85,7 @@ test("an extended attribute", async () => {
   expect({ code, stderr }).toEqual({
     code: 125,
     stderr:
-      "claimcheck: A secret is in what the command left: TOKEN in the attribute user.note of /root [secret_leaked]\n",
+      "claimcheck: The files that the command left contain a secret: TOKEN in the attribute user.note of /root [secret_leaked]\n",
   });
 });
 

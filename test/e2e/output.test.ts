@@ -8,7 +8,7 @@ import { planOf, startHost } from "../support/executor.ts";
 import { makeFolder } from "../support/served.ts";
 
 const lost =
-  /^claimcheck: The output could not be written, and is not whole: standard output \(ENOSPC\) \[output_failed\]$/m;
+  /^claimcheck: The output could not be written completely: standard output \(ENOSPC\) \[output_failed\]$/m;
 
 /** A file system with almost no room left: what is printed fits in part. */
 function fullDisk(): string {

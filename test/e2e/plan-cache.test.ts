@@ -172,7 +172,7 @@ test("a layer that was changed in a registry is not believed, and its step is ru
     writeFileSync(blob, readFileSync(blob, "latin1").replace(made, made.replace(/^./, "x")), "latin1");
   }
   const { stdout, stderr } = await run([before, sh("cat /made")], "--cache-from", repository);
-  expect(stderr).toContain(`claimcheck: a layer at ${repository} is not to be believed\n`);
+  expect(stderr).toContain(`claimcheck: a layer at ${repository} is not authentic\n`);
   expect(stdout).toMatch(/^(.{36}\n)\1$/);
   expect(stdout).not.toContain(made);
 });

@@ -114,7 +114,7 @@ steps:
   const { code, stdout, stderr } = await claimcheck(["run", "--plan", file], { env });
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
   expect(stderr.replaceAll(`${file}:`, "")).toMatch(
-    /^5: steps\[0\]\.secretenv: there is no such field\n7: steps\[1\]\.network: .*\nclaimcheck: .*\[usage\]\n$/,
+    /^5: steps\[0\]\.secretenv: this field does not exist\n7: steps\[1\]\.network: .*\nclaimcheck: .*\[usage\]\n$/,
   );
 });
 

@@ -118,7 +118,8 @@ test("a runtime that would not wait for the unlink is refused", async () => {
   expect(await claimcheck(args, { env: { SECRET: secret } })).toEqual({
     code: 125,
     stdout: "",
-    stderr: "claimcheck: The container runtime failed: the runtime runs no hooks [runtime_failed]\n",
+    stderr:
+      "claimcheck: The container runtime failed: the OCI runtime ran no hooks; Claimcheck needs them [runtime_failed]\n",
   });
 });
 

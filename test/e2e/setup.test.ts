@@ -32,7 +32,7 @@ function setUp(path: string, before: readonly string[] = []) {
   return { status, stdout, stderr };
 }
 
-test("what is there already is left alone, and the command runs", () => {
+test("existing things stay as they are, and the command runs", () => {
   expect(setUp(process.env.PATH as string)).toEqual({ status: 0, stdout: "went on\n", stderr: "" });
 });
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { runs as folderOfCommands, until } from "../parts/host.ts";
-import { image, start } from "../support/command.ts";
+import { entry, image, start, startProgram } from "../support/command.ts";
 import { ask, type ExecutorHost, open, planOf, startHost } from "../support/executor.ts";
 
 const runs = Number(process.env.CLAIMCHECK_SOAK_RUNS ?? 60);
@@ -15,6 +15,18 @@ const runs = Number(process.env.CLAIMCHECK_SOAK_RUNS ?? 60);
 const lanes = 4;
 /** A run that took longer than this is counted as slow, in milliseconds. */
 const slow = 5_000;
+
+/** What processes wait with. Each wait begins late: what comes just before it is missed by whoever can miss it. */
+const waits = "select,pselect6,poll,ppoll,epoll_wait,epoll_pwait,wait4,waitid,read";
+/** At most so late, in microseconds. */
+const longestDelay = 2_000;
+
+/** The command with all that it starts, its supervisor and runtime among it; strace is no parent of it. */
+function startDelayed(args: readonly string[], delay: number, env: Record<string, string>) {
+  const tracing = ["-D", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null"];
+  const injected = ["-e", `trace=${waits}`, "-e", `inject=${waits}:delay_enter=${delay}`];
+  return startProgram("strace", [...tracing, ...injected, process.execPath, "--", entry, ...args], { env });
+}
 
 /** The same numbers in every run (mulberry32). */
 function createRandom(seed: number): (below: number) => number {
@@ -65,7 +77,7 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   const host = await startHost({ fields: `volumes: [{ source: ${volume}, user: "1234:1234" }]` });
   const random = createRandom(1);
   const kinds = kindsIn(volume);
-  const counted = { sent: 0, cancelled: 0, killed: 0, slow: 0 };
+  const counted = { sent: 0, cancelled: 0, killed: 0, delayed: 0, slow: 0 };
   const wrong: string[] = [];
 
   async function send(kind: Kind, token: string): Promise<void> {
@@ -91,20 +103,23 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
     counted.cancelled += 1;
   }
 
-  async function command(): Promise<void> {
-    const running = start(
-      ["run", "--secret-env", "A=env://A", image, "sh", "-c", "echo up; cat /proc/self/status"],
-      {
-        env: { A: "guessme-too" },
-      },
-    );
-    if (random(2) === 0) {
+  /** @returns whether its waits were delayed, which takes a time of its own. */
+  async function command(): Promise<boolean> {
+    const args = ["run", "--secret-env", "A=env://A", image, "sh", "-c", "echo up; cat /proc/self/status"];
+    const env = { A: "guessme-too" };
+    const isDelayed = random(2) === 0;
+    const running = isDelayed ? startDelayed(args, random(longestDelay), env) : start(args, { env });
+    const isKilled = random(2) === 0;
+    if (isKilled) {
       const signal = (["SIGTERM", "SIGKILL", "SIGINT"] as const)[random(3)];
       running.child.stdout?.once("data", () => running.child.kill(signal));
       counted.killed += 1;
     }
-    await running.finished;
+    const { code, stdout, stderr } = await running.finished;
+    if (!isKilled && (code !== 0 || !stdout.startsWith("up\n"))) wrong.push(`command: ${code} ${stderr}`);
+    if (isDelayed) counted.delayed += 1;
     counted.sent += 1;
+    return isDelayed;
   }
 
   let left = runs;
@@ -114,10 +129,11 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
       const token = await host.sign("job-1");
       const choice = random(10);
       const since = performance.now();
-      if (choice === 0) await command();
+      let isDelayed = false;
+      if (choice === 0) isDelayed = await command();
       else if (choice < 4) await cancel(kind, token);
       else await send(kind, token);
-      if (performance.now() - since > slow) counted.slow += 1;
+      if (!isDelayed && performance.now() - since > slow) counted.slow += 1;
     }
   }
 

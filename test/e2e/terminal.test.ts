@@ -90,7 +90,7 @@ describe("with -i it is the user's", () => {
     expect(await claimcheck(["run", "-it", image, "true"])).toEqual({
       code: 125,
       stdout: "",
-      stderr: "claimcheck: The command line is not understood: the input device is not a TTY [usage]\n",
+      stderr: "claimcheck: The command line is invalid: the input device is not a TTY [usage]\n",
     });
   });
 

@@ -307,7 +307,7 @@ describe("nothing is recorded, and everything is again afterwards,", () => {
     expect(await verify(url)).not.toHaveProperty("broken");
   });
 
-  test("while the server is stuck: nothing waits longer than the time limit, and nothing is there twice", async () => {
+  test("while the server is stuck: nothing waits longer than the time limit, and nothing appears twice", async () => {
     const { url } = await server.create();
     const chain = await openAt(url, "one", 500);
     await chain.append([decision("a")]);

@@ -87,7 +87,7 @@ describe("a broker whose log is in PostgreSQL", () => {
       });
     const why = (text: string) => ({
       code: 125,
-      stderr: `claimcheck: The state folder cannot be used: the audit log in PostgreSQL cannot be used: ${text} [state_unusable]\n`,
+      stderr: `claimcheck: Claimcheck cannot use its state folder: the audit log in PostgreSQL cannot be used: ${text} [state_unusable]\n`,
     });
     expect(await again(url)).toMatchObject(why("another process is writing it"));
     await server.kill();

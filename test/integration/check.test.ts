@@ -234,7 +234,7 @@ describe("a handle of an older version", () => {
     const { executor, old } = await outdated();
     await expect(executor.client.accept(old)).rejects.toMatchObject({
       code: "handle_outdated",
-      message: "The handle has the form of an older version; issue it again.",
+      message: "An older version of Claimcheck made the handle; issue it again.",
     });
   });
 

@@ -1,11 +1,10 @@
 /** claimcheck issue, inspect and revoke, as processes that speak to a broker of their own. */
-import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
+import { startListener } from "../parts/listener.ts";
 import { claimcheck } from "../support/command.ts";
 import { startDevBroker } from "../support/dev-broker.ts";
 import { makeFolder, serve } from "../support/served.ts";
@@ -87,7 +86,7 @@ describe("with a broker that allows everything", () => {
     // The first is gone already, which does not keep the second alive.
     const { code, stdout, stderr } = await ask("revoke", file);
     expect({ code, stdout }).toEqual({ code: 125, stdout: `revoked ${second}\n` });
-    expect(stderr).toBe(`claimcheck: There is no such thing here: ${first} [not_found]\n`);
+    expect(stderr).toBe(`claimcheck: Not found: ${first} [not_found]\n`);
     expect((await ask("inspect", second as string)).stderr).toMatch(/\[not_found\]\n$/);
   });
 
@@ -147,23 +146,6 @@ test("what the policy does not allow is refused, and a token is found in a file"
   expect(all).toMatchObject({ code: 125, stdout: "" });
   expect(all.stderr).toMatch(/all of the tenant \[forbidden\]\n$/);
 });
-
-/** Who ends TLS in front of a broker sees every byte of it, so what passes here is what such a proxy has. */
-async function startListener(port: number, target: number): Promise<() => string> {
-  let heard = "";
-  const server = createServer((client) => {
-    const upstream = connect(target, "127.0.0.1");
-    for (const socket of [client, upstream]) socket.on("error", () => {});
-    client.on("data", (bytes) => {
-      heard += bytes.toString("latin1");
-    });
-    client.pipe(upstream).pipe(client);
-  });
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => void server.close());
-  return () => heard;
-}
 
 test("a token that names no key is sealed in every command's requests", async () => {
   const issuer = await startIssuer("ES256");

@@ -279,7 +279,7 @@ describe("the log", () => {
     const problem = await problemOf(await failing.send("POST", "/v1/handles", good, headers));
     expect(problem).toEqual({
       type: "urn:claimcheck:error:internal",
-      title: "Claimcheck failed.",
+      title: "Claimcheck failed unexpectedly.",
       status: 500,
       code: "internal",
     });

@@ -114,7 +114,9 @@ describe("reading", () => {
         { secrets: spellings.map((uri) => ({ uri })) },
         { authorization: `Bearer ${executor.accessToken}` },
       );
-      const detail = "op://inf… is what one-time passwords are made of; ask for ?attribute=otp";
+      const detail = expect.stringMatching(
+        /^op:.* is what one-time passwords are made of; ask for \?attribute=otp$/,
+      );
       expect(await answer.json()).toMatchObject({
         code: "forbidden",
         failures: [0, 1].map((index) => ({ index, code: "forbidden", detail })),
@@ -166,13 +168,25 @@ describe("reading", () => {
 
 describe("what the SDK says about one reference", () => {
   test.each([
-    ["no/such/vault", "secret_not_found", "op://no/… names no vault that the service account sees"],
-    ["infra/nothing/password", "secret_not_found", "op://inf… names no item"],
-    ["infra/database/nothing", "secret_not_found", "op://inf… names no field"],
-    ["infra/database/nothing/port", "secret_not_found", "op://inf… names no section"],
-    ["infra/database/twin", "provider_failed", "op://inf… names more than one field; name its section"],
-    ["infra/database/password?attribute=otp", "provider_failed", "op://inf… has no one-time password"],
-    ["infra/database/password?ssh-format=openssh", "provider_failed", "op://inf… is no SSH key"],
+    ["no/such/vault", "secret_not_found", "op://no/such/vault names no vault that the service account sees"],
+    ["infra/nothing/password", "secret_not_found", "op://infra/nothing/password names no item"],
+    ["infra/database/nothing", "secret_not_found", "op://infra/database/nothing names no field"],
+    ["infra/database/nothing/port", "secret_not_found", "op://infra/database/nothing/port names no section"],
+    [
+      "infra/database/twin",
+      "provider_failed",
+      "op://infra/database/twin names more than one field; name its section",
+    ],
+    [
+      "infra/database/password?attribute=otp",
+      "provider_failed",
+      "op://infra/database/password has no one-time password",
+    ],
+    [
+      "infra/database/password?ssh-format=openssh",
+      "provider_failed",
+      "op://infra/database/password is no SSH key",
+    ],
   ])("%s: %s, %s", async (path, code, detail) => {
     expect(await read(`op://${path}`, password)).toEqual([{ code, detail }, "correct horse"]);
   });

@@ -107,7 +107,7 @@ describe("policy explain", () => {
   ])("says of a token that makes nobody a principal why: %o", async (claims, why) => {
     expect(await ask(claims, "--uri", "env://A")).toEqual({
       code: 1,
-      stdout: `denied: the token makes nobody a principal\n  ${why}\n`,
+      stdout: `denied: no tenant has a principal that matches the token\n  ${why}\n`,
       stderr: "",
     });
   });

@@ -239,9 +239,9 @@ describe("a limit of the file", () => {
       "audience",
       {},
       { audience: "ci:host-other" },
-      "env://API…: by the policy, a handle cannot be for this audience",
+      "env://API…: the policy does not allow handles for this audience",
     ],
-    ["binding", bound, {}, "env://API…: by the policy, a handle has to be bound to a key (jkt)"],
+    ["binding", bound, {}, "env://API…: the policy requires that the handle is bound to a key (jkt)"],
     [
       "keys",
       { cacheKey: "npm-a" },

@@ -205,7 +205,7 @@ describe("no plaintext leaves without a durable record", () => {
     expect(refused.status).toBe(503);
     expect(await refused.json()).toEqual({
       type: "urn:claimcheck:error:audit_unavailable",
-      title: "The audit log cannot be written, so nothing is released.",
+      title: "The broker could not write the audit log, so it released nothing.",
       status: 503,
       code: "audit_unavailable",
     });

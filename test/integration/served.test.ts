@@ -277,7 +277,7 @@ describe("a broker that runs", () => {
       status: "degraded",
       complaints: [{ part: "policy", message: "the file has 2 faults; the one before it is in force" }],
     });
-    expect(broker.output.stderr).toContain("tenants.acme.rules[0].action: there is no such field");
+    expect(broker.output.stderr).toContain("tenants.acme.rules[0].action: this field does not exist");
     putPolicy(policy, policyOf(ci.url, nothing));
     await printed(broker, '"outcome":"taken"');
     expect(await ask()).toBe(403);
@@ -302,9 +302,7 @@ describe("a broker that runs", () => {
     expect(await ask()).toBe(503);
     expect(await readiness(url)).toEqual({
       status: "degraded",
-      complaints: [
-        { part: `issuer ${ci.url}`, message: "its keys could not be fetched at the last attempt" },
-      ],
+      complaints: [{ part: `issuer ${ci.url}`, message: "the last attempt to fetch its keys failed" }],
     });
   });
 
@@ -359,7 +357,7 @@ describe("a configuration", () => {
         expect.stringMatching(/^broker\.yaml:3: rootKey: .*is not a key of 32 bytes$/),
         expect.stringMatching(/^broker\.yaml:5: audit: .*missing cannot be written$/),
         "policy.yaml:9: tenants.acme.rules[0].actions: Invalid input: expected array, received undefined",
-        "policy.yaml:9: tenants.acme.rules[0].action: there is no such field",
+        "policy.yaml:9: tenants.acme.rules[0].action: this field does not exist",
         expect.stringMatching(/^claimcheck: .*\[usage\]$/),
         "",
       ]);

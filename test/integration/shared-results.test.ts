@@ -240,7 +240,7 @@ test("what took longer than its handles live is kept, and not shared", async () 
   vi.setSystemTime(Date.now() + 20 * 60 * 1000);
   await cache.keep(0, { layers: [], stdout: Buffer.from("made\n"), stderr: Buffer.of() });
   await cache.close();
-  expect(told).toEqual(["the result is not shared (handle_expired)"]);
+  expect(told).toEqual(["the result was not shared (handle_expired)"]);
   expect(await store.list()).toHaveLength(1);
   expect(await tags().catch(() => undefined)).toBeUndefined();
 });

@@ -16,7 +16,7 @@ async function shell(script: string) {
 const usage = (detail: string) => ({
   code: 125,
   stdout: "",
-  stderr: `claimcheck: The command line is not understood: ${detail} [usage]\n`,
+  stderr: `claimcheck: The command line is invalid: ${detail} [usage]\n`,
 });
 
 const noPlaintext =
@@ -32,8 +32,8 @@ describe("an error points at the word", () => {
     ["container | container", "line 1, column 13: container does not follow a container"],
     ["container | from a b", "line 1, column 20: from takes no more than this"],
     ["container | from", "line 1, column 13: from needs its address"],
-    ["container | from --adress a", "line 1, column 18: from has no such flag; it has --address"],
-    ["container | from --address a --address b", "line 1, column 30: --address is there twice"],
+    ["container | from --adress a", "line 1, column 18: from does not have this flag; it has --address"],
+    ["container | from --address a --address b", "line 1, column 30: --address appears twice"],
     ["container | from --address", "line 1, column 18: --address takes a value"],
     [
       "container | from a | with-exec b",
@@ -42,10 +42,13 @@ describe("an error points at the word", () => {
     ["container | from a | stdout", "line 1, column 22: the chain runs no command that could have a result"],
     ["container | with-exec a | stdout", "line 1, column 27: the chain has no image to start from"],
     ["container | from a | with-exec b | stdout | sync", "line 1, column 45: nothing follows a result"],
-    ["container | from $(secret env://A)", "line 1, column 18: a secret cannot stand here: it has no text"],
+    [
+      "container | from $(secret env://A)",
+      "line 1, column 18: a secret cannot be used here: its text is not available",
+    ],
     [
       "container | from a | with-user $(from b)",
-      "line 1, column 34: only a secret can stand here, $(secret URI)",
+      "line 1, column 34: only a secret can be used here: write $(secret URI)",
     ],
     [
       "container | from a | with-exec --network moon b",
@@ -54,7 +57,7 @@ describe("an error points at the word", () => {
     ["secret env://A | plaintext", `line 1, column 18: ${noPlaintext}`],
     [
       "secret env://A | stdout",
-      "line 1, column 18: stdout does not follow a secret, of which only the name can be had",
+      "line 1, column 18: stdout does not follow a secret: a secret offers only its name",
     ],
   ])("%j", async (script, detail) => expect(await shell(script)).toEqual(usage(detail)));
 
@@ -65,7 +68,7 @@ describe("an error points at the word", () => {
 
   test("of a command line", async () => {
     expect(await claimcheck(["core", "container", "from", "--addres=a"])).toEqual(
-      usage("argument 3: from has no such flag; it has --address"),
+      usage("argument 3: from does not have this flag; it has --address"),
     );
     expect(await claimcheck(["core", "container", "from", "a"])).toEqual(
       usage("argument 2: from needs its address"),

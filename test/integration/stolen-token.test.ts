@@ -107,7 +107,12 @@ async function setUp({ principals, tokens, seesProxyAlone }: Standing) {
 test("a policy whose executor has no key is refused, and the line is named", () => {
   const text = policyText(["{ issuer: ci, claims: { sub: host }, roles: [executor] }"], [redeemRule]);
   expect(readPolicy(text)).toEqual({
-    faults: [{ line: 7, message: expect.stringContaining("list what `claimcheck executor key` prints") }],
+    faults: [
+      {
+        line: 7,
+        message: expect.stringContaining("list the thumbprint that `claimcheck executor key` prints"),
+      },
+    ],
   });
 });
 

@@ -158,6 +158,6 @@ audit: audit.jsonl
   expect(stderr.replaceAll(`${folder}/`, "")).toBe(
     "broker.yaml:1: url: https, because of tls\n" +
       "broker.yaml:2: tls: the certificate or its key cannot be used (ERR_OSSL_X509_KEY_VALUES_MISMATCH)\n" +
-      "claimcheck: The command line is not understood: broker.yaml cannot be used [usage]\n",
+      "claimcheck: The command line is invalid: broker.yaml cannot be used [usage]\n",
   );
 });

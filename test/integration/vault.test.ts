@@ -202,8 +202,8 @@ describe("what is not there or not allowed", () => {
         "vault://sys/x#y",
       ),
     ).toMatchObject([
-      missing("vault://two… has no such field"),
-      missing("vault://two… has no such field"),
+      missing("vault://two… does not have this field"),
+      missing("vault://two… does not have this field"),
       { code: "secret_not_found" },
       { code: expect.stringMatching(/secret_not_found|provider_failed/) },
     ]);

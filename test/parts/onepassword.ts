@@ -130,7 +130,7 @@ export async function startOnePassword(account: Account) {
     }
     if (path.endsWith("/items/batch") && method === "POST") {
       const { itemUuids } = body as { itemUuids: string[] };
-      // In the order of the question, twice what is there twice: the SDK pairs the answers by position.
+      // In the order of the question, twice what appears twice: the SDK pairs the answers by position.
       const asked = itemUuids.map((uuid) => items.find(({ id }) => id === uuid));
       if (inReverse) asked.reverse();
       return { contentVersion: 1, items: asked.map((found) => found?.item) };

@@ -6,6 +6,7 @@ import { RunEvent } from "../../executor/server/wire.ts";
 import { freePort } from "../parts/free-port.ts";
 import { processesContaining } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
+import { startListener } from "../parts/listener.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
 import { makeFolder } from "./served.ts";
 import { sourcesOf } from "./sources.ts";
@@ -50,7 +51,8 @@ export async function startHost({
   images = ["localhost/claimcheck-busybox:*"],
   variables = {},
 }: Host = {}) {
-  const [issuer, port] = await Promise.all([startIssuer("ES256"), freePort()]);
+  const [issuer, port, listenPort] = await Promise.all([startIssuer("ES256"), freePort(), freePort()]);
+  const heard = await startListener(port, listenPort);
   const url = `http://127.0.0.1:${port}`;
   const folder = makeFolder({ "root-key": Uint8Array.from({ length: 32 }, (_, index) => index) });
   const [socket, state] = [join(folder, "executor.sock"), join(folder, "state")];
@@ -60,7 +62,7 @@ export async function startHost({
   write(
     "broker.yaml",
     `url: ${url}
-listen: 127.0.0.1:${port}
+listen: 127.0.0.1:${listenPort}
 rootKey: { file: root-key }
 policy: policy.yaml
 audit: audit.jsonl
@@ -94,6 +96,8 @@ ${more}
 
   return {
     url,
+    /** All that was sent to the broker so far. */
+    heard,
     issuer,
     folder,
     socket,

@@ -167,3 +167,9 @@ test.each(written.map(({ path, text }) => [path, text] as const))("%s is in plai
   const lines = withoutCode(text).split("\n");
   expect(lines.filter((line) => plainEnglish.test(line))).toEqual([]);
 });
+
+test("every text that people may read is in plain English", () => {
+  const lines = read("docs/reference/messages.md").split("\n");
+  expect(lines.length).toBeGreaterThan(500);
+  expect(lines.filter((line) => plainEnglish.test(line))).toEqual([]);
+});

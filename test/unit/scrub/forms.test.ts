@@ -37,6 +37,9 @@ const printed: [form: string, value: string, text: string, left: string][] = [
   ["percent-encoding", "p@ss/w*rd~ x", "p@ss/w*rd~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss/w%2Ard~%20x", "***"],
   ["percent-encoding", "p@ss/w*rd~ x", "p%40ss%2fw%2ard~%20x", "***"],
+  // encodeURI of a value in which `%%` stands before two hex digits
+  ["percent-encoding", "Qqa%%aa qQ", "Qqa%25%25aa%20qQ", "***"],
+  ["percent-encoding", "Qqa%%aa qQ", "x=Qqa%25%25aa%20qQ&y", "x=***&y"],
   // what only one of them does: jq @uri, encodeURIComponent, Go url.PathEscape
   ["percent-encoding", "p$s!/w rd", "p%24s%21%2Fw%20rd", "***"],
   ["percent-encoding", "p$s!/w rd", "p%24s!%2Fw%20rd", "***"],

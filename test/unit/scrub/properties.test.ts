@@ -4,7 +4,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createDressed, recentBytes } from "../../../executor/scrub/dressed.ts";
 import { viewOf } from "../../../executor/scrub/filter.ts";
+import { spellings } from "../../../executor/scrub/forms.ts";
 import { compile } from "../../../executor/scrub/matcher.ts";
 import { createScrubber } from "../../../executor/scrub/scrubber.ts";
 import { newCursor, search } from "../../../executor/scrub/search.ts";
@@ -249,6 +251,55 @@ test("find() gives the ends of all occurrences, with the longest value that ends
     }),
     { numRuns: 2000 },
   );
+});
+
+describe("the search of dressed values is linear: at most 2 steps a byte, however long the text is", () => {
+  const secrets = [
+    "a&a&a&a&a&a&b",
+    "correct horse battery",
+    "AAAAAAAAAAAAAAAAAAAAAAAA",
+    "%%41aa\\\\x",
+    "QUJDREVGR0hJSktM",
+  ];
+  const patterns = secrets.flatMap((secret, owner) =>
+    spellings(bytes(secret)).map((spelled) => ({ bytes: spelled, owner })),
+  );
+
+  function stepsOf(text: Uint8Array, chunk: number): number {
+    const matcher = compile(patterns, true, true);
+    const dressed = createDressed(() => {});
+    for (let at = 0; at < text.length; at += chunk) {
+      const part = text.subarray(at, at + chunk);
+      const history = text.subarray(Math.max(0, at - recentBytes), at);
+      dressed.read(matcher, part, viewOf(part), at, history);
+    }
+    return dressed.steps();
+  }
+
+  test.each([
+    ["ampersands that begin nothing", "&a"],
+    ["entities", "&#65;"],
+    ["entities that end otherwise", "&#65!"],
+    ["percents", "%"],
+    ["halves of escapes", "%4"],
+    ["escapes of a secret's letter", "%41"],
+    ["nested escapes", "%2541"],
+    ["backslashes", "\\"],
+    ["escapes by number", "\\u0041"],
+    ["line breaks", "\n"],
+    ["blanks and line breaks", " \n\t"],
+    ["wrapped base64", "QUJDREVGR0hJSktMTU5P\n"],
+    ["short lines of a secret's letters", "AAAAAAAA\n"],
+    ["a dump", "00000000: 4141 4141 4141 4141 4141 4141 4141 4141  AAAAAAAAAAAAAAAA\n"],
+    ["parts of a secret", "correct  horse  batter\n"],
+  ])("%s", (_, part) => {
+    for (const chunk of [1, 64, 4096]) {
+      for (const size of [4_000, 8_000, 16_000, 32_000]) {
+        const text = bytes(part.repeat(Math.ceil(size / part.length)));
+        expect(stepsOf(text, chunk)).toBeLessThan(2 * text.length + 64);
+      }
+    }
+  });
 });
 
 describe("work is linear: at most 5 basic steps a byte", () => {

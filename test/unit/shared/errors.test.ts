@@ -80,7 +80,7 @@ describe("a problem body", () => {
         message: "The secret does not exist.",
         detail: "env://API… is not set",
       },
-      { index: 2, code: "secret_too_large", message: "The secret is larger than the provider's limit." },
+      { index: 2, code: "secret_too_large", message: "The secret exceeds the provider's size limit." },
     ]);
   });
 
@@ -97,7 +97,7 @@ describe("what was not foreseen", () => {
     const error = asClaimcheckError(each);
     expect(error.problem()).toEqual({
       type: "urn:claimcheck:error:internal",
-      title: "Claimcheck failed.",
+      title: "Claimcheck failed unexpectedly.",
       status: 500,
       code: "internal",
     });

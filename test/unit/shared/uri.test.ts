@@ -119,7 +119,7 @@ describe("people paste values where a URI belongs, so", () => {
           // A marker at the fourth character has to be gone from what is shown.
           const quoted = /^(?:unknown parameter )?"([\s\S]*?)…?"/.exec(detail ?? "")?.[1] ?? "";
           if (quoted !== "trim" && quoted !== "cacheKey") expect([...quoted].length).toBeLessThanOrEqual(3);
-          expect(message).toBe("The secret URI is not well formed.");
+          expect(message).toBe("The secret URI is invalid.");
         }
       }),
       { numRuns: 500 },

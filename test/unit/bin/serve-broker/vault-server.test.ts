@@ -77,6 +77,6 @@ describe("the log-in is by", () => {
 
 test("a token that no request can carry is told by its variable, and not shown", () => {
   const { missing } = addressed({ VAULT_TOKEN: "hvs.a\nhvs.b" }) as { missing: string };
-  expect(missing).toMatch(/^VAULT_TOKEN holds no token/);
+  expect(missing).toMatch(/^VAULT_TOKEN is not a token/);
   expect(missing).not.toContain("hvs");
 });

@@ -77,12 +77,12 @@ describe("its form", () => {
       "version: [1",
       ["1: Flow sequence in block collection must be sufficiently indented and end with a ]"],
     ],
-    ["a key twice", `${head}${rule("name: other")}`, ['12: "name" is there twice']],
+    ["a key twice", `${head}${rule("name: other")}`, ['12: "name" appears twice']],
     ["nothing", "", ["1: the file: Invalid input: expected object, received null"]],
     [
       "an unknown field",
       head + rule("unless: {}"),
-      ["12: tenants.acme.rules[0].unless: there is no such field"],
+      ["12: tenants.acme.rules[0].unless: this field does not exist"],
     ],
     [
       "a number for a text",
@@ -100,7 +100,7 @@ describe("its form", () => {
         ["who: { 7: main }", "a key is a text; write numbers, true, false and null in quotes"],
         ["who: { null: main }", "a key is a text; write numbers, true, false and null in quotes"],
         ["who: { [ref]: main }", "a key is a text; write numbers, true, false and null in quotes"],
-        ["who: { ref: main, ref: dev }", '"ref" is there twice'],
+        ["who: { ref: main, ref: dev }", '"ref" appears twice'],
       ] as const
     ).map(([body, fault]): [string, string, string[]] => [
       `the key in ${body}`,
@@ -272,14 +272,14 @@ describe("a rule that never decides", () => {
     [
       "about people whom the tenant does not have",
       rule("who: { repository_owner: rival, repository: rival/x, kubernetes.io: { namespace: x } }"),
-      [never(12, "first", "no principal of the tenant has such claims")],
+      [never(12, "first", "no principal of the tenant has these claims")],
     ],
     [
       "about what nobody there may do",
       named("x", `actions: [wrap, check], who: { repository: acme/ops }, secrets: ["**"]`)
         .replace('"**"', '"env://*"')
         .replace("repository: acme/ops", "kubernetes.io: { namespace: acme-1 }, repository_owner: [rival]"),
-      [never(12, "x", "nobody whom it is about has a role that may wrap")],
+      [never(12, "x", "no principal that the rule matches has a role that allows to wrap")],
     ],
   ])("%s", (_, rules, faults) => {
     expect(faultsOf(head + rules)).toEqual(faults);
@@ -381,7 +381,7 @@ describe("keys of principals", () => {
     faultsOf(head.replace(/roles: \[executor\].*/, `roles: [executor]${fields} }`) + rule("effect: allow"));
   const keys = `, proofKeys: [${"k".repeat(43)}]`;
   test.each<[string, string[]]>([
-    ["", [expect.stringMatching(/^9: an executor needs proofKeys, .* confined: issuer, /)]],
+    ["", [expect.stringMatching(/^9: an executor needs proofKeys; .* confined: issuer for /)]],
     [keys, []],
     [", confined: issuer", []],
     [", confined: sealed", []],

@@ -59,7 +59,7 @@ describe("resolving", () => {
     expect(Buffer.from(value as string, "latin1").equals(bytes)).toBe(true);
   });
 
-  test("gives one reference that is there twice twice", async () => {
+  test("gives one reference that appears twice twice", async () => {
     const red = tableProvider("red", { one: "r1" });
     expect(await resolve(["red://one", "red://one"], red.provider)).toEqual(["r1", "r1"]);
   });
@@ -97,8 +97,8 @@ describe("resolving is all or nothing", () => {
     const uris = ["blue://good", "red://good", "red://bad"];
     const refusal = await refusalOf(() => resolve(uris, red.provider, blue.provider));
     expect(refusal.failures).toMatchObject([
-      { index: 1, code: "internal", message: "Claimcheck failed." },
-      { index: 2, code: "internal", message: "Claimcheck failed." },
+      { index: 1, code: "internal", message: "Claimcheck failed unexpectedly." },
+      { index: 2, code: "internal", message: "Claimcheck failed unexpectedly." },
     ]);
     expect(() => blue.handedOut[0]?.expose()).toThrow("wiped");
   });
