@@ -67,7 +67,7 @@ async function compare(
 ): Promise<string[]> {
   const { parse, resolve } = createResolver([provider as Provider]);
   const time = async (wanted: readonly number[]) => {
-    const references = wanted.map((nth) => parse(`${uri(nth)}${fresh}`));
+    const references = wanted.map((nth) => parse("bench", `${uri(nth)}${fresh}`));
     const start = performance.now();
     await resolve("bench", references);
     return performance.now() - start;

@@ -4,6 +4,9 @@ import type { Glob } from "./glob.ts";
 export interface PatternDemands {
   readonly scheme: string;
 
+  /** Whether its URIs know no parameters: then what looks like one in a pattern is text. */
+  readonly verbatim?: boolean;
+
   /** Whether URIs that differ from their first segment on can be the same secret. */
   readonly aliased?: boolean;
 

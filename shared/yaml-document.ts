@@ -63,13 +63,16 @@ export function readDocument<Schema extends z.ZodMiniType>(
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];
-        return { line: lineOf(path), message: `${spell(path)}: this field does not exist` };
+        return { line: lineOf(path), message: `${spell(path)}: ${unknownField}` };
       });
     }
     return [{ line: lineOf(issue.path), message: `${spell(issue.path)}: ${issue.message}` }];
   });
   return { faults: inOrder(faults) };
 }
+
+/** Said of a field that no schema has. */
+export const unknownField = "this field does not exist";
 
 /** As many as are said at once. */
 const shownFaults = 100;

@@ -7,13 +7,13 @@ import { isTrustworthy } from "../../shared/origin.ts";
 import { Secret } from "../../shared/secret.ts";
 import { type Address, splitAddress } from "../host/address.ts";
 import { printFaults } from "../host/print-faults.ts";
+import type { FaultsByFile } from "../serve-broker/config.ts";
 
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
 
 interface Options {
   config?: string;
-  checkConfig?: boolean;
   insecureHttp?: boolean;
   dev?: boolean;
   listen?: string;
@@ -27,7 +27,6 @@ export function brokerCommand(): Command {
   return new Command("broker")
     .description("Serve a broker.")
     .option("--config <FILE>", "serve as this file says (YAML)")
-    .option("--check-config", "check --config and its policy, print every fault, and exit")
     .option(
       "--insecure-http",
       "serve without TLS on an address that others can reach: they can read every token on the network",
@@ -40,6 +39,15 @@ export function brokerCommand(): Command {
     .option("--audit <FILE>", "with --dev: write down every decision")
     .action(start)
     .enablePositionalOptions()
+    .addCommand(
+      new Command("check")
+        .description(
+          "Say what is wrong with a broker's file and its policy, and try to log in to each source.",
+        )
+        .argument("<FILE>", "a broker.yaml")
+        .option("--insecure-http", "as for a broker that is started with it")
+        .action(checkFile),
+    )
     .addCommand(
       new Command("keys")
         .description(
@@ -82,18 +90,44 @@ async function printKeys({
 }
 
 async function start(options: Options): Promise<void> {
-  const { config, dev, checkConfig } = options;
+  const { config, dev } = options;
   if (Boolean(config) === Boolean(dev)) throw new Failure("usage", { detail: "--config FILE or --dev" });
-  if (dev && checkConfig) throw new Failure("usage", { detail: "--check-config goes with --config" });
   if (!config) return serveDev(options);
   const { listen, env, fileRoot, command, audit } = options;
   if ([listen, env, fileRoot, command, audit].some((option) => option !== undefined)) {
     throw new Failure("usage", { detail: "--config FILE replaces the flags of --dev; leave these out" });
   }
-  return serveConfigured(config, checkConfig ?? false, options.insecureHttp ?? false);
+  return serveConfigured(config, options.insecureHttp ?? false);
 }
 
-async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: boolean): Promise<void> {
+async function checkFile(path: string, { insecureHttp }: { insecureHttp?: boolean }): Promise<void> {
+  const [{ readBrokerConfig }, { surroundingsOf }, { createSources }, { tryLogIns }] = await Promise.all([
+    import("../serve-broker/config.ts"),
+    import("../serve-broker/central-broker.ts"),
+    import("../serve-broker/sources.ts"),
+    import("../serve-broker/check-sources.ts"),
+  ]);
+  const config = await readBrokerConfig(path, process.env);
+  if ("faults" in config) refuse(path, config.faults);
+  if (!config.tls && !insecureHttp) requireLoopback(config.address);
+  const sources = createSources(surroundingsOf(config, process.env));
+  const tried = await tryLogIns(sources.take(config));
+  await sources.close();
+  for (const { name, failure } of tried) {
+    process.stdout.write(`source ${name}: ${failure ?? "logged in"}\n`);
+  }
+  if (tried.some(({ failure }) => failure !== undefined)) {
+    throw new Failure("usage", { detail: `${path}: the broker cannot log in to every source` });
+  }
+  process.stdout.write(`${path} and its policy are in order\n`);
+}
+
+function refuse(path: string, faults: FaultsByFile): never {
+  for (const [file, own] of faults) printFaults(file, own);
+  throw new Failure("usage", { detail: `${path} cannot be used` });
+}
+
+async function serveConfigured(path: string, insecureHttp: boolean): Promise<void> {
   const [{ readBrokerConfig }, { createCentralBroker }, { createLog }, { closeProcess }] = await Promise.all([
     import("../serve-broker/config.ts"),
     import("../serve-broker/central-broker.ts"),
@@ -101,17 +135,10 @@ async function serveConfigured(path: string, checkOnly: boolean, insecureHttp: b
     import("../host/close-process.ts"),
   ]);
   // Before the root key is read.
-  const open = checkOnly ? [] : await closeProcess(process.env);
+  const open = await closeProcess(process.env);
   const config = await readBrokerConfig(path, process.env);
-  if ("faults" in config) {
-    for (const [file, faults] of config.faults) printFaults(file, faults);
-    throw new Failure("usage", { detail: `${path} cannot be used` });
-  }
+  if ("faults" in config) refuse(path, config.faults);
   if (!config.tls && !insecureHttp) requireLoopback(config.address);
-  if (checkOnly) {
-    process.stdout.write(`${path} and its policy are in order\n`);
-    return;
-  }
   const { endOnError, serve } = await import("../serve-broker/listen.ts");
   const broker = await createCentralBroker(config, process.env, createLog(), open);
   process.on("SIGHUP", () => void broker.reload());

@@ -1,5 +1,6 @@
 /** A broker for many tenants, put together from its configuration: `claimcheck broker --config`. */
 import { open } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { shareFairly } from "../../broker/audit/fair-share.ts";
 import type { HeadStore } from "../../broker/audit/heads.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
@@ -16,10 +17,11 @@ import type { HandleStore } from "../../broker/store/store.ts";
 import { Failure } from "../../shared/failure.ts";
 import { openAudit } from "./audit-sinks.ts";
 import { type CertificateEvent, type LiveCertificate, openCertificate } from "./certificate.ts";
-import type { BrokerConfig } from "./config.ts";
+import { type BrokerConfig, readBrokerConfig } from "./config.ts";
+import { createLiveSources, type SourcesEvent } from "./live-sources.ts";
 import { readPolicyApart } from "./policy-thread.ts";
-import { allowedProviders } from "./providers.ts";
 import { secretPatterns } from "./secret-patterns.ts";
+import { type ConfiguredSources, createSources, type Surroundings } from "./sources.ts";
 import { watchFile } from "./watch-file.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
@@ -55,6 +57,18 @@ async function openQuotas({
   return { quotas: createQuotas({ limits, run }), heads: redisHeads(run), close };
 }
 
+export function surroundingsOf({ file }: BrokerConfig, environment: NodeJS.ProcessEnv): Surroundings {
+  const folder = dirname(resolve(file));
+  return { environment, folder, beside: (path) => resolve(folder, path) };
+}
+
+const pickSources = ({ sources, closed }: BrokerConfig): ConfiguredSources => ({ sources, closed });
+
+async function readSources({ file }: BrokerConfig, environment: NodeJS.ProcessEnv) {
+  const config = await readBrokerConfig(file, environment);
+  return "faults" in config ? undefined : pickSources(config);
+}
+
 export interface CentralBroker {
   readonly app: BrokerApp;
   readonly keyThumbprints: readonly string[];
@@ -72,7 +86,7 @@ export interface CentralBroker {
 export async function createCentralBroker(
   config: BrokerConfig,
   environment: NodeJS.ProcessEnv,
-  log: (entry: RequestEntry | PolicyEvent | CertificateEvent) => void,
+  log: (entry: RequestEntry | PolicyEvent | CertificateEvent | SourcesEvent) => void,
   standing: readonly Complaint[] = [],
 ): Promise<CentralBroker> {
   const live = await openPolicy({
@@ -87,11 +101,16 @@ export async function createCentralBroker(
   const { previousRootKey: previous } = config;
   const certificate = config.tls && (await openCertificate(config.tls, log));
   const keys = await createKeys(config.rootKey, { ...(previous && { previous }) });
-  const { env: variables, files: roots, closed, commands, signInOrigins, cacheTtl } = config;
+  const { cacheTtl } = config;
   const metrics = createMetrics();
-  const resolver = createResolver(
-    allowedProviders(environment, { variables, roots, closed, commands, signInOrigins }),
-    { cacheTtl, observer: metrics.source },
+  const sources = createSources(surroundingsOf(config, environment));
+  const resolver = createResolver(sources.take(config), { cacheTtl, observer: metrics.source });
+  const liveSources = createLiveSources(
+    sources,
+    resolver,
+    pickSources(config),
+    () => readSources(config, environment),
+    log,
   );
   const [store, counting] = await Promise.all([createStore(config), openQuotas(config)]);
   const audit = await openAudit(config.audit, keys, resolver, counting.heads).catch(async (cause) => {
@@ -118,6 +137,7 @@ export async function createCentralBroker(
       ...audit.complaints(),
       ...store.complaints(),
       ...live.complaints(),
+      ...liveSources.complaints(),
       ...(certificate?.complaints() ?? []),
     ],
     log(entry) {
@@ -125,7 +145,10 @@ export async function createCentralBroker(
       log(entry);
     },
   });
-  const watched: [path: string, reload: () => Promise<void>][] = [[config.policy, live.reload]];
+  const watched: [path: string, reload: () => Promise<void>][] = [
+    [config.policy, live.reload],
+    [config.file, liveSources.reload],
+  ];
   if (config.tls && certificate) {
     watched.push([config.tls.certificate, certificate.reload], [config.tls.key, certificate.reload]);
   }
@@ -139,11 +162,11 @@ export async function createCentralBroker(
       draining = true;
     },
     async reload() {
-      await Promise.all([live.reload(true), certificate?.reload()]);
+      await Promise.all([live.reload(true), liveSources.reload(), certificate?.reload()]);
     },
     async close() {
       for (const stop of watching) stop();
-      await Promise.all([audit.close(), store.close(), resolver.close()]);
+      await Promise.all([audit.close(), store.close(), resolver.close(), sources.close()]);
       counting.close();
     },
   };

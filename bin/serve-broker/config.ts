@@ -1,10 +1,10 @@
 /** Reads the configuration of a broker: the file, and what it names. */
 import { access, constants, readFile } from "node:fs/promises";
-import { hostname } from "node:os";
-import { dirname, resolve } from "node:path";
+import { homedir, hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
 import { loadPolicy } from "../../broker/policy/file.ts";
-import type { FileRoot } from "../../broker/providers/file.ts";
+import { pathIn } from "../../broker/providers/file.ts";
 import { Failure } from "../../shared/failure.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import type { Secret } from "../../shared/secret.ts";
@@ -14,15 +14,17 @@ import { parseRootKey, readRootKey } from "../host/key-files.ts";
 import type { AuditSinks } from "./audit-sinks.ts";
 import { readCertificate } from "./certificate.ts";
 import { openFolders, ownFolders } from "./file-roots.ts";
+import { explainFormer } from "./former-fields.ts";
 import { BrokerFile, type Source } from "./schema.ts";
 import { secretPatterns } from "./secret-patterns.ts";
+import { checkSources } from "./source-faults.ts";
+import { credentialsOf } from "./source-schema.ts";
+import { rootsOf } from "./sources.ts";
 
 export interface BrokerConfig
-  extends Omit<
-    BrokerFile,
-    "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics" | "audit" | "files"
-  > {
-  readonly files: readonly FileRoot[];
+  extends Omit<BrokerFile, "rootKey" | "previousRootKey" | "redis" | "listen" | "metrics" | "audit"> {
+  /** The file itself. */
+  readonly file: string;
   /** The folders of what is this broker's own: file:// never reads from them. */
   readonly closed: readonly string[];
   readonly address: Address;
@@ -47,7 +49,7 @@ export async function readBrokerConfig(
     return { faults: new Map([[path, [unreadable(error)]]]) };
   }
   const document = readDocument(text, BrokerFile);
-  if ("faults" in document) return { faults: new Map([[path, document.faults]]) };
+  if ("faults" in document) return { faults: new Map([[path, explainFormer(document.faults)]]) };
   const { value, lineOf } = document;
   const beside = (name: string) => resolve(dirname(path), name);
   const faults: Fault[] = [];
@@ -67,14 +69,17 @@ export async function readBrokerConfig(
   await (tls && readCertificate(tls))?.catch((error: NodeJS.ErrnoException) =>
     report("tls", `the certificate or its key cannot be used (${error.code ?? "unknown"})`),
   );
+  const entries = Object.values(value.sources);
+  checkSources(value.sources, (place, message) => faults.push({ line: lineOf(place), message }));
+  const handedOut = entries.flatMap((entry) => (entry.provider === "env" ? entry.variables : []));
   const read = async <T>(
     field: keyof BrokerFile,
     source: Source | undefined,
     from: (source: Source) => Promise<T>,
   ) => {
     if (!source) return undefined;
-    if ("env" in source && value.env.includes(source.env))
-      report("env", `${field} must not be a secret of the broker: the broker never hands it out`);
+    if ("env" in source && handedOut.includes(source.env))
+      report("sources", `${field} is no secret to hand out (${source.env})`);
     return from(source).catch((error: unknown) => {
       const { code = "unknown" } = error as NodeJS.ErrnoException;
       report(field, (error instanceof Failure && error.detail) || `it cannot be read (${code})`);
@@ -108,9 +113,15 @@ export async function readBrokerConfig(
     postgres: database === undefined ? undefined : { url: database, broker: postgres?.broker ?? hostname() },
     stdout,
   };
-  const files = value.files.map((root) => (typeof root === "string" ? { folder: root } : root));
-  const closed = await ownFolders({ ...value, database: postgres?.url, log, tlsKey: tls?.key }, beside);
-  for (const message of await openFolders(files, closed)) report("files", message);
+  const credentials = entries.flatMap((entry) => credentialsOf(entry).flatMap(fileOf));
+  const own = { ...value, database: postgres?.url, log, tlsKey: tls?.key, credentials };
+  const closed = await ownFolders(own, beside);
+  for (const [name, entry] of Object.entries(value.sources)) {
+    if (entry.provider !== "file") continue;
+    for (const message of await openFolders(rootsOf(entry.roots), closed)) {
+      faults.push({ line: lineOf(["sources", name]), message: `sources.${name}: ${message}` });
+    }
+  }
   const policy = beside(value.policy);
   const wrong = await checkPolicy(policy);
 
@@ -121,10 +132,10 @@ export async function readBrokerConfig(
     ]);
     return { faults: found };
   }
-  const folders = { files, closed: [...closed.values()].flat() };
   return {
     ...value,
-    ...folders,
+    file: path,
+    closed: [...closed.values()].flat(),
     address,
     metricsAddress,
     tls,
@@ -171,6 +182,12 @@ async function findUrl(
   }
   return url;
 }
+
+/** The file of a credential that is one. */
+const fileOf = (uri: string): string[] => {
+  const path = pathIn(uri);
+  return path === undefined ? [] : [path.startsWith("~/") ? join(homedir(), path.slice(2)) : path];
+};
 
 function variable(name: string, environment: NodeJS.ProcessEnv): string {
   const text = Object.hasOwn(environment, name) ? environment[name] : undefined;

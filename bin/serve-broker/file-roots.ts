@@ -13,10 +13,13 @@ export async function ownFolders(
     database,
     log,
     tlsKey,
+    credentials,
   }: Pick<BrokerFile, "rootKey" | "previousRootKey" | "redis"> & {
     readonly database: Source | undefined;
     readonly log: string | undefined;
     readonly tlsKey: string | undefined;
+    /** Files that sources log in with. */
+    readonly credentials: readonly string[];
   },
   beside: (name: string) => string,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
@@ -26,10 +29,12 @@ export async function ownFolders(
     source && "file" in source ? source.file : undefined,
   ]);
   const folders = new Map<string, readonly string[]>();
-  for (const [field, file] of [...files, ["audit", log], ["tls.key", tlsKey]] as [
-    string,
-    string | undefined,
-  ][]) {
+  for (const [field, file] of [
+    ...files,
+    ["audit", log],
+    ["tls.key", tlsKey],
+    ...credentials.map((file) => [`the credential ${file}`, file]),
+  ] as [string, string | undefined][]) {
     if (file === undefined) continue;
     const path = beside(file);
     folders.set(field, [

@@ -7,8 +7,9 @@ import { pino } from "pino";
 import type { RequestEntry } from "../../broker/broker.ts";
 import type { PolicyEvent } from "../../broker/policy/live.ts";
 import type { CertificateEvent } from "./certificate.ts";
+import type { SourcesEvent } from "./live-sources.ts";
 
-export type Log = (entry: RequestEntry | PolicyEvent | CertificateEvent) => void;
+export type Log = (entry: RequestEntry | PolicyEvent | CertificateEvent | SourcesEvent) => void;
 
 /** What has the form of a code or of a class: causes are whatever was thrown. */
 const word = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;

@@ -32,14 +32,10 @@ export function userProviders(environment: Environment): Provider[] {
 interface Allowed {
   readonly variables: readonly string[];
   readonly roots: readonly FileRoot[];
-  /** Folders that file:// never reads from. */
-  readonly closed?: readonly string[];
   readonly commands: readonly string[];
-  /** Besides those of the environment. */
-  readonly signInOrigins?: readonly string[];
 }
 
-/** What others may read of this host: of its variables, files and commands nothing that is not listed. */
+/** For a broker to try things out with (--dev). What others may read of this host: of its variables, files and commands nothing that is not listed. */
 export function allowedProviders(environment: Environment, allowed: Allowed): Provider[] {
   const variables = withBytes(environment);
   const { PATH = "/usr/bin:/bin", HOME = "/" } = variables;
@@ -48,20 +44,15 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
     envProvider(Object.fromEntries(listed)),
     fileProvider({
       roots: allowed.roots,
-      closed: allowed.closed ?? [],
       home: homedir(),
       workingDirectory: process.cwd(),
     }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
-    ...managers(environment, { looseMounts: false, ...allowed }),
+    ...managers(environment, { looseMounts: false }),
   ] as Provider[];
 }
 
-interface Manners extends Pick<Allowed, "signInOrigins"> {
-  readonly looseMounts: boolean;
-}
-
-function managers(environment: Environment, { looseMounts, signInOrigins = [] }: Manners) {
+function managers(environment: Environment, { looseMounts }: { readonly looseMounts: boolean }) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) =>
     environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
@@ -69,10 +60,7 @@ function managers(environment: Environment, { looseMounts, signInOrigins = [] }:
   return [
     opProvider({
       token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
-      signInOrigins: [
-        ...signInOrigins,
-        ...(environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
-      ],
+      signInOrigins: (environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
       version: manifest.version,
     }),
     vaultProvider({

@@ -4,6 +4,7 @@ import { defaultLimits } from "../../broker/http/server.ts";
 import { defaultQuotas } from "../../broker/quota/quota.ts";
 import { described } from "../../shared/described.ts";
 import { defaultShutdown } from "./listen.ts";
+import { SourceEntries } from "./source-schema.ts";
 
 const text = z.string().check(z.minLength(1));
 const variable = z.string().check(z.regex(/^[A-Za-z_][A-Za-z0-9_]*$/));
@@ -19,21 +20,6 @@ const Source = z.union(
     }),
   ],
   { error: "either { file: PATH } or { env: NAME }" },
-);
-
-const folder = z.string().check(z.regex(/^\/[^\0]*$/));
-const FileRoot = z.union(
-  [
-    folder,
-    z.strictObject({
-      folder: described(folder, "The absolute path."),
-      hardLinks: described(
-        z._default(z.boolean(), false),
-        "Whether files with several names (hard links) are allowed. If they are, a user who can write to the folder can link files of other folders into it.",
-      ),
-    }),
-  ],
-  { error: "a folder by its absolute path, or { folder: PATH, hardLinks: true }" },
 );
 
 const counted = (value: number, description: string) => described(z._default(positive, value), description);
@@ -114,21 +100,9 @@ export const BrokerFile = described(
       ),
       "Where the broker writes every decision before it takes effect: a file, PostgreSQL, or both.",
     ),
-    env: described(
-      z._default(z.array(variable), []),
-      "Variables of the broker's own environment that env:// can read.",
-    ),
-    files: described(
-      z._default(z.array(FileRoot), []),
-      "The folders, by absolute path, that file:// may read. A link may only lead to a file of the same folder.",
-    ),
-    commands: described(
-      z._default(z.array(text), []),
-      "The commands that cmd:// may run; a URI must match one of them byte for byte.",
-    ),
-    signInOrigins: described(
-      z._default(z.array(z.string().check(z.regex(/^https?:\/\/[^/]+$/))), []),
-      "Origins besides 1Password's own that a service account's token may lead to.",
+    sources: described(
+      z._default(SourceEntries, {}),
+      "What tenants read secrets from, by names of your choice. A source's name is part of each canonical URI, as ?source=NAME.",
     ),
     cacheTtl: described(
       z._default(nonnegative, 0),

@@ -1,6 +1,6 @@
 /**
  * What the broker counts, for Prometheus: every name is in this file. Labels have few values, all of them ours: route
- * templates, codes, schemes. None says whose request it was or which secret it was about.
+ * templates, codes, schemes, sources. None says whose request it was or which secret it was about.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { Secret } from "../../shared/secret.ts";
@@ -8,10 +8,13 @@ import type { AuditLog } from "../audit/log.ts";
 import type { RequestEntry } from "../broker.ts";
 import type { ReadResult } from "../providers/provider.ts";
 import type { Observer } from "../resolve/shared-read.ts";
+import type { Source } from "../resolve/source.ts";
 import type { HandleStore } from "../store/store.ts";
 
 /** In seconds: from a handle in memory to a provider's time limit. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30];
+
+const labelsOf = ({ scheme, name = "" }: Source) => ({ scheme, source: name });
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -35,20 +38,20 @@ export function createMetrics() {
   });
   const reads = new Counter({
     name: "claimcheck_provider_reads_total",
-    help: "Secrets that a provider was asked for, by what came of it: ok or the error's code.",
-    labelNames: ["scheme", "code"],
+    help: "Secrets that a source was asked for, by what came of it: ok or the error's code.",
+    labelNames: ["scheme", "source", "code"],
     registers,
   });
   const hits = new Counter({
     name: "claimcheck_cache_hits_total",
-    help: "Secrets that no provider was asked for, because a value or a failure was remembered.",
-    labelNames: ["scheme", "kind"],
+    help: "Secrets that no source was asked for, because a value or a failure was remembered.",
+    labelNames: ["scheme", "source", "kind"],
     registers,
   });
   const circuits = new Gauge({
     name: "claimcheck_circuit_open",
-    help: "The number of tenants for which the broker does not ask a provider, because it failed too often or limits its rate.",
-    labelNames: ["scheme"],
+    help: "The number of tenants for which the broker does not ask a source, because it failed too often or limits its rate.",
+    labelNames: ["scheme", "source"],
     registers,
   });
   const recordTime = new Histogram({
@@ -82,11 +85,11 @@ export function createMetrics() {
     },
 
     source: {
-      read: (scheme: string, result: ReadResult) =>
-        reads.inc({ scheme, code: result instanceof Secret ? "ok" : result.code }),
-      hit: (scheme: string, result: ReadResult) =>
-        hits.inc({ scheme, kind: result instanceof Secret ? "value" : "failure" }),
-      circuit: (scheme: string, open: number) => circuits.set({ scheme }, open),
+      read: (source: Source, result: ReadResult) =>
+        reads.inc({ ...labelsOf(source), code: result instanceof Secret ? "ok" : result.code }),
+      hit: (source: Source, result: ReadResult) =>
+        hits.inc({ ...labelsOf(source), kind: result instanceof Secret ? "value" : "failure" }),
+      circuit: (source: Source, open: number) => circuits.set(labelsOf(source), open),
     } satisfies Observer,
 
     /** The same log, with its time taken. */

@@ -4,6 +4,7 @@
  */
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { compileGlob, matches, type Pattern } from "../../shared/glob.ts";
+import { splitSource } from "../../shared/source-name.ts";
 import type { Caller } from "../authn/caller.ts";
 import { type Condition, compileWho, holds, valuesOf, type Who } from "../authn/claims.ts";
 import { type Action, roles } from "../authn/roles.ts";
@@ -95,20 +96,21 @@ export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void,
       if (uri === undefined) {
         return decideWithoutSecret([...rulesOf(caller.tenant), ...rulesOf(undefined)], caller, action);
       }
+      const named = splitSource(uri);
       let denying: CompiledRule | undefined;
       let allowing: CompiledRule | undefined;
       const consider = ({ rule: found, secret }: { rule: CompiledRule; secret: SecretPattern }) => {
         const { rule, order } = found;
         const best = rule.effect === "deny" ? denying : allowing;
         if (best && best.order <= order) return;
-        if (!rule.actions.includes(action) || !secret.matches(uri) || !isAbout(found, caller)) return;
+        if (!rule.actions.includes(action) || !secret.matches(named) || !isAbout(found, caller)) return;
         if (!isOpenTo(rule, caller, action)) return;
         if (rule.effect === "deny") denying = found;
         else allowing = found;
       };
       const valuesIn = (path: readonly string[]) => valuesOf(caller.claims, path);
-      indexes.get(caller.tenant)?.visit(uri, valuesIn, consider);
-      indexes.get(undefined)?.visit(uri, valuesIn, consider);
+      indexes.get(caller.tenant)?.visit(named.text, valuesIn, consider);
+      indexes.get(undefined)?.visit(named.text, valuesIn, consider);
       return decision(denying, allowing);
     },
 

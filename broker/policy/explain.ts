@@ -2,12 +2,14 @@
 import { asClaimcheckError } from "../../shared/errors.ts";
 import type { Pattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
+import { splitSource, withSource } from "../../shared/source-name.ts";
 import { prepare, recognise, subjectForm } from "../authn/authenticate.ts";
 import type { Caller } from "../authn/caller.ts";
 import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "../authn/claims.ts";
 import { type Action, roles } from "../authn/roles.ts";
 import { type CompiledRule, guarded, isAbout, isPermitted, type Limits, type Rule } from "./decide.ts";
 import type { LoadedPolicy } from "./file.ts";
+import type { SecretPattern } from "./secret-pattern.ts";
 
 export interface Question {
   /** As they stand in the token. */
@@ -81,7 +83,7 @@ const named = ({ name }: Rule) => `"${printable(name)}"`;
 function why({ rule, secrets }: CompiledRule, { uri }: Question): string {
   if (!rule.secrets) return "the rule names no secrets and so is about all";
   if (uri === undefined) return "the rule is about some of the secrets";
-  return `the secret fits ${show(secrets.find((secret) => secret.matches(uri))?.glob.pattern ?? "")}`;
+  return `the secret fits ${showSecret(secrets.find((secret) => secret.matches(splitSource(uri))))}`;
 }
 
 /** What takes no rule, and what the policy therefore cannot tell. */
@@ -126,8 +128,8 @@ function misfits(each: CompiledRule, caller: Caller, { action, uri }: Question):
   const covered =
     uri === undefined
       ? rule.effect === "deny" || !rule.secrets
-      : secrets.some((secret) => secret.matches(uri));
-  if (!covered) found.push(`is about ${secrets.map(({ glob }) => show(glob.pattern)).join(" and ")}`);
+      : secrets.some((secret) => secret.matches(splitSource(uri)));
+  if (!covered) found.push(`is about ${secrets.map(showSecret).join(" and ")}`);
   return found;
 }
 
@@ -149,6 +151,16 @@ const rolesFor = (action: Action) =>
 
 const show = (pattern: Pattern) =>
   printable(typeof pattern === "string" ? pattern : `exactly ${pattern.exact}`);
+
+/** As it stands in the file. */
+function showSecret(secret: SecretPattern | undefined): string {
+  if (!secret) return "";
+  const { glob, source } = secret;
+  const text = show(glob.pattern);
+  if (!source) return text;
+  const name = typeof source.pattern === "string" ? source.pattern : source.pattern.exact;
+  return withSource(text, name);
+}
 
 const patternsOf = ({ globs }: Condition) => globs.map(({ pattern }) => show(pattern)).join(" or ");
 

@@ -10,7 +10,7 @@ import { type CompiledRule, caretaking, guarded, isPermitted } from "./decide.ts
 import { atOnce } from "./paced.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import type { PolicyFile, RuleEntry } from "./schema.ts";
-import type { SecretPatterns } from "./secret-pattern.ts";
+import type { SecretPattern, SecretPatterns } from "./secret-pattern.ts";
 
 /** As many as are said at once. */
 const shownFaults = 100;
@@ -193,6 +193,10 @@ function findUnreachable(
   return found;
 }
 
+const coversSecret = (broader: SecretPattern, { glob, source }: SecretPattern): boolean =>
+  covers(broader.glob, glob) &&
+  (broader.source === undefined || (source !== undefined && covers(broader.source, source)));
+
 /** A rule that decides instead of this one, whatever this one is about. */
 function preceding(
   { rule, order, who, secrets }: CompiledRule,
@@ -207,16 +211,17 @@ function preceding(
   };
   let first: CompiledRule | undefined;
   for (const action of rule.actions) {
-    for (const { glob } of secrets) {
+    for (const secret of secrets) {
+      const { glob } = secret;
       let before: CompiledRule | undefined;
-      index.visit(glob.sample, samples, ({ rule: other, secret }) => {
+      index.visit(glob.sample, samples, ({ rule: other, secret: broader }) => {
         left.looks--;
         if (before || other.order === order || !other.rule.actions.includes(action)) return;
         // What allows some secrets, even all that there are, does not allow a request that names none.
         if (!rule.secrets && other.rule.secrets && other.rule.effect === "allow") return;
         const wins = other.rule.effect === rule.effect ? other.order < order : other.rule.effect === "deny";
         if (!wins || left.comparisons <= 0) return;
-        if (covers(secret.glob, glob) && coversWho(other.who, who)) before = other;
+        if (coversSecret(broader, secret) && coversWho(other.who, who)) before = other;
         else left.comparisons--;
       });
       if (!before) return undefined;

@@ -21,13 +21,14 @@ import { type Provider, type ReadResult, type Scheme, type SecretReference, size
 /** A command is a program: who allows one names it byte for byte, because a wildcard would allow any other. */
 const patterns: PatternDemands = {
   scheme: "cmd",
+  verbatim: true,
   faultOf: ({ exact }, effect) =>
     effect === "allow" && !exact
       ? "would allow commands that it does not spell out: a cmd:// rule is exact, written { exact: cmd://… }; for other schemes begin with theirs, such as vault://**"
       : undefined,
 };
 
-export const cmdScheme: Scheme = { name: "cmd", form: "cmd://COMMAND", patterns };
+export const cmdScheme: Scheme = { name: "cmd", form: "cmd://COMMAND", confidential: true, patterns };
 
 interface CommandReference extends SecretReference {
   readonly command: string;
@@ -51,7 +52,6 @@ export function cmdProvider(settings: Settings): Provider<CommandReference> {
   const { commands, timeLimit = 30_000 } = settings;
   return {
     scheme: "cmd",
-    confidential: true,
     batchSize: 1,
     concurrency: 16,
     timeLimit,

@@ -22,6 +22,12 @@ import { type Provider, type ReadResult, type Scheme, type SecretReference, size
 
 export const fileScheme: Scheme = { name: "file", form: "file://PATH" };
 
+/** The URI of a file. */
+export const fileUri = (path: string) => `file://${path}`;
+
+/** The path of such a URI without parameters; missing for other URIs. */
+export const pathIn = (uri: string): string | undefined => /^file:\/\/([^?]+)$/.exec(uri)?.[1];
+
 interface FileReference extends SecretReference {
   readonly path: string;
   /** The real path of the root that it was asked for under; set once it is located. */
@@ -91,7 +97,7 @@ type Confined = Settings & { readonly roots: readonly FileRoot[] };
 
 const named = (reference: FileReference): FileReference => ({
   ...reference,
-  canonical: `file://${reference.path}`,
+  canonical: fileUri(reference.path),
 });
 
 /** What leads nowhere, or nowhere good, stays as it was spelled: the policy decides on that, and the read refuses it. */

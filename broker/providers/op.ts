@@ -19,7 +19,7 @@ import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
-  readonly token: string | undefined;
+  readonly token: string | (() => Promise<string>) | undefined;
   /** Besides 1Password's own: where a token may lead. */
   readonly signInOrigins?: readonly string[];
   /** Ours, for 1Password's records. */
@@ -30,13 +30,21 @@ interface Settings {
 
 export function opProvider(settings: Settings): Provider {
   const { token, signInOrigins = [], version, timeLimit = 30_000 } = settings;
-  let client: OpClient | undefined;
+  let client: Promise<OpClient> | undefined;
+  const connected = (): Promise<OpClient> => {
+    client ??= connect().catch((thrown) => {
+      client = undefined;
+      throw thrown;
+    });
+    return client;
+  };
 
-  function connect(): OpClient {
-    if (!token) {
+  async function connect(): Promise<OpClient> {
+    const text = typeof token === "function" ? await token() : token;
+    if (!text) {
       throw new ClaimcheckError("provider_failed", { detail: "OP_SERVICE_ACCOUNT_TOKEN is not set" });
     }
-    return createOpClient({ token, origin: signInOrigin(token, signInOrigins), version });
+    return createOpClient({ token: text, origin: signInOrigin(text, signInOrigins), version });
   }
 
   return {
@@ -46,10 +54,10 @@ export function opProvider(settings: Settings): Provider {
     parse,
 
     async read(references, signal) {
-      client ??= connect();
+      const opened = await connected();
       try {
         // The SDK takes long for each request, and one call for all of them.
-        const results = await client.resolveAll(
+        const results = await opened.resolveAll(
           references.map(({ canonical }) => canonical),
           signal,
         );
@@ -71,7 +79,17 @@ export function opProvider(settings: Settings): Provider {
 
     isTotpSeed: (value) => seed.equals(value.subarray(0, seed.length)),
 
-    close: async () => client?.close(),
+    async logIn(signal) {
+      const opened = await connected();
+      await opened.resolveAll([], signal).catch((thrown: unknown) => {
+        throw thrown instanceof OpFailure ? classify(thrown.message) : thrown;
+      });
+    },
+
+    async close() {
+      const opened = await client?.catch(() => undefined);
+      await opened?.close();
+    },
   };
 }
 

@@ -24,9 +24,6 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   /** The parameters that it knows. Missing where all that follows "://" is the path, whatever it looks like. */
   readonly parameters?: readonly string[];
 
-  /** Whether a URI may hold a secret itself. The audit log then gets a keyed hash of it. */
-  readonly confidential?: boolean;
-
   /** How many references one `read` takes at most; all that arrive together where it is missing. */
   readonly batchSize?: number;
 
@@ -62,6 +59,9 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   /** Whether a value is what one-time passwords are made of, which takes a rule with `totpSeeds`. */
   isTotpSeed?(value: Uint8Array): boolean;
 
+  /** Logs in, where there is a log-in. Throws a ClaimcheckError that says why that fails. */
+  logIn?(signal: AbortSignal): Promise<void>;
+
   /** Ends what it holds open. */
   close?(): Promise<void>;
 }
@@ -71,6 +71,8 @@ export interface Scheme {
   readonly name: string;
   /** How its URIs look. */
   readonly form: string;
+  /** Whether a URI may hold a secret itself. The audit log then gets a keyed hash of it. */
+  readonly confidential?: boolean;
   /** What they ask of patterns; missing where their text is what counts. */
   readonly patterns?: PatternDemands;
 }

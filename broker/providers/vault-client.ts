@@ -16,6 +16,10 @@ export interface VaultServer {
   readonly address: string;
   /** Certificates to trust instead of the system's, PEM. */
   readonly ca?: (() => Promise<string>) | undefined;
+  /** What we identify ourselves with in TLS, PEM; read when we connect first. */
+  readonly clientCertificate?:
+    | { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> }
+    | undefined;
 }
 
 export interface VaultCall {
@@ -58,12 +62,17 @@ interface TransportRequest {
   readonly tenant: string;
 }
 
-export async function createVaultClient({ address, ca }: VaultServer): Promise<VaultClient> {
-  const [{ nodeVault, Pool }, trusted] = await Promise.all([
+export async function createVaultClient({
+  address,
+  ca,
+  clientCertificate,
+}: VaultServer): Promise<VaultClient> {
+  const [{ nodeVault, Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
     ca?.().catch((cause: NodeJS.ErrnoException) => {
       throw new SourceFailure("provider_failed", { detail: `VAULT_CACERT cannot be read (${cause.code})` });
     }),
+    clientCertificate && readPair(clientCertificate),
   ]);
   const { origin, pathname } = new URL(address);
   const pools = new Map<string, Pool>();
@@ -72,7 +81,7 @@ export async function createVaultClient({ address, ca }: VaultServer): Promise<V
       pools.get(tenant) ??
       new Pool(origin, {
         connections: 16,
-        connect: { timeout: connectTime, ...(trusted !== undefined && { ca: trusted }) },
+        connect: { timeout: connectTime, ...(trusted !== undefined && { ca: trusted }), ...own },
       });
     pools.set(tenant, made);
     return made;
@@ -98,6 +107,15 @@ export async function createVaultClient({ address, ca }: VaultServer): Promise<V
       await Promise.all([...pools.values()].map((pool) => pool.destroy()));
     },
   };
+}
+
+async function readPair({ certificate, key }: NonNullable<VaultServer["clientCertificate"]>) {
+  const cert = await certificate().catch((cause: NodeJS.ErrnoException) => {
+    throw new SourceFailure("provider_failed", {
+      detail: `the client certificate cannot be read (${cause.code})`,
+    });
+  });
+  return { cert, key: await key() };
 }
 
 /** Made anew for each request: node-vault writes into the headers that it is given. */

@@ -9,7 +9,12 @@ import { asSourceFailure, type VaultClient, VaultRefusal } from "./vault-client.
 
 export type LogIn =
   | { readonly method: "token"; readonly token: () => Promise<string> }
-  | { readonly method: "approle"; readonly mount: string; readonly roleId: string; readonly secretId: string }
+  | {
+      readonly method: "approle";
+      readonly mount: string;
+      readonly roleId: string;
+      readonly secretId: string | (() => Promise<string>);
+    }
   | {
       readonly method: "jwt" | "kubernetes";
       readonly mount: string;
@@ -170,6 +175,16 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
       return request(next.token);
     },
 
+    /** Gets a token that the server knows, now. */
+    async logIn(): Promise<void> {
+      const fetched = await lease();
+      if (!(await isAlive(fetched))) {
+        throw new SourceFailure("provider_denied", {
+          detail: "the Vault token is not valid, or not any more",
+        });
+      }
+    },
+
     close(): void {
       closed = true;
       clearTimeout(timer);
@@ -197,11 +212,15 @@ const leaseOf = (token: string, seconds: number): Lease => ({
 });
 
 async function credentials(logIn: Exclude<LogIn, { method: "token" }>): Promise<object> {
-  if (logIn.method === "approle") return { role_id: logIn.roleId, secret_id: logIn.secretId };
+  if (logIn.method === "approle") {
+    const { roleId, secretId } = logIn;
+    return { role_id: roleId, secret_id: typeof secretId === "string" ? secretId : await secretId() };
+  }
   return { role: logIn.role, jwt: await logIn.jwt().catch(unreadable) };
 }
 
 function unreadable(cause: NodeJS.ErrnoException): never {
+  if (cause instanceof ClaimcheckError) throw cause;
   throw new ClaimcheckError("provider_failed", {
     detail: `the token for Vault cannot be read (${cause.code})`,
   });

@@ -101,6 +101,14 @@ export function vaultProvider(settings: Settings): Provider<VaultReference> {
       );
     },
 
+    async logIn() {
+      connecting ??= connect();
+      const { session } = await connecting;
+      await session.logIn().catch((thrown: unknown) => {
+        throw thrown instanceof VaultRefusal ? asSourceFailure(thrown) : thrown;
+      });
+    },
+
     async close() {
       const connection = await connecting?.catch(() => undefined);
       connection?.session.close();

@@ -5,6 +5,7 @@ import type { IssueItem, IssueRequest, IssueResponse } from "../../shared/wire.t
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import type { Account } from "../quota/budget.ts";
+import type { ResolvableReference } from "../resolve/resolver.ts";
 import { auditReasonOfItem } from "./audit-reason.ts";
 import { type About, authorize, type Granted } from "./authorize.ts";
 import { makeHandles } from "./make-handles.ts";
@@ -17,9 +18,15 @@ export async function issue(
   account?: Account,
 ): Promise<IssueResponse> {
   const { tenant, principal } = caller;
-  const about: About = { action: "issue", tenant, principal, request, ...(run !== undefined && { run }) };
+  const about = {
+    action: "issue" as const,
+    tenant,
+    principal,
+    request,
+    ...(run !== undefined && { run }),
+  };
   const granted = await authorize(broker, caller, about, secrets, {
-    reference: ({ uri }: IssueItem) => broker.resolver.locate(broker.resolver.parse(uri)),
+    reference: ({ uri }: IssueItem) => broker.resolver.locate(tenant, broker.resolver.parse(tenant, uri)),
     uri: ({ uri }) => uri,
   });
 
@@ -50,13 +57,13 @@ export async function issue(
 /** What one-time passwords are made of is worth more than one of them, and takes a rule that says so. */
 async function refuseSeeds(
   { resolver, audit }: Broker,
-  about: About,
-  granted: readonly Granted[],
+  about: About & { readonly tenant: string },
+  granted: readonly Granted<ResolvableReference>[],
   values: readonly Secret[],
 ): Promise<void> {
   const seeds = [...granted.entries()].filter(
     ([index, { reference, limits }]) =>
-      !limits.totpSeeds && resolver.isTotpSeed(reference, values[index] as Secret),
+      !limits.totpSeeds && resolver.isTotpSeed(about.tenant, reference, values[index] as Secret),
   );
   if (seeds.length === 0) return;
   for (const value of values) value.wipe();

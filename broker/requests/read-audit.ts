@@ -85,7 +85,7 @@ export async function readHeads(
 function spellings({ resolver, keys }: Broker, tenant: string, uri: string): string[] {
   const texts = new Set([uri]);
   try {
-    texts.add(resolver.parse(uri).canonical);
+    texts.add(resolver.parse(tenant, uri).canonical);
   } catch {
     // What is no URI can have been asked for all the same.
   }

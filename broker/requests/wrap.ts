@@ -4,6 +4,7 @@
  */
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
+import { splitSource } from "../../shared/source-name.ts";
 import { head } from "../../shared/uri.ts";
 import type { IssueResponse, WrapItem, WrapRequest } from "../../shared/wire.ts";
 import { unwrapValue } from "../../shared/wrapping.ts";
@@ -25,11 +26,16 @@ export async function wrap(
   const about: About = { action: "wrap", tenant, principal, request, ...(run !== undefined && { run }) };
   const uri = ({ name = "" }: WrapItem) => `${scheme}://${name}`;
   const granted = await authorize(broker, caller, about, secrets, {
-    reference: (item) => ({
-      scheme,
-      canonical: uri(item),
-      shown: `${scheme}://${head(item.name ?? "")}`,
-    }),
+    reference: (item) => {
+      const shown = `${scheme}://${head(item.name ?? "")}`;
+      // The policy would take the end of such a name for the name of a source.
+      if (splitSource(uri(item)).source !== undefined) {
+        throw new ClaimcheckError("invalid_request", {
+          detail: `${shown}: a name does not end in "source=…"`,
+        });
+      }
+      return { scheme, canonical: uri(item), shown };
+    },
     uri,
   });
   const opened = await Promise.allSettled(secrets.map((item) => decrypt(broker, caller, item)));

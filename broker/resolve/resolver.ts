@@ -2,14 +2,20 @@
 import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
+import { withSource } from "../../shared/source-name.ts";
 import { head, splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
+import { schemes } from "../providers/schemes.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
-import { createSharedRead, type Observer } from "./shared-read.ts";
+import { createSharedRead, type Observer, type SharedRead } from "./shared-read.ts";
+import { isFor, type Source, unnamed } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
-  readonly source: SecretReference;
+  /** As its provider has parsed it. */
+  readonly own: SecretReference;
+  /** Where it is read; the source stays the same when the configuration changes meanwhile. */
+  readonly from: SharedRead;
   readonly trimNewline: boolean;
   /** `?ttl=`, in milliseconds: how long ago the value may have been read. */
   readonly maxAge?: number;
@@ -21,61 +27,72 @@ interface Settings {
   readonly observer?: Observer;
 }
 
+/** How long a source that was replaced may still be read from, in milliseconds: longer than any read takes. */
+const farewell = 60_000;
 /** For finding out what a name stands for, in milliseconds. */
 const locateLimit = 5_000;
 
 export type Resolver = ReturnType<typeof createResolver>;
 
-export function createResolver(providers: readonly Provider[], { cacheTtl = 0, observer }: Settings = {}) {
-  const sources = new Map(
-    providers.map((provider) => [provider.scheme, createSharedRead(provider, cacheTtl * 1000, observer)]),
-  );
+/** @param sources providers are sources without a name, for every tenant. */
+export function createResolver(
+  sources: readonly (Source | Provider)[],
+  { cacheTtl = 0, observer }: Settings = {},
+) {
+  const read = (source: Source | Provider) =>
+    createSharedRead("open" in source ? source : unnamed(source), cacheTtl * 1000, observer);
+  let current = sources.map(read);
+
+  /** The tenant hears of its own sources only. */
+  function choose(tenant: string, scheme: string, rest: string) {
+    const known = current.filter(({ source }) => isFor(source, tenant));
+    const candidates = known.filter(({ source }) => source.scheme === scheme);
+    const [first] = candidates;
+    if (!first) {
+      const names = [...new Set(known.map(({ source }) => `${source.scheme}://`))];
+      throw new ClaimcheckError("unknown_scheme", { detail: `known here: ${names.join(", ")}` });
+    }
+    const own = first.providerOf(tenant).parameters;
+    const further = candidates.some(({ source }) => source.name !== undefined) ? ["source"] : [];
+    const { path, parameters } = own
+      ? splitParameters(rest, ["trim", "ttl", ...own, ...further])
+      : { path: rest, parameters: new Map<string, string>() };
+    return { from: pick(candidates, scheme, parameters.get("source")), path, parameters };
+  }
 
   return {
     /** @throws {ClaimcheckError} `invalid_uri` or `unknown_scheme`. */
-    parse(uri: string): ResolvableReference {
+    parse(tenant: string, uri: string): ResolvableReference {
       const { scheme, rest } = splitUri(uri);
-      const provider = sources.get(scheme)?.provider;
-      if (!provider) {
-        const known = [...sources.keys()].map((name) => `${name}://`).join(", ");
-        throw new ClaimcheckError("unknown_scheme", { detail: `known here: ${known}` });
-      }
-      const { path, parameters } = provider.parameters
-        ? splitParameters(rest, ["trim", "ttl", ...provider.parameters])
-        : { path: rest, parameters: new Map<string, string>() };
+      const { from, path, parameters } = choose(tenant, scheme, rest);
       const trimNewline = readTrim(parameters.get("trim"));
       const maxAge = readTtl(parameters.get("ttl"));
-      const source = provider.parse(path, parameters);
-      const { canonical } = source;
-      // It is in every record about it. What is confidential is there as a hash.
-      if (!provider.confidential) refuseLong(source);
+      const provider = from.providerOf(tenant);
+      const own = provider.parse(path, parameters);
       // What no rule has allowed yet may be a value that somebody pasted.
-      return {
-        scheme,
-        canonical,
-        shown: `${scheme}://${head(path)}`,
-        source,
-        trimNewline,
-        ...(maxAge !== undefined && { maxAge }),
-      };
+      const shown = `${scheme}://${head(path)}`;
+      const canonical = withSource(own.canonical, from.source.name);
+      // It is in every record about it. What is confidential is there as a hash.
+      if (!isConfidential(canonical)) refuseLong(canonical, shown);
+      return { scheme, canonical, shown, own, from, trimNewline, ...(maxAge !== undefined && { maxAge }) };
     },
 
     /** What the policy decides about: some names stand for something else, such as links of a file system. */
-    async locate(reference: ResolvableReference): Promise<ResolvableReference> {
-      const provider = sources.get(reference.scheme)?.provider;
-      if (!provider?.locate) return reference;
-      const source = await inTime(provider.locate(reference.source));
-      refuseLong(source);
-      return { ...reference, source, canonical: source.canonical };
+    async locate(tenant: string, reference: ResolvableReference): Promise<ResolvableReference> {
+      const { from, shown } = reference;
+      const provider = from.providerOf(tenant);
+      if (!provider.locate) return reference;
+      const own = await inTime(provider.locate(reference.own));
+      const canonical = withSource(own.canonical, from.source.name);
+      refuseLong(canonical, shown);
+      return { ...reference, own, canonical };
     },
 
-    /** Whether this canonical URI may hold a secret itself. */
-    isConfidential: (canonical: string): boolean =>
-      sources.get(canonical.slice(0, canonical.indexOf("://")))?.provider.confidential ?? false,
+    isConfidential,
 
     /** Whether a reference's value is what one-time passwords are made of. */
-    isTotpSeed: ({ scheme }: SecretReference, value: Secret): boolean =>
-      sources.get(scheme)?.provider.isTotpSeed?.(value.expose()) ?? false,
+    isTotpSeed: (tenant: string, { from }: ResolvableReference, value: Secret): boolean =>
+      from.providerOf(tenant).isTotpSeed?.(value.expose()) ?? false,
 
     /**
      * All or nothing, and every failure is reported.
@@ -94,9 +111,9 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       const alike = new Map<string, Promise<ReadResult>>();
       const purse = createPurse(account);
       const read = async (reference: ResolvableReference): Promise<ReadResult> => {
-        const { scheme, source, maxAge } = reference;
-        const result = await sources.get(scheme)?.read(tenant, source, maxAge);
-        if (!(result instanceof Secret)) return result ?? new ClaimcheckError("internal");
+        const { from, own, maxAge } = reference;
+        const result = await from.read(tenant, own, maxAge);
+        if (!(result instanceof Secret)) return result;
         return purse.pay(finish(result, reference));
       };
       const results = await Promise.all(
@@ -122,16 +139,55 @@ export function createResolver(providers: readonly Provider[], { cacheTtl = 0, o
       return values;
     },
 
+    /**
+     * Puts others into the place of the sources. One that stays the same object keeps its log-ins, its circuits and what
+     * it remembers. What is under way is read from the old ones.
+     */
+    replace(sources: readonly Source[]): void {
+      const before = current;
+      current = sources.map((source) => before.find((each) => each.source === source) ?? read(source));
+      for (const old of before.filter((each) => !current.includes(each))) {
+        setTimeout(() => void old.close(), farewell).unref();
+      }
+    },
+
+    /** Sources that nobody asks now, because they failed. */
+    failing: (): Source[] => current.filter((each) => each.openCircuits() > 0).map(({ source }) => source),
+
     async close(): Promise<void> {
-      await Promise.all(providers.map((provider) => provider.close?.()));
+      await Promise.all(current.map((each) => each.close()));
     },
   };
+}
+
+/** The source that a URI means. */
+function pick(candidates: readonly SharedRead[], scheme: string, named: string | undefined): SharedRead {
+  const choices = candidates
+    .flatMap(({ source }) => (source.name === undefined ? [] : [`source=${source.name}`]))
+    .join(" or ");
+  if (named === undefined) {
+    const plain = candidates.find(({ source }) => source.name === undefined);
+    if (plain || candidates.length === 1) return plain ?? (candidates[0] as SharedRead);
+    const detail = `${scheme}:// can mean more than one source here: add ${choices} to the URI`;
+    throw new ClaimcheckError("invalid_uri", { detail });
+  }
+  const found = candidates.find(({ source }) => source.name === named);
+  if (found) return found;
+  throw new ClaimcheckError("invalid_uri", {
+    detail: `"source=${head(named)}" names no source of ${scheme}:// here; there is ${choices}`,
+  });
+}
+
+/** Whether this canonical URI may hold a secret itself; also one that is not read here any more. */
+function isConfidential(canonical: string): boolean {
+  const scheme = canonical.slice(0, canonical.indexOf("://"));
+  return schemes.some(({ name, confidential }) => confidential && name === scheme);
 }
 
 /** In bytes. */
 const longestUri = 1024;
 
-function refuseLong({ canonical, shown }: SecretReference): void {
+function refuseLong(canonical: string, shown: string): void {
   if (Buffer.byteLength(canonical) <= longestUri) return;
   throw new ClaimcheckError("invalid_uri", { detail: `${shown}: it has more than ${longestUri} bytes` });
 }

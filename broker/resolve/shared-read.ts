@@ -13,6 +13,7 @@ import {
   SourceFailure,
 } from "../providers/provider.ts";
 import { createReader } from "./attempt.ts";
+import type { Source } from "./source.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** A read that has been asked for and is not over. */
@@ -29,38 +30,53 @@ interface Flight {
 
 /** Told what happens; for counting. */
 export interface Observer {
-  /** A provider was asked for a secret. */
-  read(scheme: string, result: ReadResult): void;
+  /** A source was asked for a secret. */
+  read(source: Source, result: ReadResult): void;
   /** It was not, because what it would say is remembered. */
-  hit(scheme: string, result: ReadResult): void;
-  /** For how many tenants a provider's circuit is open now. */
-  circuit(scheme: string, open: number): void;
+  hit(source: Source, result: ReadResult): void;
+  /** For how many tenants a source's circuit is open now. */
+  circuit(source: Source, open: number): void;
 }
 
 export type SharedRead = ReturnType<typeof createSharedRead>;
 
 /** @param valueTime how long a value that was read may be used again, in milliseconds. */
-export function createSharedRead(provider: Provider, valueTime: number, observer?: Observer) {
-  const { scheme } = provider;
+export function createSharedRead(source: Source, valueTime: number, observer?: Observer) {
   const lanes = new Map<string, Lane>();
   let openCircuits = 0;
-  observer?.circuit(scheme, openCircuits);
+  observer?.circuit(source, openCircuits);
   const onCircuit = (open: boolean) => {
     openCircuits += open ? 1 : -1;
-    observer?.circuit(scheme, openCircuits);
+    observer?.circuit(source, openCircuits);
+  };
+  const laneOf = (tenant: string): Lane => {
+    const lane = lanes.get(tenant) ?? createLane(source, tenant, valueTime, observer, onCircuit);
+    lanes.set(tenant, lane);
+    return lane;
   };
 
   return {
-    provider,
+    source,
+
+    /** What this tenant reads with. */
+    providerOf: (tenant: string): Provider => laneOf(tenant).provider,
+
+    /** For how many tenants nobody asks it now. */
+    openCircuits: () => openCircuits,
 
     /**
      * @param maxAge how long ago it may have been read, in milliseconds; as long as it is kept where it is missing.
      * @returns a value that is the caller's to wipe, or a coded error; it never throws.
      */
-    read(tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> {
-      const lane = lanes.get(tenant) ?? createLane(provider, tenant, valueTime, observer, onCircuit);
-      lanes.set(tenant, lane);
-      return lane.read(reference, maxAge);
+    read: (tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> =>
+      laneOf(tenant).read(reference, maxAge),
+
+    async close(): Promise<void> {
+      // Several tenants may share one where sources have no names.
+      const providers = new Set([...lanes.values()].map(({ provider }) => provider));
+      if (source.name === undefined) providers.add(source.open(""));
+      await Promise.all([...providers].map((provider) => provider.close?.()));
+      observer?.circuit(source, 0);
     },
   };
 }
@@ -69,24 +85,26 @@ type Lane = ReturnType<typeof createLane>;
 
 /** One tenant's way to a source. */
 function createLane(
-  provider: Provider,
+  source: Source,
   tenant: string,
   valueTime: number,
   observer: Observer | undefined,
   onCircuit: (open: boolean) => void,
 ) {
-  const { scheme } = provider;
+  const provider = source.open(tenant);
   const read = createReader(provider, tenant, onCircuit);
   const cache = createValueCache(valueTime);
   const flights = new Map<string, Flight>();
   let waiting: Flight[] = [];
 
   return {
+    provider,
+
     async read(reference: SecretReference, maxAge?: number): Promise<ReadResult> {
       const key = reference.canonical;
       const known = cache.get(key, maxAge);
       if (known) {
-        observer?.hit(scheme, known);
+        observer?.hit(source, known);
         return known;
       }
       const underWay = flights.get(key);
@@ -122,7 +140,7 @@ function createLane(
     const results = await read(batch.map(({ reference }) => reference));
     for (const [nth, flight] of batch.entries()) {
       const result = results[nth] as ReadResult;
-      observer?.read(scheme, result);
+      observer?.read(source, result);
       if (flights.get(flight.key) === flight) flights.delete(flight.key);
       if (isAnswer(result)) cache.put(flight.key, result, startedAt);
       flight.settle(result);

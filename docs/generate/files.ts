@@ -62,12 +62,23 @@ function rowsOf(path: string, schema: Schema): string[][] {
   });
   const named = typeof others === "object" ? rowsOf(`${path}.*`, others) : [];
   // Of several forms none has to be there.
-  const either = (schema.anyOf ?? []).flatMap((each) => rowsOf(path, { ...each, required: [] }));
+  const either = (schema.anyOf ?? schema.oneOf ?? []).flatMap((each) =>
+    rowsOf(path, { ...each, required: [] }),
+  );
   return unique([...own, ...(items ? rowsOf(`${path}[]`, items) : []), ...named, ...either]);
 }
 
-/** Two forms of one field can have fields in common. */
-const unique = (rows: string[][]) => [...new Map(rows.map((row) => [row[0], row])).values()];
+/** Two forms of one field can have fields in common; a field that tells them apart has one text in each. */
+function unique(rows: string[][]): string[][] {
+  const byField = new Map<string, string[]>();
+  for (const row of rows) {
+    const [field = "", kind = "", ...others] = row;
+    const before = byField.get(field)?.[1]?.split(", ") ?? [];
+    const kinds = kind.startsWith("`") ? [...new Set([...before, kind])].join(", ") : kind;
+    byField.set(field, [field, kinds, ...others]);
+  }
+  return [...byField.values()];
+}
 
 function rowOf(path: string, schema: Schema, isRequired: boolean): string[] {
   const value =

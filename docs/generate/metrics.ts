@@ -1,15 +1,17 @@
 /** docs/reference/metrics.md, from the exposition of a broker in which everything happened once. */
 import { createMetrics } from "../../broker/http/metrics.ts";
+import { envProvider } from "../../broker/providers/env.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { cell, code, page, table } from "./markdown.ts";
 
 export async function metrics(): Promise<string> {
   const made = createMetrics();
+  const source = { scheme: "env", open: () => envProvider({}) as never };
   const failed = new ClaimcheckError("provider_failed");
   made.request({ method: "POST", route: "/v1/handles", seconds: 0 } as Parameters<typeof made.request>[0]);
-  made.source.read("env", failed);
-  made.source.hit("env", failed);
-  made.source.circuit("env", 0);
+  made.source.read(source, failed);
+  made.source.hit(source, failed);
+  made.source.circuit(source, 0);
   made.watch({ size: () => 0 } as Parameters<typeof made.watch>[0]);
   const text = await made.read();
   const names = [...text.matchAll(/^# HELP (claimcheck_\w+) (.*)\n# TYPE \S+ (\w+)/gm)];

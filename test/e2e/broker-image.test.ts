@@ -58,7 +58,7 @@ async function start() {
   const files = {
     "root-key": "k".repeat(32),
     "policy.yaml": policyOf(ci.url, anyVariable),
-    "broker.yaml": `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: /var/lib/claimcheck/audit.jsonl\nenv: [API_TOKEN]\nshutdown: { delay: 0 }\n`,
+    "broker.yaml": `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: /var/lib/claimcheck/audit.jsonl\nsources: { variables: { provider: env, tenants: [acme], variables: [API_TOKEN] } }\nshutdown: { delay: 0 }\n`,
   };
   for (const name of ["etc", "audit"]) mkdirSync(join(folder, name));
   for (const [name, text] of Object.entries(files))

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { startRedis } from "../parts/redis.ts";
+import { sourcesOf, variables } from "../support/sources.ts";
 import type { Parts, Running, Scenario } from "./scenarios.ts";
 
 const mib = 2 ** 20;
@@ -39,7 +40,7 @@ function attack({ name, bound, redis, attack: run }: Attack): Scenario {
       const server = redis ? await startRedis() : undefined;
       return {
         large: `file://${folder}/large`,
-        fields: `files: [${folder}]\n${server ? "redis: { env: REDIS_URL }\n" : ""}`,
+        fields: `${sourcesOf(["acme", "attackers"], { ...variables, files: { provider: "file", roots: [folder] } })}${server ? "redis: { env: REDIS_URL }\n" : ""}`,
         ...(server && { env: { REDIS_URL: server.url } }),
         async close() {
           rmSync(folder, { recursive: true });

@@ -15,6 +15,7 @@ import { policyOf } from "../support/served.ts";
 import { attacks } from "./attacks.ts";
 import { startLoad } from "./load.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
+import { ofSources } from "./sources.ts";
 
 /** How long the load runs before and after, in milliseconds. */
 const calm = 2_000;
@@ -101,7 +102,7 @@ async function observe({ name, prepare, run }: Scenario): Promise<{ row: string[
 }
 
 const words = process.argv.slice(2);
-const chosen = [...scenarios, ...attacks].filter(
+const chosen = [...scenarios, ...ofSources, ...attacks].filter(
   ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
 );
 const rows: string[][] = [];

@@ -12,6 +12,7 @@ import { startPostgres } from "../parts/postgres.ts";
 import { startRedis } from "../parts/redis.ts";
 import type { BrokerProcess } from "../support/broker-process.ts";
 import { entry, image } from "../support/command.ts";
+import { sourcesOf, variables } from "../support/sources.ts";
 import type { Load } from "./load.ts";
 
 interface AuditCopy {
@@ -88,7 +89,11 @@ export const scenarios: readonly Scenario[] = [
       return {
         bao,
         uri: `vault://${mount}/app#token`,
-        env: { VAULT_ADDR: bao.address, VAULT_TOKEN: bao.token },
+        fields: sourcesOf(["acme", "attackers"], {
+          ...variables,
+          vault: { provider: "vault", address: bao.address, auth: { token: "env://VAULT_TOKEN" } },
+        }),
+        env: { VAULT_TOKEN: bao.token },
         close: () => bao.close(),
       };
     },
@@ -216,7 +221,10 @@ export const scenarios: readonly Scenario[] = [
       writeFileSync(join(folder, "large"), Buffer.alloc(mib / 2, "large "));
       return {
         uriOfLarge: `file://${folder}/large`,
-        fields: `files: [${folder}]\n`,
+        fields: sourcesOf(["acme", "attackers"], {
+          ...variables,
+          files: { provider: "file", roots: [folder] },
+        }),
         close: () => rmSync(folder, { recursive: true }),
       };
     },

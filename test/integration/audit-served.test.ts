@@ -114,17 +114,14 @@ test.each([
   ["{ file: nowhere/audit.jsonl }", "nowhere cannot be written"],
   ["{ postgres: { url: { env: NOT_SET } } }", "audit: NOT_SET is not set"],
   ["{ postgres: { url: { env: WRONG } } }", "audit: a URL such as postgres://db.example/claimcheck"],
-  [
-    "{ postgres: { url: { env: API_TOKEN } } }",
-    "env: audit must not be a secret of the broker: the broker never hands it out",
-  ],
+  ["{ postgres: { url: { env: API_TOKEN } } }", "sources: audit is no secret to hand out (API_TOKEN)"],
   ["[audit.jsonl]", "audit: a file, or { file: PATH, postgres: { url: … }, stdout: true }"],
 ])("a configuration with audit: %s is told", async (audit, fault) => {
   const { folder } = await serveAudited("audit.jsonl");
   const path = join(folder, "broker.yaml");
   const text = readFileSync(path, "utf8");
   writeFileSync(path, text.replace("audit: audit.jsonl", `audit: ${audit}`));
-  const checked = await claimcheck(["broker", "--check-config", "--config", path], {
+  const checked = await claimcheck(["broker", "check", path], {
     env: { API_TOKEN: "guessme", WRONG: "mysql://guessme@db.example/x" },
   });
   expect(checked.code).toBe(125);

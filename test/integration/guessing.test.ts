@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { makeFolder, serve } from "../support/served.ts";
+import { sourcesOf } from "../support/sources.ts";
 
 /** Every tenth of a thousand: the one that is looked for is among them. */
 const guesses = Array.from({ length: 100 }, (_, nth) => String(nth * 10 + 2).padStart(4, "0"));
@@ -31,7 +32,12 @@ tenants:
       - { name: pins, actions: [issue], who: { sub: job }, secrets: ["file://**"], limits: { audience: ["ci:host"], cacheKeys: [build] } }
       - { name: hosts, actions: [redeem, check], who: { sub: host }, secrets: ["file://**"] }
 `;
-  const { url } = await serve(ci, `files: ["${bank}", "${own}"]\n`, {}, { policy });
+  const { url } = await serve(
+    ci,
+    sourcesOf(["acme"], { files: { provider: "file", roots: [bank, own] } }),
+    {},
+    { policy },
+  );
   const token = await ci.sign({ sub: "job", aud: url });
 
   async function claimsOf(paths: readonly string[], terms: object = {}): Promise<Record<string, unknown>[]> {

@@ -7,6 +7,7 @@ import { startIssuer } from "../parts/issuer.ts";
 import { startBroker } from "../support/broker.ts";
 import { printed } from "../support/command.ts";
 import { anyVariable, policyOf, putPolicy, serve } from "../support/served.ts";
+import { sourcesOf } from "../support/sources.ts";
 
 const secret = "hunter2correcthorse";
 
@@ -24,8 +25,13 @@ async function startIndiscreet(): Promise<string> {
 
 async function start() {
   const ci = await startIssuer("ES256");
-  const env = { API_TOKEN: secret, VAULT_ADDR: await startIndiscreet(), VAULT_TOKEN: secret };
-  const broker = await serve(ci, "commands: ['cat /nowhere']\n", env);
+  const env = { API_TOKEN: secret, VAULT_TOKEN: secret };
+  const sources = sourcesOf(["acme"], {
+    variables: { provider: "env", variables: ["API_TOKEN"] },
+    commands: { provider: "cmd", commands: ["cat /nowhere"] },
+    vault: { provider: "vault", address: await startIndiscreet(), auth: { token: "env://VAULT_TOKEN" } },
+  });
+  const broker = await serve(ci, sources, env);
   putPolicy(
     broker.policy,
     policyOf(ci.url, anyVariable.replace('["env://**"]', '["env://**", "vault://**", "cmd://cat /nowhere"]')),

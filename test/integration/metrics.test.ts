@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { createMetrics } from "../../broker/http/metrics.ts";
 import { SourceFailure } from "../../broker/providers/provider.ts";
 import { createSharedRead } from "../../broker/resolve/shared-read.ts";
+import { unnamed } from "../../broker/resolve/source.ts";
 import { Secret } from "../../shared/secret.ts";
 import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
@@ -42,11 +43,11 @@ test("requests, reads, hits, handles and the log are counted under their names",
     'claimcheck_requests_total{route="POST /v1/handles",code="secrets_unavailable"} 2',
     'claimcheck_requests_total{route="POST /v1/handles",code="token_missing"} 1',
     'claimcheck_request_duration_seconds_count{route="POST /v1/handles"} 6',
-    'claimcheck_provider_reads_total{scheme="env",code="ok"} 1',
-    'claimcheck_provider_reads_total{scheme="env",code="secret_not_found"} 1',
-    'claimcheck_cache_hits_total{scheme="env",kind="value"} 1',
-    'claimcheck_cache_hits_total{scheme="env",kind="failure"} 1',
-    'claimcheck_circuit_open{scheme="env"} 0',
+    'claimcheck_provider_reads_total{scheme="env",source="variables",code="ok"} 1',
+    'claimcheck_provider_reads_total{scheme="env",source="variables",code="secret_not_found"} 1',
+    'claimcheck_cache_hits_total{scheme="env",source="variables",kind="value"} 1',
+    'claimcheck_cache_hits_total{scheme="env",source="variables",kind="failure"} 1',
+    'claimcheck_circuit_open{scheme="env",source="variables"} 0',
     "claimcheck_open_handles 2",
     "claimcheck_audit_lag_seconds 0",
     "claimcheck_audit_record_duration_seconds_count 5",
@@ -87,18 +88,19 @@ test("a circuit that opens is seen, and that it closes too", async () => {
   const reference = { scheme: "red", canonical: "red://x", shown: "red://…" };
   let down = true;
   const source = createSharedRead(
-    {
+    unnamed({
       scheme: "red",
       parameters: [],
       parse: () => reference,
       read: async () => [
         down ? new SourceFailure("provider_busy", { after: 1 }) : new Secret(Buffer.from("x")),
       ],
-    },
+    }),
     0,
     metrics.source,
   );
-  const open = async () => /claimcheck_circuit_open\{scheme="red"\} (\d)/.exec(await metrics.read())?.[1];
+  const open = async () =>
+    /claimcheck_circuit_open\{scheme="red",source=""\} (\d)/.exec(await metrics.read())?.[1];
   expect(await open()).toBe("0");
   await source.read("acme", reference);
   expect(await open()).toBe("1");

@@ -13,6 +13,7 @@ import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/broker-process.ts";
 import { claimcheck } from "../support/command.ts";
 import { makeFolder } from "../support/served.ts";
+import { sourcesFor } from "../support/sources.ts";
 
 const policyFor = (issuer: string, proofKey: string) => `version: 1
 issuers:
@@ -56,8 +57,10 @@ beforeAll(async () => {
   policy = policyFor(ci.url, identity.jkt);
   broker = await startBrokerProcess({
     policy,
-    fields: `signInOrigins: ["${service.origin}"]\n`,
-    env: { OP_SERVICE_ACCOUNT_TOKEN: service.token() },
+    fields: sourcesFor(policy, {
+      onepassword: { provider: "op", token: "env://OP_TOKEN", signInOrigins: [service.origin] },
+    }),
+    env: { OP_TOKEN: service.token() },
   });
 });
 

@@ -26,14 +26,7 @@ describe("as user and group 65532, a root key", () => {
     chownSync(join(folder, "root-key"), uid, gid);
     chmodSync(join(folder, "root-key"), mode);
     const as = ["--reuid", String(nobody), "--regid", String(nobody), "--clear-groups"];
-    const command = [
-      process.execPath,
-      entry,
-      "broker",
-      "--config",
-      join(folder, "broker.yaml"),
-      "--check-config",
-    ];
+    const command = [process.execPath, entry, "broker", "check", join(folder, "broker.yaml")];
     const child = spawn("setpriv", [...as, ...command], {
       env: { PATH: process.env.PATH ?? "", HOME: folder },
       stdio: ["ignore", "pipe", "pipe"],

@@ -20,6 +20,7 @@ import { startIssuer } from "../parts/issuer.ts";
 import { startRedisForTest } from "../parts/redis.ts";
 import { claimcheck, printed } from "../support/command.ts";
 import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../support/served.ts";
+import { sourcesOf } from "../support/sources.ts";
 
 const issuer = { url: "http://127.0.0.1:1" };
 const quick = "limits: { headersTimeout: 1, requestTimeout: 1 }\n";
@@ -191,9 +192,13 @@ describe("a broker that runs", () => {
   test("reads of its host what is listed and nothing else, and gives it again for as long as it is told", async () => {
     const ci = await startIssuer("ES256");
     const files = makeFolder({ key: "the first value", other: "not listed" });
-    const listed = `files: ["${files}"]\ncommands: ["printf listed"]\ncacheTtl: 3600\n`;
+    const listed = sourcesOf(["acme"], {
+      variables: { provider: "env", variables: ["API_TOKEN"] },
+      files: { provider: "file", roots: [files] },
+      commands: { provider: "cmd", commands: ["printf listed"] },
+    });
     const allowed = '["env://**", "file://**", "cmd://printf listed", "cmd://printf other"]';
-    const { url, policy, ...broker } = await serve(ci, listed);
+    const { url, policy, ...broker } = await serve(ci, `${listed}cacheTtl: 3600\n`);
     putPolicy(policy, policyOf(ci.url, anyVariable.replace('["env://**"]', allowed)));
     await printed(broker, '"outcome":"taken"');
     const token = await ci.sign({ sub: "job", aud: url });
@@ -324,7 +329,7 @@ describe("a configuration", () => {
       "url: https://broker.example\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: audit.jsonl\n",
   };
   const check = (folder: string, env = {}) =>
-    claimcheck(["broker", "--config", join(folder, "broker.yaml"), "--check-config"], { env });
+    claimcheck(["broker", "check", join(folder, "broker.yaml")], { env });
 
   test("that is in order is said to be", async () => {
     const folder = makeFolder(good);
@@ -343,13 +348,8 @@ describe("a configuration", () => {
       "broker.yaml":
         "url: https://broker.example/path\nlisten: nowhere\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: missing/audit.jsonl\n",
     });
-    for (const args of [["--check-config"], []]) {
-      const { code, stdout, stderr } = await claimcheck([
-        "broker",
-        "--config",
-        join(folder, "broker.yaml"),
-        ...args,
-      ]);
+    for (const args of ["check", "--config"]) {
+      const { code, stdout, stderr } = await claimcheck(["broker", args, join(folder, "broker.yaml")]);
       expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
       expect(stderr.split("\n").map((line) => line.replace(`${folder}/`, ""))).toEqual([
         "broker.yaml:1: url: an origin such as https://broker.example; http only on loopback",
@@ -372,10 +372,9 @@ describe("a configuration", () => {
     });
     const unset = await check(makeFolder({ ...good, "broker.yaml": inEnvironment }));
     expect(unset.stderr).toContain("broker.yaml:2: rootKey: ROOT is not set");
-    const leaky = await check(makeFolder({ ...good, "broker.yaml": `${inEnvironment}env: [ROOT]\n` }), env);
-    expect(leaky.stderr).toContain(
-      "broker.yaml:5: env: rootKey must not be a secret of the broker: the broker never hands it out",
-    );
+    const handed = sourcesOf(["acme"], { own: { provider: "env", variables: ["ROOT"] } });
+    const leaky = await check(makeFolder({ ...good, "broker.yaml": `${inEnvironment}${handed}` }), env);
+    expect(leaky.stderr).toContain("broker.yaml:5: sources: rootKey is no secret to hand out (ROOT)");
   });
 
   test.each([
@@ -411,12 +410,12 @@ describe("a configuration", () => {
     symlinkSync("/proc", join(folder, "proc"));
     const root = files.replace("FOLDER", folder);
     const text = `${good["broker.yaml"]}redis: { file: url }
-files: [{ folder: ${root}, hardLinks: true }]
-`;
+${sourcesOf(["acme"], { own: { provider: "file", roots: [{ folder: root, hardLinks: true }] } })}`;
     writeFileSync(join(folder, "broker.yaml"), text);
     const { code, stderr } = await check(folder);
     expect(code).toBe(fault ? 125 : 0);
-    if (fault) expect(stderr).toContain(`broker.yaml:6: files: ${root} ${fault.replace("FOLDER", folder)}\n`);
+    if (fault)
+      expect(stderr).toContain(`broker.yaml:6: sources.own: ${root} ${fault.replace("FOLDER", folder)}\n`);
   });
 
   test("whose root key others can read is refused", async () => {

@@ -9,6 +9,7 @@ import { processesContaining, until } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { printed } from "../support/command.ts";
 import { anyVariable, makeFolder, policyOf, putPolicy, serve } from "../support/served.ts";
+import { sourcesOf, variables } from "../support/sources.ts";
 
 const rules = (command: string) =>
   `${anyVariable}      - { name: late, actions: [issue], secrets: [{ exact: ${JSON.stringify(`cmd://${command}`)} }] }\n`;
@@ -18,7 +19,7 @@ async function start(shutdown: string) {
   const ci = await startIssuer("ES256");
   const folder = makeFolder({});
   const command = `touch ${folder}/started; until [ -e ${folder}/go ]; do sleep 0.02; done; printf late`;
-  const fields = `commands: [${JSON.stringify(command)}]\nshutdown: ${shutdown}\n`;
+  const fields = `${sourcesOf(["acme"], { ...variables, commands: { provider: "cmd", commands: [command] } })}shutdown: ${shutdown}\n`;
   const broker = await serve(ci, fields);
   putPolicy(broker.policy, policyOf(ci.url, rules(command)));
   await printed(broker, '"outcome":"taken"');

@@ -11,6 +11,7 @@ import { freePort } from "../parts/free-port.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { claimcheck, printed, start } from "../support/command.ts";
 import { anyVariable, makeFolder, policyOf } from "../support/served.ts";
+import { sourcesOf } from "../support/sources.ts";
 
 type Pair = Awaited<ReturnType<typeof makeCertificate>>;
 
@@ -36,8 +37,7 @@ tls: { certificate: cert.pem, key: key.pem }
 rootKey: { file: root-key }
 policy: policy.yaml
 audit: audit.jsonl
-env: [API_TOKEN]
-`,
+${sourcesOf(["acme"], { variables: { provider: "env", variables: ["API_TOKEN"] } })}`,
   });
   const broker = start(["broker", "--config", join(folder, "broker.yaml")], {
     env: { API_TOKEN: "guessme" },
@@ -116,7 +116,7 @@ policy: policy.yaml
 audit: audit.jsonl
 `,
     });
-    return claimcheck(["broker", "--config", join(folder, "broker.yaml"), "--check-config", ...more]);
+    return claimcheck(["broker", "check", join(folder, "broker.yaml"), ...more]);
   };
 
   test.each(["127.0.0.1:7878", "localhost:7878", "[::1]:7878"])("%s is served", async (listen) => {

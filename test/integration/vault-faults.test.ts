@@ -169,12 +169,12 @@ test.each([
   proxy.breakWith(whereas(isMine, fault));
   const resolver = createResolver([provider() as unknown as Provider]);
   const ask = (name: string) =>
-    resolver.resolve("acme", [resolver.parse(`vault://${mount}/mine-${name}#a`)]).catch(() => {});
+    resolver.resolve("acme", [resolver.parse("acme", `vault://${mount}/mine-${name}#a`)]).catch(() => {});
   if (ends) for (let nth = 0; nth < 6; nth++) await ask(`${nth}`);
   else for (let nth = 0; nth < 200; nth++) void ask(`${nth}`);
   await expect.poll(() => proxy.requests.filter(isMine).length).toBeGreaterThan(0);
   for (let nth = 0; nth < 10; nth++) {
-    const [value] = await resolver.resolve("rival", [resolver.parse(`vault://${mount}/theirs#a`)]);
+    const [value] = await resolver.resolve("rival", [resolver.parse("rival", `vault://${mount}/theirs#a`)]);
     expect(Buffer.from(value!.expose()).toString()).toBe("theirs");
   }
 });

@@ -38,6 +38,13 @@ async function wrapped(broker: TestBroker, executor: Executor, ...items: Item[])
 const everyByte = Uint8Array.from({ length: 256 }, (_, index) => index);
 
 describe("a wrapped value", () => {
+  test("has no name that ends like a source, which the policy would take for one", async () => {
+    const { broker, executor } = await setUp();
+    const answer = await wrap(broker, executor, [{ name: "KEY?source=one" }]);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ code: "invalid_request" });
+  });
+
   test("comes out of its handle byte for byte, also when it is empty or nothing names it", async () => {
     const { broker, executor } = await setUp();
     const handles = await wrapped(

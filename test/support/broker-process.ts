@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { freePort } from "../parts/free-port.ts";
 import { entry } from "./command.ts";
+import { sourcesFor } from "./sources.ts";
 
 interface Settings {
   /** What the policy file says. */
@@ -27,7 +28,7 @@ export async function startBrokerProcess({ policy, fields = "", env = {}, audit 
   await writeFile(join(folder, "policy.yaml"), policy);
   await writeFile(
     join(folder, "broker.yaml"),
-    `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: ${audit}\nenv: [API_TOKEN]\n${fields}`,
+    `url: ${url}\nlisten: 127.0.0.1:${port}\nrootKey: { file: root-key }\npolicy: policy.yaml\naudit: ${audit}\n${/^sources:/m.test(fields) ? "" : sourcesFor(policy)}${fields}`,
   );
   const said: string[] = [];
   let child: ChildProcess;

@@ -9,6 +9,7 @@ import { startIssuer } from "../parts/issuer.ts";
 import { startListener } from "../parts/listener.ts";
 import { claimcheck, image, printed, start } from "./command.ts";
 import { makeFolder } from "./served.ts";
+import { sourcesOf } from "./sources.ts";
 
 /** Fields of the executor's configuration, in YAML; and what `env://` finds at the broker. */
 interface Host {
@@ -65,8 +66,7 @@ listen: 127.0.0.1:${listenPort}
 rootKey: { file: root-key }
 policy: policy.yaml
 audit: audit.jsonl
-env: [${Object.keys(environment).join(", ")}]
-`,
+${sourcesOf(["acme"], { variables: { provider: "env", variables: Object.keys(environment) } })}`,
   );
   const configure = (keys: string, more = fields) =>
     write(

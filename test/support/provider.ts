@@ -9,11 +9,11 @@ const tenant = "acme";
 
 /** What each URI comes to in one request: its value as text (Latin-1, so that no byte is lost), or its failure. */
 export async function resolveEach(resolver: Resolver, uris: readonly string[]): Promise<Got[]> {
-  const references = uris.map((uri) => resolver.parse(uri));
+  const references = uris.map((uri) => resolver.parse(tenant, uri));
   const parts = await Promise.all(
     references.map((reference) =>
       resolver
-        .locate(reference)
+        .locate(tenant, reference)
         .then((located) => resolver.resolve(tenant, [located]))
         .then(
           ([value]) => Buffer.from(value!.expose()).toString("latin1"),
@@ -32,7 +32,7 @@ export async function resolveEach(resolver: Resolver, uris: readonly string[]): 
 export function reader<Reference extends SecretReference>(provider: Provider<Reference>) {
   const resolver = createResolver([provider as unknown as Provider]);
   return {
-    parse: resolver.parse,
+    parse: (uri: string) => resolver.parse(tenant, uri),
     read: (...uris: string[]) => resolveEach(resolver, uris),
   };
 }

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { freePort } from "../parts/free-port.ts";
 import type { TestIssuer } from "../parts/issuer.ts";
 import { printed, start } from "./command.ts";
+import { sourcesFor } from "./sources.ts";
 
 export function makeFolder(files: Readonly<Record<string, string | Uint8Array>>): string {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
@@ -54,8 +55,7 @@ listen: 127.0.0.1:${port}
 rootKey: { file: root-key }
 policy: policy.yaml
 audit: ${audit}
-env: [API_TOKEN]
-${fields}`,
+${/^sources:/m.test(fields) ? "" : sourcesFor(policy)}${fields}`,
   });
   change(folder);
   const broker = start(["broker", "--config", join(folder, "broker.yaml")], {

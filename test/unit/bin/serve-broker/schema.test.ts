@@ -10,6 +10,9 @@ import { undescribed } from "../../../support/undescribed.ts";
 const page = readFileSync(new URL("../../../../docs/broker.md", import.meta.url), "utf8");
 const [, example = ""] = /```yaml broker\.yaml\n([\s\S]*?)```/.exec(page) ?? [];
 
+const sources = readFileSync(new URL("../../../../docs/sources.md", import.meta.url), "utf8");
+const [, managers = ""] = /```yaml managers\.yaml\n([\s\S]*?)```/.exec(sources) ?? [];
+
 test("every field says what it is", () => {
   expect(undescribed(brokerSchema())).toEqual([]);
 });
@@ -22,6 +25,13 @@ test("the command prints it", async () => {
 
 test.each([
   ["the example of docs/broker.md", {}, true],
+  ["the managers of docs/sources.md", { sources: parse(managers).sources }, true],
+  ["a former field", { env: ["A"] }, false],
+  [
+    "a source that nobody reads from",
+    { sources: { a: { provider: "env", variables: [], tenants: [] } } },
+    false,
+  ],
   ["all quotas", { quotas: { issue: { principal: 1, tenant: 2 } } }, true],
   ["a field that is not there", { rootkey: "x" }, false],
   ["a value in the file", { redis: "redis://redis.example" }, false],

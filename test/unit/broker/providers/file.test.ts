@@ -132,7 +132,7 @@ describe("within roots, file://", () => {
     for (const path of [`${root}/link`, `${folder}/root-link/token`]) {
       const located = await createResolver([
         provider({ roots: [{ folder: join(folder, "root-link") }] }) as never,
-      ]).locate(linked.parse(`file://${path}?ttl=0`));
+      ]).locate("acme", linked.parse(`file://${path}?ttl=0`));
       expect(located).toMatchObject({ canonical: token, maxAge: 0 });
     }
   });

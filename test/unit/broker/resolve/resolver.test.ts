@@ -35,7 +35,7 @@ async function resolve(uris: readonly string[], ...providers: Provider[]): Promi
   const resolver = createResolver(providers);
   const values = await resolver.resolve(
     "acme",
-    uris.map((uri) => resolver.parse(uri)),
+    uris.map((uri) => resolver.parse("acme", uri)),
   );
   return values.map((value) => Buffer.from(value.expose()).toString("latin1"));
 }
@@ -149,7 +149,7 @@ describe("a URI is refused", () => {
   const { parse } = createResolver([tableProvider("red", {}).provider, tableProvider("blue", {}).provider]);
 
   test("when no provider reads its scheme, with the schemes that there are", async () => {
-    const refusal = await refusalOf(() => parse("green://x"));
+    const refusal = await refusalOf(() => parse("acme", "green://x"));
     expect(refusal).toMatchObject({ code: "unknown_scheme", detail: "known here: red://, blue://" });
   });
 
@@ -163,7 +163,7 @@ describe("a URI is refused", () => {
     ["red://x?ttl=01", '"ttl" is a time such as 0, 90s, 15m or 2h'],
     ["hunter2", '"hun…" has no "://"; write scheme://…'],
   ])("%s: %s", async (uri, detail) => {
-    expect(await refusalOf(() => parse(uri))).toMatchObject({ code: "invalid_uri", detail });
+    expect(await refusalOf(() => parse("acme", uri))).toMatchObject({ code: "invalid_uri", detail });
   });
 });
 
@@ -178,13 +178,13 @@ describe("?ttl=", () => {
     ["2h", 7_200_000],
     ["1d", 86_400_000],
   ])("%s is %i milliseconds, and no part of the canonical form", (ttl, maxAge) => {
-    expect(parse(`red://x?ttl=${ttl}`)).toMatchObject({ canonical: "red://x", maxAge });
+    expect(parse("acme", `red://x?ttl=${ttl}`)).toMatchObject({ canonical: "red://x", maxAge });
   });
 
   test("bounds how old a value may be that is given out again", async () => {
     const red = tableProvider("red", { one: "r1" });
     const resolver = createResolver([red.provider], { cacheTtl: 60 });
-    const ask = async (uri: string) => (await resolver.resolve("acme", [resolver.parse(uri)]))[0];
+    const ask = async (uri: string) => (await resolver.resolve("acme", [resolver.parse("acme", uri)]))[0];
     await ask("red://one");
     await ask("red://one");
     expect(red.asked).toHaveLength(1);
@@ -197,7 +197,7 @@ describe("a provider that takes all that follows ://", () => {
   test("gets what looks like parameters as part of its path", () => {
     const { parameters: _, ...verbatim } = tableProvider("all", {}).provider;
     const { parse } = createResolver([verbatim]);
-    expect(parse("all://x?trim=newline&y")).toMatchObject({
+    expect(parse("acme", "all://x?trim=newline&y")).toMatchObject({
       canonical: "all://x?trim=newline&y",
       trimNewline: false,
     });

@@ -7,6 +7,7 @@ import {
   SourceFailure,
 } from "../../../../broker/providers/provider.ts";
 import { createSharedRead } from "../../../../broker/resolve/shared-read.ts";
+import { unnamed } from "../../../../broker/resolve/source.ts";
 import { ClaimcheckError } from "../../../../shared/errors.ts";
 import { Secret } from "../../../../shared/secret.ts";
 
@@ -50,7 +51,7 @@ function handProvider(settings: Partial<Provider> = {}, valueTime = 0) {
       }),
     ...settings,
   };
-  const source = createSharedRead(provider, valueTime);
+  const source = createSharedRead(unnamed(provider), valueTime);
   const read = (name: string, maxAge?: number, tenant = "acme") =>
     source.read(tenant, reference(name), maxAge).then(said);
   return { calls, handedOut, source, read };
