@@ -240,7 +240,11 @@ describe("claimcheck run --executor", () => {
     const folder = makeFolder({ "plan.json": JSON.stringify(plan), value: "brought along" });
     const file = (name: string) => join(folder, name);
     const asked = ["--jkt", host.jkt, "--audience", "ci:executor-1", "--plan", file("plan.json")];
-    const env = { CLAIMCHECK_BROKER: host.url, CLAIMCHECK_TOKEN: host.token };
+    const env = {
+      CLAIMCHECK_BROKER: host.url,
+      CLAIMCHECK_BROKER_KEYS: host.keys,
+      CLAIMCHECK_TOKEN: host.token,
+    };
     const { stdout: handle } = await claimcheck(["issue", ...asked, "TOKEN=env://API_TOKEN"], { env });
     const given = ["--value", `V=@${file("value")}`, "--plan", file("plan.json")];
     expect(await run(given, { CLAIMCHECK_HANDLE_TOKEN: handle })).toEqual({

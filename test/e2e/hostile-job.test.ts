@@ -202,7 +202,11 @@ volumes: [{ source: ${source} }]
 describe("handles", () => {
   /** A handle that a job was issued. */
   async function issue(host: ExecutorHost, job: string, flags: readonly string[]) {
-    const env = { CLAIMCHECK_BROKER: host.url, CLAIMCHECK_TOKEN: await host.sign(job) };
+    const env = {
+      CLAIMCHECK_BROKER: host.url,
+      CLAIMCHECK_BROKER_KEYS: host.keys,
+      CLAIMCHECK_TOKEN: await host.sign(job),
+    };
     const { stdout, stderr } = await claimcheck(["issue", ...flags, "env://API_TOKEN"], { env });
     expect(stderr).toBe("");
     return stdout.trim();
