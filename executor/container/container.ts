@@ -54,6 +54,8 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
     hook,
     screen: screen(),
   });
+  // Before anything is mounted: for that the supervisor goes to where the host is in view, and its root with it.
+  const secretFiles = step.secretFiles.map((file) => ({ ...file, owner: find(file.owner) }));
   // Those around others first.
   const depth = ({ target }: BindMount) => target.split("/").length;
   for (const bind of step.binds.toSorted((a, b) => depth(a) - depth(b))) supervisor.mount({ ...bind, user });
@@ -61,7 +63,7 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
     spec,
     user,
     files: nameFiles({ name: id, network: step.network }),
-    secretFiles: step.secretFiles.map((file) => ({ ...file, owner: find(file.owner) })),
+    secretFiles,
   };
 }
 

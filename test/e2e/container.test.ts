@@ -129,6 +129,16 @@ test("a user that is not root reaches their secret file, their working folder an
   expect(statSync(join(host, "made")).uid).toBe(2000);
 });
 
+test("the owner of a secret file is found, whatever the supervisor mounts meanwhile", async () => {
+  const volumes = Array.from({ length: 20 }, (_, nth) => ["-v", `${folder()}:/v${nth}`]).flat();
+  const file = ["--secret-file", "/run/secrets/token=env://API_TOKEN", "--secret-owner", "nobody"];
+  for (let count = 0; count < 10; count++) {
+    expect(await run([...volumes, ...file], "stat -c %U /run/secrets/token")).toMatchObject({
+      stdout: "nobody\n",
+    });
+  }
+});
+
 test("an image of one program has a /etc that everybody can look into", async () => {
   const scratch = makeImage("rm -r etc root tmp dev proc sys");
   const { stdout } = await claimcheck([

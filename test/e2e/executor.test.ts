@@ -333,7 +333,7 @@ describe("its configuration", () => {
     ["volumes: [{ source: / }]", /^5: volumes\.0: \/ and .* lie in each other/],
     ["volumes: [{ source: /nowhere }]", /^5: volumes\.0: it cannot be read \(ENOENT\)/],
     ['volumes: [{ source: /srv, user: "0:0" }]', /^5: volumes\[0\]\.user: UID:GID/],
-    ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: a time is/],
+    ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: "soon" is not a time/],
     ["masking: false", /^5: masking: this field does not exist/],
   ])("%s is refused with its line", async (line, expected) => {
     const images = line.startsWith("images") ? line : 'images: ["**"]';
