@@ -31,7 +31,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
     withSecret("env://API_TOKEN?cacheKey="),
     "invalid_cache_key",
     125,
-    /cannot be empty/,
+    /cache key is empty/,
   ],
   ["a bad flag", ["run", `--frobnicate=${pasted}`, image], "usage", 125, /unknown option '--frobnicate=…'/],
   ["a value for NAME=URI", ["run", "--secret-env", pasted, image], "usage", 125, /takes NAME=URI/],

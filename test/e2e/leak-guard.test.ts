@@ -102,8 +102,8 @@ test("a plan says it too, and a leak of one step's secret is found in what a lat
     claimcheck(["run", ...flags, "--plan", file], { env: { API_TOKEN: value } });
   const failed = await inPlan();
   expect(failed).toMatchObject({ code: 125, stdout: "" });
-  expect(failed.stderr).toContain("left: step 2 of 3: TOKEN in /whole, line 1");
+  expect(failed.stderr).toContain("contain a secret: step 2 of 3: TOKEN in /whole, line 1");
   const warned = await inPlan("--on-leak", "warn");
   expect(warned).toMatchObject({ code: 0, stdout: "never\n" });
-  expect(warned.stderr).toContain("left: step 2 of 3: TOKEN in /whole, line 1");
+  expect(warned.stderr).toContain("contain a secret: step 2 of 3: TOKEN in /whole, line 1");
 });

@@ -119,8 +119,8 @@ steps:
 });
 
 test.each([
-  [["image-too"], "what is run stands in the file"],
-  [["-e", "A=b"], "what is run stands in the file"],
+  [["image-too"], "--plan FILE already says what to run"],
+  [["-e", "A=b"], "--plan FILE already says what to run"],
 ])("a plan and %j do not go together", async (more, reason) => {
   const { code, stderr } = await claimcheck(["run", "--plan", "plan.yaml", ...more], { env });
   expect(code).toBe(125);
