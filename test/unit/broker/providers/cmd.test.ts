@@ -142,7 +142,8 @@ describe("nothing of a command goes on", () => {
 
   test("when what it left running is always in the middle of an execve, or has just started its successor", async () => {
     const [again, next] = [mark(), mark()];
-    const loop = (name: string, step: string) => `loop='${step}'; export loop; setsid sh -c "$loop" sh ${name} &`;
+    const loop = (name: string, step: string) =>
+      `loop='${step}'; export loop; setsid sh -c "$loop" sh ${name} &`;
     for (let round = 0; round < 30; round++) {
       const uri = `cmd://${loop(again, `exec sh -c "$loop" sh $1`)} sleep 0.02; echo done`;
       expect(await read(uri)).toEqual(["done\n"]);
