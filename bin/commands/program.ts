@@ -16,6 +16,7 @@ const commands = {
   issue: async () => (await import("./issue.ts")).issueCommand(),
   inspect: async () => (await import("./inspect.ts")).inspectCommand(),
   revoke: async () => (await import("./revoke.ts")).revokeCommand(),
+  whoami: async () => (await import("./whoami.ts")).whoamiCommand(),
   policy: async () => (await import("./policy.ts")).policyCommand(),
   audit: async () => (await import("./audit.ts")).auditCommand(),
 };

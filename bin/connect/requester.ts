@@ -1,4 +1,4 @@
-/** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
+/** What `claimcheck issue`, `inspect`, `revoke` and `whoami` share: a broker at a URL, and the ids of handles. */
 import type { Command } from "commander";
 import { Option } from "commander";
 import { createAuthorizedCall } from "../../executor/broker-client/authorized-call.ts";
@@ -13,6 +13,7 @@ import {
   IssueResponse,
   type RevocationRequest,
   Revoked,
+  WhoAmI,
 } from "../../shared/wire.ts";
 import { stateFolder } from "../host/environment.ts";
 import { loadProofKey } from "../host/key-files.ts";
@@ -73,6 +74,7 @@ export async function connectRequester(
     inspect: async (jti: string) => understand(HandleStatus, await ask("GET", `/v1/handles/${jti}`)),
     revoke: async (asked: RevocationRequest) =>
       understand(Revoked, await ask("POST", "/v1/revocations", asked)),
+    whoAmI: async () => understand(WhoAmI, await ask("GET", "/v1/whoami")),
   };
 }
 
