@@ -21,9 +21,12 @@ import { limits, readNamed } from "../host/read.ts";
 import { brokerUrl, directFetch, pinnedKeysOf, sayThatWeWait } from "./connection.ts";
 import { tokenSource } from "./token.ts";
 
-export interface RequesterOptions {
+export interface BrokerAddress {
   readonly broker?: string;
   readonly tokenFile?: string;
+}
+
+export interface RequesterOptions extends BrokerAddress {
   readonly format: "text" | "json";
 }
 
@@ -42,16 +45,20 @@ export function withBroker(command: Command): Command {
     );
 }
 
-/** @throws {Failure} `usage` when nothing says which broker, or who we are. */
+/**
+ * @param state where the key lies that proves who we are; the user's own folder unless it is somebody else's.
+ * @throws {Failure} `usage` when nothing says which broker, or who we are.
+ */
 export async function connectRequester(
-  { broker, tokenFile }: RequesterOptions,
+  { broker, tokenFile }: BrokerAddress,
   environment: NodeJS.ProcessEnv,
+  state = stateFolder(environment),
 ) {
   const given = broker ?? environment.CLAIMCHECK_BROKER;
   if (!given)
     throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER must give the broker's URL" });
   const url = brokerUrl(given);
-  const identity = await createIdentity(await loadProofKey(stateFolder(environment)));
+  const identity = await createIdentity(await loadProofKey(state));
   const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
   const { signal } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal });
