@@ -152,6 +152,7 @@ export async function openPolicy({
     policy: {
       decide: (caller, action, uri) => current.policy.decide(caller, action, uri),
       decideForAny: (caller, action) => current.policy.decideForAny(caller, action),
+      rulesAbout: (caller) => current.policy.rulesAbout(caller),
     },
     reload(whole = false) {
       reloading = reloading.then(() => reload(whole));

@@ -188,6 +188,10 @@ const provocations: Record<string, Record<string, Provocation>> = {
     body_too_large: ({ send }) => send("POST", "/v1/revocations", tooLarge),
     ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
   },
+  "GET /v1/whoami": {
+    ...atTheDoor("GET", "/v1/whoami"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/whoami"),
+  },
   "GET /v1/audit": {
     ...atTheDoor("GET", "/v1/audit"),
     invalid_request: ({ send }) => send("GET", "/v1/audit?limit=0"),
