@@ -25,6 +25,7 @@ const table = {
   invalid_layer: [125, "The files that the command left cannot become a layer."],
   secret_leaked: [125, "The files that the command left contain a secret."],
   image_not_made: [125, "The image could not be made."],
+  storage_full: [125, "The run has used up its storage."],
   output_failed: [125, "The output could not be written completely."],
   audit_newer: [125, "A newer version of Claimcheck wrote the audit log."],
   runtime_failed: [125, "The container runtime failed."],
