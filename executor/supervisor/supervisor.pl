@@ -68,7 +68,7 @@ require "$here$_.pl" for qw(system-calls orders runs view users init container-f
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
 use constant {
-    WNOHANG => 1, F_SETPIPE_SZ => 1031, MNT_DETACH => 2, MS_RDONLY => 1, MS_NODEV => 4, MS_REMOUNT => 32, MS_BIND => 4096,
+    WNOHANG => 1, W_OK => 2, F_SETPIPE_SZ => 1031, MNT_DETACH => 2, MS_RDONLY => 1, MS_NODEV => 4, MS_REMOUNT => 32, MS_BIND => 4096,
 };
 # In view.pl's root.
 use constant { BUNDLE => '/bundle', ROOTFS => '/rootfs', DISK => '/own/disk' };
@@ -230,6 +230,9 @@ sub add_layer {
     # A layer is complete in itself: nothing in it points to what is below.
     my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=$count/upper,workdir=$count/work";
     Users::as_root(sub { SystemCalls::mount('overlay', ROOTFS, 'overlay', MS_NODEV, $options) }) or fail('rootfs', "overlay: $!");
+    # Where it finds no room for a folder of its own, overlayfs mounts what nobody can write to, and says so only in a log.
+    SystemCalls::call('faccessat', SystemCalls::AT_FDCWD(), ROOTFS, W_OK)
+        or fail('rootfs', $!{EROFS} ? 'overlay: No space left on device' : "overlay: $!");
     chdir '/';
     my $first = Init::start() or fail('prepare', "process 1: $!");
     bind_namespace("/proc/$first/ns/pid", 'processes');
