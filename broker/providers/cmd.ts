@@ -167,22 +167,43 @@ function kill(pid: number): void {
 
 const markName = "CLAIMCHECK_COMMAND";
 
-/** A process that starts others while it is looked for is found at the next look. */
-const looks = 10;
+/** More than any command's own end takes; a command that starts processes faster than this looks at them gets away. */
+const looks = 100;
 
+/** Kills what carries the mark, until a look has seen for certain that nothing does. */
 async function killMarked(mark: string): Promise<void> {
   if (process.platform !== "linux") return;
+  // A process without the mark never gets it.
+  const others = new Set<string>();
   for (let look = 0; look < looks; look++) {
     const processes = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
-    const found = await Promise.all(
-      processes.map(async (pid) => {
-        // Of others we may read nothing, and what has just ended has nothing to read.
-        const environment = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
-        return environment.split("\0").includes(mark) ? [Number(pid)] : [];
-      }),
-    );
-    const marked = found.flat();
-    if (marked.length === 0) return;
-    marked.forEach(kill);
+    const asked = processes.filter((pid) => !others.has(pid));
+    const owners = await Promise.all(asked.map((pid) => ownerOf(pid, mark)));
+    asked.forEach((pid, index) => {
+      if (owners[index] === "mark") kill(Number(pid));
+      if (owners[index] === "other" || owners[index] === "ended") others.add(pid);
+    });
+    if (owners.every((owner) => owner === "other")) return;
+  }
+}
+
+/**
+ * Whose a process is. One that has just ended may have started another, which the list of processes does not have yet.
+ * In the middle of an execve nobody can tell: the new program has no environment yet.
+ */
+async function ownerOf(pid: string, mark: string): Promise<"mark" | "other" | "ended" | "unknown"> {
+  try {
+    const environment = await readFile(`/proc/${pid}/environ`, "latin1");
+    if (environment !== "") return environment.split("\0").includes(mark) ? "mark" : "other";
+    // proc_pid_stat(5), from field 3 on: what follows the name, which may itself contain blanks and parentheses.
+    const stat = await readFile(`/proc/${pid}/stat`, "latin1");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const [memory, start, end] = [23, 50, 51].map((field) => Number(fields[field - 3]));
+    if (memory === 0) return "ended"; // Or it is a thread of the kernel.
+    return start === end && end !== 0 ? "other" : "unknown";
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Of others we may read nothing.
+    return code === "ENOENT" || code === "ESRCH" ? "ended" : "other";
   }
 }

@@ -146,7 +146,7 @@ test("without its rules a container does not go on", async () => {
   for (const pid of processesContaining("cmdline", "nft\u0000--interactive")) process.kill(pid, "SIGKILL");
   const { code, stderr } = await running.finished;
   expect(code).toBe(125);
-  expect(stderr).toMatch(/the network's firewall rules are gone \[network_unavailable\]\n$/);
+  expect(stderr).toMatch(/the firewall rules of the network are gone \[network_unavailable\]\n$/);
 });
 
 test.each([

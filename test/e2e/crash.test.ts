@@ -60,7 +60,7 @@ test("unshare(1), which holds a run's namespaces, takes all of it along when it 
 test("what buildah says of a failure is masked, though it be the file with the password", async () => {
   const buildah = file(
     "buildah",
-    '#!/bin/sh\ntest "$1" = pull && for word; do case $word in */auth.json) cat "$word" >&2 ;; esac; done\nexit 1\n',
+    '#!/bin/sh\ntest "$1" = images && { echo "[]"; exit 0; }\ntest "$1" = pull && for word; do case $word in */auth.json) cat "$word" >&2 ;; esac; done\nexit 1\n',
   );
   const flags = ["--registry-auth", "registry.example=robot,env://SECRET"];
   const { code, stderr } = await claimcheck(["run", ...flags, "registry.example/app", "true"], {
@@ -102,7 +102,8 @@ test("of a thousand children none outlives the command, nor the executor", async
   });
   const running = start(args(`${script}; wait`), { env });
   await printed(running, "started");
-  expect(processesContaining("cmdline", "sleep\u00001007").length).toBeGreaterThan(990);
+  // The last ones may be shells still.
+  await until(() => processesContaining("cmdline", "sleep\u00001007").length > 990);
   running.child.kill("SIGKILL");
   await running.finished;
 });

@@ -7,26 +7,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { runs as folderOfCommands, until } from "../parts/host.ts";
-import { entry, image, start, startProgram } from "../support/command.ts";
+import { image, start, startDelayed } from "../support/command.ts";
 import { ask, type ExecutorHost, open, planOf, startHost } from "../support/executor.ts";
 
 const runs = Number(process.env.CLAIMCHECK_SOAK_RUNS ?? 60);
 /** At once. */
-const lanes = 4;
+const lanes = 8;
 /** A run that took longer than this is counted as slow, in milliseconds. */
 const slow = 5_000;
 
-/** What processes wait with. Each wait begins late: what comes just before it is missed by whoever can miss it. */
-const waits = "select,pselect6,poll,ppoll,epoll_wait,epoll_pwait,wait4,waitid,read";
-/** At most so late, in microseconds. */
+/** Waits of a command begin at most so late, in microseconds. */
 const longestDelay = 2_000;
-
-/** The command with all that it starts, its supervisor and runtime among it; strace is no parent of it. */
-function startDelayed(args: readonly string[], delay: number, env: Record<string, string>) {
-  const tracing = ["-D", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null"];
-  const injected = ["-e", `trace=${waits}`, "-e", `inject=${waits}:delay_enter=${delay}`];
-  return startProgram("strace", [...tracing, ...injected, process.execPath, "--", entry, ...args], { env });
-}
 
 /** The same numbers in every run (mulberry32). */
 function createRandom(seed: number): (below: number) => number {
@@ -74,22 +65,26 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   const volume = mkdtempSync(join(tmpdir(), "claimcheck-volume-"));
   onTestFinished(() => rmSync(volume, { recursive: true }));
   chownSync(volume, 1234, 1234);
-  const host = await startHost({ fields: `volumes: [{ source: ${volume}, user: "1234:1234" }]` });
+  const fields = `volumes: [{ source: ${volume}, user: "1234:1234" }]`;
+  const host = await startHost({ fields });
+  const hosts = [host, await startHost({ fields, delay: 300 })] as const;
   const random = createRandom(1);
   const kinds = kindsIn(volume);
   const counted = { sent: 0, cancelled: 0, killed: 0, delayed: 0, slow: 0 };
   const wrong: string[] = [];
 
-  async function send(kind: Kind, token: string): Promise<void> {
-    const { events, text } = await ask(host.socket, { plan: planOf(...kind.steps), token, cache: false });
+  async function send(kind: Kind, { socket, sign }: ExecutorHost): Promise<void> {
+    const token = await sign("job-1");
+    const { events, text } = await ask(socket, { plan: planOf(...kind.steps), token, cache: false });
     const end = events.at(-1) as { code?: unknown } | undefined;
     if (end?.code !== kind.end) wrong.push(`${JSON.stringify(kind)}: ${JSON.stringify(end ?? text)}`);
     counted.sent += 1;
   }
 
   /** The connection is closed after so many of the answer's pieces. */
-  async function cancel(kind: Kind, token: string): Promise<void> {
-    const running = open(host.socket, { plan: planOf(...kind.steps), token, cache: false });
+  async function cancel(kind: Kind, { socket, sign }: ExecutorHost): Promise<void> {
+    const token = await sign("job-1");
+    const running = open(socket, { plan: planOf(...kind.steps), token, cache: false });
     running.request.on("error", () => {});
     let pieces = random(4);
     try {
@@ -108,7 +103,7 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
     const args = ["run", "--secret-env", "A=env://A", image, "sh", "-c", "echo up; cat /proc/self/status"];
     const env = { A: "guessme-too" };
     const isDelayed = random(2) === 0;
-    const running = isDelayed ? startDelayed(args, random(longestDelay), env) : start(args, { env });
+    const running = isDelayed ? startDelayed(args, random(longestDelay), { env }) : start(args, { env });
     const isKilled = random(2) === 0;
     if (isKilled) {
       const signal = (["SIGTERM", "SIGKILL", "SIGINT"] as const)[random(3)];
@@ -126,29 +121,32 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
   async function lane(): Promise<void> {
     while (left-- > 0) {
       const kind = kinds[random(kinds.length)] as Kind;
-      const token = await host.sign("job-1");
+      const chosen = hosts[random(hosts.length)] as ExecutorHost;
       const choice = random(10);
       const since = performance.now();
       let isDelayed = false;
       if (choice === 0) isDelayed = await command();
-      else if (choice < 4) await cancel(kind, token);
-      else await send(kind, token);
+      else if (choice < 4) await cancel(kind, chosen);
+      else await send(kind, chosen);
       if (!isDelayed && performance.now() - since > slow) counted.slow += 1;
     }
   }
 
   // What the first runs open stays open.
-  for (const kind of kinds) await send(kind, await host.sign("job-1"));
-  await until(() => host.leftovers().length === 0);
+  for (const each of hosts) for (const kind of kinds) await send(kind, each);
+  const leftovers = () => hosts.flatMap((each) => each.leftovers());
+  await until(() => leftovers().length === 0);
   const before = { descriptors: descriptorsOf(host), memory: memoryOf(host) };
   await Promise.all(Array.from({ length: lanes }, lane));
-  await until(() => host.leftovers().length === 0 && readdirSync(folderOfCommands).length === 0);
+  await until(() => leftovers().length === 0 && readdirSync(folderOfCommands).length === 0);
   const after = { descriptors: descriptorsOf(host), memory: memoryOf(host) };
   console.log({ runs, ...counted, before, after });
   expect(wrong).toEqual([]);
   expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 8);
   expect(after.memory).toBeLessThan(before.memory + 150_000);
-  host.executor.child.kill("SIGTERM");
-  await host.executor.finished;
-  expect(host.remains()).toEqual([]);
+  for (const { executor, remains } of hosts) {
+    executor.child.kill("SIGTERM");
+    await executor.finished;
+    expect(remains()).toEqual([]);
+  }
 });

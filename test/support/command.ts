@@ -34,6 +34,19 @@ const stateHome = mkdtempSync(join(tmpdir(), "claimcheck-test-"));
 export const start = (args: readonly string[], settings: Settings = {}) =>
   startProgram(settings.node ?? process.execPath, ["--", settings.entry ?? entry, ...args], settings);
 
+/** What processes wait with. */
+const waits = "select,pselect6,poll,ppoll,epoll_wait,epoll_pwait,wait4,waitid,read";
+
+/**
+ * The command with all that it starts, its supervisors and runtimes among it, and each of their waits begins so many
+ * microseconds late: what comes just before a wait is missed by whoever can miss it. strace is no parent of it.
+ */
+export function startDelayed(args: readonly string[], delay: number, settings: Settings = {}) {
+  const tracing = ["-D", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null"];
+  const injected = ["-e", `trace=${waits}`, "-e", `inject=${waits}:delay_enter=${delay}`];
+  return startProgram("strace", [...tracing, ...injected, process.execPath, "--", entry, ...args], settings);
+}
+
 /**
  * A shell script, at a terminal of its own as a user's is, in which `claimcheck` is the command. What is written to
  * its standard input is typed.

@@ -7,7 +7,7 @@ import { freePort } from "../parts/free-port.ts";
 import { processesContaining } from "../parts/host.ts";
 import { startIssuer } from "../parts/issuer.ts";
 import { startListener } from "../parts/listener.ts";
-import { claimcheck, image, printed, start } from "./command.ts";
+import { claimcheck, image, printed, start, startDelayed } from "./command.ts";
 import { makeFolder } from "./served.ts";
 import { sourcesOf } from "./sources.ts";
 
@@ -22,6 +22,8 @@ interface Host {
   readonly images?: readonly string[];
   /** Of the executor's process. */
   readonly variables?: Record<string, string>;
+  /** In microseconds: how late each wait of the executor and of what it starts begins. */
+  readonly delay?: number;
 }
 
 export type ExecutorHost = Awaited<ReturnType<typeof startHost>>;
@@ -50,6 +52,7 @@ export async function startHost({
   job = { sub: "job-*" },
   images = ["localhost/claimcheck-busybox:*"],
   variables = {},
+  delay = 0,
 }: Host = {}) {
   const [issuer, port, listenPort] = await Promise.all([startIssuer("ES256"), freePort(), freePort()]);
   const heard = await startListener(port, listenPort);
@@ -89,7 +92,8 @@ ${more}
   configure(keys);
 
   async function startExecutor() {
-    const executor = start(["executor", "--config", config], { env: variables });
+    const [args, settings] = [["executor", "--config", config], { env: variables }];
+    const executor = delay > 0 ? startDelayed(args, delay, settings) : start(args, settings);
     await printed(executor, "claimcheck: executor at");
     return executor;
   }

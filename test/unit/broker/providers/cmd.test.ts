@@ -140,6 +140,20 @@ describe("nothing of a command goes on", () => {
     await until(() => isGone(time));
   });
 
+  test("when what it left running is always in the middle of an execve, or has just started its successor", async () => {
+    const [again, next] = [mark(), mark()];
+    const loop = (name: string, step: string) =>
+      `loop='${step}'; export loop; setsid sh -c "$loop" sh ${name} &`;
+    for (let round = 0; round < 30; round++) {
+      const uri = `cmd://${loop(again, `exec sh -c "$loop" sh $1`)} sleep 0.02; echo done`;
+      expect(await read(uri)).toEqual(["done\n"]);
+    }
+    expect(
+      await read(`cmd://${loop(next, `(sleep 0.01; exec sh -c "$loop" sh $1) &`)} sleep 0.02; echo done`),
+    ).toEqual(["done\n"]);
+    await until(() => isGone(again) && isGone(next));
+  });
+
   test("when it prints without end", async () => {
     const text = mark();
     expect(await read(`cmd://yes ${text} | cat`)).toMatchObject([{ code: "secret_too_large" }]);
