@@ -1,7 +1,7 @@
 /** What a run may write: by flag, in a plan and under an executor's ceiling; how a job tries to write more; what stays. */
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
-import { processesContaining, remains, until } from "../parts/host.ts";
+import { processesContaining, until } from "../parts/host.ts";
 import { claimcheck, entry, image, printed, start, startProgram } from "../support/command.ts";
 import { ask, outputOf, planOf, startHost } from "../support/executor.ts";
 import { makePerlImage } from "../support/perl-image.ts";
@@ -20,7 +20,7 @@ const devices = () =>
   });
 
 afterEach(async () => {
-  await until(() => remains().length === 0 && devices().length === 0);
+  await until(() => devices().length === 0);
 });
 
 const size = (written: string) => ["--storage-opt", `size=${written}`];
