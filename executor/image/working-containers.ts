@@ -10,7 +10,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { Failure } from "../../shared/failure.ts";
 import { lock } from "../../shared/lock.ts";
@@ -22,26 +22,38 @@ interface Surroundings {
   readonly signal: AbortSignal;
 }
 
+interface Note {
+  readonly path: string;
+  readonly file: FileHandle;
+}
+
 export const containerOf = (id: string) => `claimcheck-${id}`;
 
 export function openWorkingContainers({ state, environment, signal }: Surroundings) {
   const folder = `${state}/images/working`;
-  const noted = /^([0-9a-f]{64})\.[0-9a-f]+$/;
+  const names = /^([0-9a-f]{64})\.[0-9a-f]+$/;
 
-  /** Until it has its name nobody else looks at it. */
-  async function note(id: string): Promise<{ path: string; file: FileHandle }> {
+  /** @returns nothing where a sweep came between: it took the note for one of a run that was killed. */
+  async function tryToNote(id: string): Promise<Note | undefined> {
     const path = `${folder}/${id}.${randomBytes(6).toString("hex")}`;
     let file: FileHandle | undefined;
     try {
       makeFolder(folder);
-      file = await open(`${path}.draft`, "wx", 0o600);
-      await lock(file);
-      renameSync(`${path}.draft`, path);
-      return { path, file };
+      file = await open(path, "wx", 0o600);
+      if ((await lock(file)) && existsSync(path)) return { path, file };
+      await file.close();
+      return undefined;
     } catch (cause) {
       await file?.close();
       const { code, message } = cause as NodeJS.ErrnoException;
       throw new Failure("state_unusable", { detail: `${path} cannot be locked (${code ?? message})`, cause });
+    }
+  }
+
+  async function note(id: string): Promise<Note> {
+    for (;;) {
+      const noted = await tryToNote(id);
+      if (noted) return noted;
     }
   }
 
@@ -66,7 +78,7 @@ export function openWorkingContainers({ state, environment, signal }: Surroundin
     async sweep(remove: (container: string) => Promise<unknown>): Promise<void> {
       if (!existsSync(folder)) return;
       for (const name of readdirSync(folder)) {
-        const id = noted.exec(name)?.[1];
+        const id = names.exec(name)?.[1];
         const file = id && (await open(`${folder}/${name}`).catch(() => undefined));
         if (!file) continue;
         try {
