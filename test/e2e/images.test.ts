@@ -184,7 +184,9 @@ test("an image whose run is just finding its layers is not removed, nor is its w
   expect(isThere(image)).toBe(false);
 });
 
-test("of two executors with one storage, neither removes the images and containers that the other one uses", async () => {
+test("of two executors with one storage, neither removes the images and containers that the other one uses", {
+  timeout: 180_000, // Three pulls.
+}, async () => {
   const [first, second, third] = [await startPublished(), await startPublished(), await startPublished()];
   const host = await startHost({
     fields: "pulledImages: 1k",
