@@ -17,7 +17,7 @@ const table = {
   handle_outdated: [125, "An older version of Claimcheck made the handle; issue it again."],
   receipt_outdated: [125, "An older version of Claimcheck made the receipt; the step runs again."],
   plan_mismatch: [125, "The handle is for another plan."],
-  image_unavailable: [125, "The image could not be pulled."],
+  image_unavailable: [125, "The image is not available."],
   network_unavailable: [125, "The network could not be set up."],
   invalid_user: [125, "The image does not have this user."],
   secret_not_text: [125, "The secret cannot be an environment variable; pass it as a file."],
