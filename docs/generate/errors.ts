@@ -225,6 +225,10 @@ const help: Record<ErrorCode | FailureCode, Help> = {
     "A folder or file of Claimcheck cannot be read or written, belongs to somebody else, or has the wrong mode.",
     "Read the rest of the line: it names the path.",
   ],
+  storage_full: [
+    "The steps of the run have written as much as `--storage-opt`, the plan's `storage` or the executor's ceiling allows, and the next step cannot begin. (A command that writes more gets ENOSPC, and its exit code is its own.)",
+    "Raise the limit, or remove what a step does not need any more before it ends.",
+  ],
   store_unavailable: [
     "Redis did not answer in time.",
     "Check Redis and the way to it; the client can ask again.",

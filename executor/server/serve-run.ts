@@ -140,8 +140,7 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
     const asked = { ...generalOf(document), steps };
     checkPlan(asked);
     return {
-      ...asked,
-      steps: permit(asked, permissions),
+      ...permit(asked, permissions),
       hash: hashPlan(document),
       masked: true,
       shortSecrets: "refuse",

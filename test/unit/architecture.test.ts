@@ -238,6 +238,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "executor/image/image.ts",
       "executor/layers/gnu-tar.ts",
       "executor/image/pull.ts",
+      "executor/image/working-containers.ts",
       "executor/supervisor/supervisor.ts",
       "broker/providers/cmd.ts",
       "shared/core-files.ts",
