@@ -148,7 +148,7 @@ export async function openPolicy({
   }
 
   return {
-    authenticate: (authorization, sealedTo) => current.authenticate(authorization, sealedTo),
+    authenticate: (authorization, unseal) => current.authenticate(authorization, unseal),
     policy: {
       decide: (caller, action, uri) => current.policy.decide(caller, action, uri),
       decideForAny: (caller, action) => current.policy.decideForAny(caller, action),
