@@ -3,7 +3,7 @@ import { envUri } from "../../broker/providers/env.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import { splitSource } from "../../shared/source-name.ts";
 import type { Path } from "../../shared/yaml-document.ts";
-import { credentialsOf, type SourceEntries } from "./source-schema.ts";
+import { credentialsOf, isByRequester, type SourceEntries } from "./source-schema.ts";
 
 type Report = (path: Path, message: string) => void;
 
@@ -68,6 +68,7 @@ function faultOf(uri: string, sources: SourceEntries): string | undefined {
   }
   const entry = Object.hasOwn(sources, source) ? sources[source] : undefined;
   if (!entry) return `names the source ${source}, which is not there`;
+  if (isByRequester(entry)) return `names the source ${source}, which requesters alone can log in to`;
   return entry.provider === scheme
     ? undefined
     : `names the source ${source}, which reads ${entry.provider}://`;
