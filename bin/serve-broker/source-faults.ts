@@ -36,6 +36,21 @@ export function checkSources(sources: SourceEntries, report: Report): void {
   checkCommands(sources, report);
 }
 
+/** A tenant that is not there reads nothing, and a name with a slip in it would say so only when a job fails. */
+export function checkTenants(sources: SourceEntries, known: readonly string[], report: Report): void {
+  for (const [name, { tenants }] of Object.entries(sources)) {
+    for (const tenant of tenants.filter((each) => !known.includes(each))) {
+      report(
+        ["sources", name, "tenants"],
+        `sources.${name}.tenants: the policy has no tenant ${tenant}; it has ${shownTenants(known)}`,
+      );
+    }
+  }
+}
+
+const shownTenants = (known: readonly string[]) =>
+  known.length > 10 ? `${known.slice(0, 10).join(", ")} and ${known.length - 10} more` : known.join(", ");
+
 /** A command is all that follows ://, so its URI cannot say which source it means. */
 function checkCommands(sources: SourceEntries, report: Report): void {
   const owners = new Map<string, string>();

@@ -93,11 +93,12 @@ export function createSources(surroundings: Surroundings) {
       case "op":
         return opProvider({
           token: credential(entry.token),
+          tokenName: `the token of the source ${name}`,
           signInOrigins: entry.signInOrigins,
           version: manifest.version,
         });
       case "vault":
-        return vault(entry, credential, surroundings.beside, token) as unknown as Provider;
+        return vault(name, entry, credential, surroundings.beside, token) as unknown as Provider;
     }
   }
 
@@ -152,6 +153,7 @@ export const rootsOf = (roots: readonly (string | FileRoot)[]): FileRoot[] =>
 type Credential = (uri: string) => () => Promise<string>;
 
 function vault(
+  name: string,
   entry: VaultEntry,
   credential: Credential,
   beside: Surroundings["beside"],
@@ -162,7 +164,7 @@ function vault(
   return vaultProvider({
     server: {
       address,
-      ...(ca !== undefined && { ca: pem(ca) }),
+      ...(ca !== undefined && { ca: pem(ca), caName: `sources.${name}.ca` }),
       ...(clientCertificate && {
         clientCertificate: {
           certificate: pem(clientCertificate.certificate),

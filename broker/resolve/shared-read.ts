@@ -184,13 +184,22 @@ function createLane(
     for (const flight of batch) flight.startedAt = startedAt;
     const results = await read(batch.map(({ reference }) => reference));
     for (const [nth, flight] of batch.entries()) {
-      const result = results[nth] as ReadResult;
+      const result = named(results[nth] as ReadResult, source);
       observer?.read(source, result);
       if (flights.get(flight.key) === flight) flights.delete(flight.key);
       if (isAnswer(result)) cache.put(flight.key, result, startedAt);
       flight.settle(result);
     }
   }
+}
+
+/** What is wrong with a source is for its operator to mend, who knows it by its name. */
+function named(result: ReadResult, { name }: Source): ReadResult {
+  if (name === undefined || !(result instanceof SourceFailure) || result.detail?.includes(`source ${name}`))
+    return result;
+  const { code, again, after, cause } = result;
+  const detail = `the source ${name}${result.detail === undefined ? "" : `: ${result.detail}`}`;
+  return new SourceFailure(code, { detail, again, after, cause });
 }
 
 /** Who wants a secret read again is not content with a read that began before. */
