@@ -1,6 +1,8 @@
 /** The bodies of the broker's HTTP interface. openapi.yaml says the same, and a test holds the two together. */
 import * as z from "zod/mini";
 import { errorCodes } from "./errors.ts";
+import { record } from "./record.ts";
+import { sourceName } from "./source-name.ts";
 
 const thumbprint = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 const compact = z.string().check(z.regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)+$/), z.maxLength(8192));
@@ -32,9 +34,20 @@ const IssueItem = z.strictObject({
   ...terms,
 });
 
+/** A compact JWE; shared/wrapping.ts says what it holds. */
+const wrapped = z
+  .string()
+  .check(z.regex(/^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+$/));
+
 export const IssueRequest = z.strictObject({
   secrets: z.array(IssueItem).check(z.minLength(1), z.maxLength(1000)),
   run: z.optional(label),
+  /** By source: the requester's own tokens for sources that log in with them. */
+  sourceTokens: z.optional(
+    record(z.string().check(z.regex(sourceName)), wrapped.check(z.maxLength(16384))).check(
+      z.refine((tokens) => Object.keys(tokens).length <= 16),
+    ),
+  ),
 });
 
 export const IssueResponse = z.strictObject({
@@ -42,8 +55,7 @@ export const IssueResponse = z.strictObject({
 });
 
 const WrapItem = z.strictObject({
-  /** A compact JWE; shared/wrapping.ts says what it holds. */
-  value: z.string().check(z.regex(/^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+$/)),
+  value: wrapped,
   ...terms,
 });
 

@@ -5,6 +5,7 @@ import { createAuthorizedCall } from "../../executor/broker-client/authorized-ca
 import { createBrokerCall, understand } from "../../executor/broker-client/call.ts";
 import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { createBrokerKeys } from "../../executor/broker-client/keys.ts";
+import { sealSourceTokens } from "../../executor/broker-client/source-tokens.ts";
 import { Failure } from "../../shared/failure.ts";
 import { peekPayload } from "../../shared/jws-peek.ts";
 import {
@@ -19,6 +20,7 @@ import { stateFolder } from "../host/environment.ts";
 import { loadProofKey } from "../host/key-files.ts";
 import { limits, readNamed } from "../host/read.ts";
 import { brokerUrl, directFetch, pinnedKeysOf, sayThatWeWait } from "./connection.ts";
+import { sourceTokensOf } from "./source-tokens.ts";
 import { tokenSource } from "./token.ts";
 
 export interface BrokerAddress {
@@ -65,14 +67,23 @@ export async function connectRequester(
   // They are needed for tokens that name no key alone.
   const keys = { wrappingKey: () => createBrokerKeys(call, pinnedKeysOf(environment)).wrappingKey() };
   const authorized = createAuthorizedCall({ url, call, keys, identity, signal, onWait: sayThatWeWait });
-  const ask = async (method: string, path: string, asked?: object) => {
-    const request = { method, path, ...(asked && { body: JSON.stringify(asked) }) };
+  const findSourceTokens = sourceTokensOf(environment);
+  const ask = async (
+    method: string,
+    path: string,
+    asked?: object,
+    more?: (accessToken: string) => object,
+  ) => {
+    const body = async (accessToken: string) => JSON.stringify({ ...asked, ...(await more?.(accessToken)) });
+    const request = { method, path, ...(asked && { body }) };
     return (await authorized.ask(findToken, request)).answer;
   };
 
   return {
     async issue(asked: IssueRequest) {
-      const answer = await ask("POST", "/v1/handles", asked).catch((thrown) => {
+      const answer = await ask("POST", "/v1/handles", asked, (accessToken) =>
+        sealSourceTokens(findSourceTokens, { iss: url, accessToken }, keys),
+      ).catch((thrown) => {
         if (thrown instanceof Failure) thrown.nameItems(asked.secrets.map(({ name }) => name));
         throw thrown;
       });

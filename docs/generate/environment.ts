@@ -11,6 +11,8 @@ const ofClients: Record<string, string> = {
     "Thumbprints of the broker's keys, with commas between them. Clients believe no other key.",
   CLAIMCHECK_TOKEN: "The token for the broker. It counts before CLAIMCHECK_TOKEN_FILE.",
   CLAIMCHECK_TOKEN_FILE: "A file with the token, as `--token-file`. Clients read it again at each use.",
+  CLAIMCHECK_SOURCE_TOKENS:
+    "Where your own tokens are, for [sources that log in with them](../sources.md#log-in-with-the-jobs-own-token): `SOURCE=env://VARIABLE` or `SOURCE=file://PATH`, with commas between them.",
   CLAIMCHECK_EXECUTOR: "The socket of an executor, or HOST:PORT, as `--executor`.",
   CLAIMCHECK_EXECUTOR_TOKEN: "For an executor on HOST:PORT: the content of its `listen.tokenFile`.",
   CLAIMCHECK_HANDLE_NAME:

@@ -26,6 +26,7 @@ import { createBrokerCall, type Fetch, type Patience, understand } from "./call.
 import type { KeepHeads } from "./heads.ts";
 import type { Identity } from "./identity.ts";
 import { asUntrusted, type BrokerKeys, createBrokerKeys } from "./keys.ts";
+import { type FindSourceTokens, sealSourceTokens } from "./source-tokens.ts";
 
 interface Connection extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
@@ -38,6 +39,8 @@ interface Connection extends Patience {
     /** The executor's principal, which handles have to be for. */
     readonly audience: string;
   };
+  /** The requester's own, for sources that are read with them. */
+  readonly findSourceTokens?: FindSourceTokens | undefined;
   /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   /** Those that are known from before. */
@@ -74,6 +77,13 @@ export function createBrokerClient(connection: Connection) {
   const { findKeys, wrappingKey } = keys;
   const { ask, sentTokens } = createAuthorizedCall({ ...connection, call, keys });
 
+  const sentForSources = new Set<string>();
+  const findSourceTokens = async () => {
+    const tokens = (await connection.findSourceTokens?.()) ?? new Map<string, string>();
+    for (const token of tokens.values()) sentForSources.add(token);
+    return tokens;
+  };
+
   /** What handles that are asked for here have in common. */
   const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
 
@@ -81,18 +91,18 @@ export function createBrokerClient(connection: Connection) {
    * Asks in the requester's name.
    *
    * @param names what the user calls the secrets.
-   * @param describe the secrets of a request with this token, as many as there are names.
+   * @param describe a request with this token, for as many secrets as there are names.
    * @returns handles in the order of the secrets, their signatures checked.
    */
   async function askForHandles(
     path: string,
     names: readonly (string | undefined)[],
-    describe: (accessToken: string) => object[] | Promise<object[]>,
+    describe: (accessToken: string) => Promise<{ readonly secrets: object[] }>,
   ): Promise<IssuedHandle[]> {
     const asking = ask(requester?.findToken ?? findToken, {
       method: "POST",
       path,
-      body: async (accessToken) => JSON.stringify({ secrets: await describe(accessToken) }),
+      body: async (accessToken) => JSON.stringify(await describe(accessToken)),
       tokenIsEnough: true,
     }).catch((thrown) => {
       if (thrown instanceof Failure) thrown.nameItems(names);
@@ -121,7 +131,8 @@ export function createBrokerClient(connection: Connection) {
     ask(findToken, { method: "POST", path, body, ...(encryptionKey && { encryptionKey }) });
 
   return {
-    sentTokens,
+    /** Those of the requester for sources among them. */
+    sentTokens: () => [...sentTokens(), ...sentForSources],
 
     /**
      * Asks for handles, bound to this executor's key.
@@ -132,7 +143,10 @@ export function createBrokerClient(connection: Connection) {
       askForHandles(
         "/v1/handles",
         secrets.map(({ name }) => name),
-        () => secrets.map((secret) => ({ ...secret, ...bound })),
+        async (accessToken) => ({
+          secrets: secrets.map((secret) => ({ ...secret, ...bound })),
+          ...(await sealSourceTokens(findSourceTokens, { iss: url, accessToken }, keys)),
+        }),
       ),
 
     /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
@@ -145,13 +159,12 @@ export function createBrokerClient(connection: Connection) {
         async (accessToken) => {
           const key = await wrappingKey();
           const context = { iss: url, accessToken, ...bound };
-          return Promise.all(
-            items.map(async ({ value, ...terms }) => ({
-              ...terms,
-              ...bound,
-              value: await wrapValue(value, context, key),
-            })),
-          );
+          const secrets = items.map(async ({ value, ...terms }) => ({
+            ...terms,
+            ...bound,
+            value: await wrapValue(value, context, key),
+          }));
+          return { secrets: await Promise.all(secrets) };
         },
       ),
 

@@ -277,7 +277,11 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
-    ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
+    [
+      "broker/resolve/value-cache.ts",
+      "broker/resolve/requester-lanes.ts",
+      "broker/providers/vault-mounts.ts",
+    ],
   ],
   ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
@@ -297,6 +301,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "broker/keys/keys.ts",
       "broker/keys/marks.ts",
       "broker/keys/seal.ts",
+      "broker/requests/source-tokens.ts",
       "bin/serve-broker/sources.ts",
       "broker/resolve/attempt.ts",
       "broker/resolve/resolver.ts",
