@@ -229,11 +229,15 @@ async function killMarked(mark: string): Promise<void> {
   for (let look = 0; look < looks; look++) {
     const processes = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
     const asked = processes.filter((pid) => !others.has(pid));
-    const owners = await Promise.all(asked.map((pid) => ownerOf(pid, mark)));
-    asked.forEach((pid, index) => {
-      if (owners[index] === "mark") kill(Number(pid));
-      if (owners[index] === "other" || owners[index] === "ended") others.add(pid);
-    });
+    const owners = await Promise.all(
+      asked.map(async (pid) => {
+        const owner = await ownerOf(pid, mark);
+        // At once: in a moment it may have ended, and have started another one.
+        if (owner === "mark") kill(Number(pid));
+        if (owner === "other" || owner === "ended") others.add(pid);
+        return owner;
+      }),
+    );
     if (owners.every((owner) => owner === "other")) return;
   }
 }
