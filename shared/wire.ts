@@ -121,6 +121,26 @@ export const RevocationRequest = z.union([
 
 export const Revoked = z.strictObject({ status: z.literal("revoked") });
 
+/** Patterns over text: `*` and `**` are wildcards, an exact one is taken as it stands. */
+const patterns = z.array(z.union([z.string(), z.strictObject({ exact: z.string() })]));
+
+/** How the broker knows its caller, and the rules of the policy that are about it. */
+export const WhoAmI = z.strictObject({
+  tenant: z.string(),
+  principal: z.string(),
+  roles: z.array(z.enum(["requester", "executor", "operator"])),
+  proven: z.boolean(),
+  rules: z.array(
+    z.strictObject({
+      name: z.string(),
+      effect: z.enum(["allow", "deny"]),
+      actions: z.array(z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"])),
+      secrets: z.optional(patterns),
+    }),
+  ),
+  more: z.boolean(),
+});
+
 /** The signed heads of the broker's audit log, one for each place that it is kept in; shared/audit-head.ts says more. */
 export const AuditHeads = z.strictObject({ heads: z.array(compact) });
 
@@ -188,6 +208,7 @@ export type ReceiptRequest = z.infer<typeof ReceiptRequest>;
 export type ReceiptResponse = z.infer<typeof ReceiptResponse>;
 export type HandleStatus = z.infer<typeof HandleStatus>;
 export type RevocationRequest = z.infer<typeof RevocationRequest>;
+export type WhoAmI = z.infer<typeof WhoAmI>;
 export type Revoked = z.infer<typeof Revoked>;
 export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;

@@ -1,4 +1,4 @@
-/** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
+/** What `claimcheck issue`, `inspect`, `revoke` and `whoami` share: a broker at a URL, and the ids of handles. */
 import type { Command } from "commander";
 import { Option } from "commander";
 import { createAuthorizedCall } from "../../executor/broker-client/authorized-call.ts";
@@ -14,6 +14,7 @@ import {
   IssueResponse,
   type RevocationRequest,
   Revoked,
+  WhoAmI,
 } from "../../shared/wire.ts";
 import { stateFolder } from "../host/environment.ts";
 import { loadProofKey } from "../host/key-files.ts";
@@ -22,9 +23,12 @@ import { brokerUrl, directFetch, pinnedKeysOf, sayThatWeWait } from "./connectio
 import { sourceTokensOf } from "./source-tokens.ts";
 import { tokenSource } from "./token.ts";
 
-export interface RequesterOptions {
+export interface BrokerAddress {
   readonly broker?: string;
   readonly tokenFile?: string;
+}
+
+export interface RequesterOptions extends BrokerAddress {
   readonly format: "text" | "json";
 }
 
@@ -43,16 +47,20 @@ export function withBroker(command: Command): Command {
     );
 }
 
-/** @throws {Failure} `usage` when nothing says which broker, or who we are. */
+/**
+ * @param state where the key lies that proves who we are; the user's own folder unless it is somebody else's.
+ * @throws {Failure} `usage` when nothing says which broker, or who we are.
+ */
 export async function connectRequester(
-  { broker, tokenFile }: RequesterOptions,
+  { broker, tokenFile }: BrokerAddress,
   environment: NodeJS.ProcessEnv,
+  state = stateFolder(environment),
 ) {
   const given = broker ?? environment.CLAIMCHECK_BROKER;
   if (!given)
     throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER must give the broker's URL" });
   const url = brokerUrl(given);
-  const identity = await createIdentity(await loadProofKey(stateFolder(environment)));
+  const identity = await createIdentity(await loadProofKey(state));
   const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
   const { signal } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal });
@@ -84,6 +92,7 @@ export async function connectRequester(
     inspect: async (jti: string) => understand(HandleStatus, await ask("GET", `/v1/handles/${jti}`)),
     revoke: async (asked: RevocationRequest) =>
       understand(Revoked, await ask("POST", "/v1/revocations", asked)),
+    whoAmI: async () => understand(WhoAmI, await ask("GET", "/v1/whoami")),
   };
 }
 

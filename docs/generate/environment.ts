@@ -21,6 +21,7 @@ const ofClients: Record<string, string> = {
   CLAIMCHECK_NO_MASKING: "`1` shows secrets in the output, as `--no-masking`.",
   CLAIMCHECK_AUDIT_URL:
     "The PostgreSQL database of the audit log, for `claimcheck audit … --postgres`. Without it, psql's own variables count.",
+  CLAIMCHECK_NODE: "The Node.js that the command `claimcheck` starts with; without it, the one on the PATH.",
   CLAIMCHECK_COMMAND:
     "The `claimcheck` command that the front ends start. Without it: the package's own, or the one on the PATH.",
   ACTIONS_ID_TOKEN_REQUEST_URL:

@@ -7,6 +7,7 @@ import { openConfirmation } from "../../shared/confirmation.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 import { type HandleClaims, verifyHandle } from "../../shared/handle.ts";
+import { NewerStatement } from "../../shared/newer.ts";
 import { OutdatedReceipt, verifyReceipt } from "../../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../../shared/redemption.ts";
 import type { Secret } from "../../shared/secret.ts";
@@ -114,10 +115,10 @@ export function createBrokerClient(connection: Connection) {
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
-          if (isOutdated(cause)) {
-            const detail = "the broker is of an older version; upgrade it";
-            throw new Failure("handle_outdated", { detail, cause });
-          }
+          throwOtherVersion(cause, {
+            handle_outdated: "the broker is of an older version; upgrade it",
+            handle_newer: "the broker is of a newer version",
+          });
           const detail = "a handle is not the broker's, or it knows itself by another URL";
           throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
         });
@@ -170,7 +171,7 @@ export function createBrokerClient(connection: Connection) {
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {
       const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
-        if (isOutdated(cause)) throw new Failure("handle_outdated", { cause });
+        throwOtherVersion(cause);
         const detail = "it has expired, or is not this broker's";
         throw asUntrusted(cause, new Failure("invalid_handle", { detail, cause }));
       });
@@ -216,7 +217,7 @@ export function createBrokerClient(connection: Connection) {
     /**
      * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
      * under this key, of this tenant, made with these secrets.
-     * @throws {Failure} `receipt_outdated`.
+     * @throws {Failure} `receipt_outdated`, `receipt_newer`.
      */
     async readReceipt(
       receipt: string,
@@ -228,6 +229,7 @@ export function createBrokerClient(connection: Connection) {
       const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
       return verifyReceipt(receipt, await findKeys(), expected).catch((cause) => {
         if (cause instanceof OutdatedReceipt) throw new Failure("receipt_outdated", { cause });
+        if (cause instanceof NewerStatement) throw new Failure("receipt_newer", { cause });
         return undefined;
       });
     },
@@ -283,6 +285,15 @@ export function createBrokerClient(connection: Connection) {
 const foreign = (cause?: unknown) =>
   new Failure("broker_untrusted", { detail: "the values are not what the handles stand for", cause });
 
-const isOutdated = (cause: unknown) => cause instanceof ClaimcheckError && cause.code === "handle_outdated";
+/** @param details what the user is told besides. @throws {Failure} for a handle of another version. */
+function throwOtherVersion(cause: unknown, details: Partial<Record<OtherVersion, string>> = {}): void {
+  const code = cause instanceof ClaimcheckError && otherVersions.find((each) => each === cause.code);
+  if (!code) return;
+  const detail = details[code];
+  throw new Failure(code, { ...(detail !== undefined && { detail }), cause });
+}
+
+const otherVersions = ["handle_outdated", "handle_newer"] as const;
+type OtherVersion = (typeof otherVersions)[number];
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";
