@@ -16,7 +16,9 @@ for (const sub of subjects) {
   const now = Math.floor(Date.now() / 1000);
   const signed = `${encode({ alg: "ES256", kid: "one" })}.${encode({ iss: issuer, sub, aud: audience, iat: now, exp: now + 86_400 })}`;
   const signature = sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" });
-  writeFileSync(join(folder, `${sub}.token`), `${signed}.${signature.toString("base64url")}\n`, { mode: 0o600 });
+  writeFileSync(join(folder, `${sub}.token`), `${signed}.${signature.toString("base64url")}\n`, {
+    mode: 0o600,
+  });
 }
 
 const answers = {
