@@ -15,7 +15,7 @@ export function signInOrigin(token: string, furtherOrigins: readonly string[]): 
   const address = readAddress(token);
   if (address === undefined) {
     throw new ClaimcheckError("provider_failed", {
-      detail: "OP_SERVICE_ACCOUNT_TOKEN is no token of a service account",
+      detail: "OP_SERVICE_ACCOUNT_TOKEN is not a service account's token",
     });
   }
   // As the SDK does.
