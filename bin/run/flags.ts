@@ -88,12 +88,16 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     const [path, uri] = splitPair("--secret-file", "PATH=URI", text);
     secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
   });
-  repeated("--secret-mode <MODE>", "of the --secret-file before it (default: 0400)", (text) => {
+  repeated("--secret-mode <MODE>", "set the mode of the --secret-file before it (default: 0400)", (text) => {
     secretFiles.push({ ...lastFile("--secret-mode"), mode: named("--secret-mode", parseMode)(text) });
   });
-  repeated("--secret-owner <USER[:GROUP]>", "of the --secret-file before it (default: root)", (text) => {
-    secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
-  });
+  repeated(
+    "--secret-owner <USER[:GROUP]>",
+    "set the owner of the --secret-file before it (default: root)",
+    (text) => {
+      secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
+    },
+  );
   repeated("--secret-stdin <URI>", "give the command a secret on its standard input", (text) => {
     secretInput = takeCacheKey(text);
   });
@@ -121,7 +125,9 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     .option("-u, --user <USER[:GROUP]>", "run as this user, by name or number")
     .option("-w, --workdir <FOLDER>", "run in this folder of the container")
     .addOption(
-      new Option("--network <WHICH>", "what the container can reach").choices(networks).default("none"),
+      new Option("--network <WHICH>", "the network that the container can reach")
+        .choices(networks)
+        .default("none"),
     )
     .option("--memory <SIZE>", "the memory limit, such as 512m", named("--memory", parseMemory))
     .option("--cpus <NUMBER>", "the CPU limit, such as 1.5", named("--cpus", parseCpus))

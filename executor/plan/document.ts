@@ -41,7 +41,9 @@ const SecretReference = z.union(
 
 const SecretFileFields = z.strictObject({
   path: described(word, "The path in the container."),
-  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  uri: z.optional(
+    described(word, "The secret's URI, with ?cacheKey= if wanted; or write handle or value instead."),
+  ),
   cacheKey: z.optional(cacheKey),
   handle: z.optional(handle),
   value: z.optional(value),
@@ -56,10 +58,10 @@ const StepFields = z.strictObject({
     described(z.array(z.string()), "The command and its arguments; the image's own without it."),
   ),
   entrypoint: z.optional(
-    described(z.array(z.string()), "Instead of the image's; an empty list takes it away."),
+    described(z.array(z.string()), "The entrypoint to use instead of the image's; an empty list removes it."),
   ),
   env: z.optional(
-    described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
+    described(record(name, z.nullable(z.string())), "Variables; null removes a variable of the image."),
   ),
   secretEnv: z.optional(
     described(
@@ -75,7 +77,7 @@ const StepFields = z.strictObject({
     described(
       z.array(
         z.strictObject({
-          source: described(word, "On the host; in a plan file, relative to where that lies."),
+          source: described(word, "The path on the host; in a plan file, relative to the file's folder."),
           target: described(word, "The path in the container."),
           readOnly: z.optional(
             described(z.boolean(), "Whether the container can only read it; no by default."),
@@ -102,7 +104,7 @@ const StepFields = z.strictObject({
   init: z.optional(
     described(
       z.boolean(),
-      "Whether process 1 is an init that takes in what others leave behind; the command is process 1 with false.",
+      "Whether process 1 is an init that collects orphaned processes; with false, the command is process 1.",
     ),
   ),
 });
@@ -113,12 +115,12 @@ export type Want = (typeof wants)[number];
 export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "The version of this format."),
-    image: described(word, "As podman and docker name images."),
+    image: described(word, "The image's name, as podman and docker write it."),
     registryAuth: z.optional(
       described(
         z.array(
           z.strictObject({
-            address: described(word, "The registry's, such as registry.example:5000."),
+            address: described(word, "The registry's address, such as registry.example:5000."),
             user: described(word, "The user name for the log-in."),
             password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
           }),

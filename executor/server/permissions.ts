@@ -165,7 +165,7 @@ export function permitFound(asked: string, names: readonly string[], patterns: r
     ];
   });
   if (areLike(meant, patterns)) return;
-  throw refusal(`the image ${asked}: what this host has for it is another one`);
+  throw refusal(`the image ${asked}: this host has another image of this name`);
 }
 
 function isShortFor(wanted: ImageName, { full, tag }: { full: string; tag: string | undefined }): boolean {
