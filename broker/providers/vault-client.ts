@@ -16,6 +16,8 @@ export interface VaultServer {
   readonly address: string;
   /** Certificates to trust instead of the system's, PEM. */
   readonly ca?: (() => Promise<string>) | undefined;
+  /** What the operator calls the file with them. */
+  readonly caName?: string;
   /** What we identify ourselves with in TLS, PEM; read when we connect first. */
   /** What its own user calls it in an error, address and all. */
   readonly shown?: string;
@@ -67,13 +69,14 @@ interface TransportRequest {
 export async function createVaultClient({
   address,
   ca,
+  caName = "VAULT_CACERT",
   clientCertificate,
   shown = "the Vault server",
 }: VaultServer): Promise<VaultClient> {
   const [{ nodeVault, Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
     ca?.().catch((cause: NodeJS.ErrnoException) => {
-      throw new SourceFailure("provider_failed", { detail: `VAULT_CACERT cannot be read (${cause.code})` });
+      throw new SourceFailure("provider_failed", { detail: `${caName} cannot be read (${cause.code})` });
     }),
     clientCertificate && readPair(clientCertificate),
   ]);

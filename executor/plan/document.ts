@@ -16,6 +16,7 @@ import {
   secretFileDefaults,
 } from "./plan.ts";
 import { named, parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
+import { toStorage } from "./storage.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -147,6 +148,20 @@ export const PlanDocument = described(
     publish: z.optional(
       described(word, "The full name, with the registry's address, that the image is pushed to."),
     ),
+    storage: z.optional(
+      described(
+        z.strictObject({
+          size: described(z.string(), "The maximum size, for example 10g."),
+          inodes: z.optional(
+            described(
+              z.number(),
+              "The maximum number of files, folders and links; one for each 16k of the size by default.",
+            ),
+          ),
+        }),
+        "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
+      ),
+    ),
   }),
   "What Claimcheck runs: steps on one image.",
 );
@@ -160,7 +175,7 @@ export function planSchema(): object {
 
 /** What a document says of all its steps. */
 export const generalOf = (
-  { image, onLeak, tag, publish, registryAuth = [] }: PlanDocument,
+  { image, onLeak, tag, publish, storage, registryAuth = [] }: PlanDocument,
   read: ReadField = readOrThrow,
 ): General => ({
   image,
@@ -171,9 +186,12 @@ export const generalOf = (
   ...(onLeak && { onLeak }),
   ...(tag !== undefined && { tag }),
   ...(publish !== undefined && { publish }),
+  ...(storage && {
+    storage: read(["storage"], () => named("storage", toStorage)(storage), { size: 0 }),
+  }),
 });
 
-type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish">;
+type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish" | "storage">;
 
 /**
  * @param fields one of a document's steps.
