@@ -2,8 +2,8 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { spellings } from "../../../executor/scrub/forms.ts";
-import { createScrubber } from "../../../executor/scrub/scrubber.ts";
+import { spellings } from "../../../../executor/scrub/forms.ts";
+import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
 
 function scrub(value: string | Uint8Array, text: string): string {
   const scrubber = createScrubber([Buffer.from(value as string)]);
