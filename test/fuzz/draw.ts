@@ -98,6 +98,8 @@ const dress = (roll: Roll) => {
     (c, byte) => (/[A-Za-z0-9]/.test(c) ? c : `=${hex(byte).toUpperCase()}`),
     (c) => (c === "'" ? pick(roll, ["''", "'\"'\"'", "'\\''"]) : c),
     (c) => ('"$%'.includes(c) ? c + c : c),
+    (_, byte) => `%26%23${byte}%3${either("b")}`,
+    (c) => (c === "!" ? "'\\!'" : c),
   ];
   const kinds = roll(3) === 0 ? ways : [pick(roll, ways), pick(roll, ways)];
   const often = 1 + roll(4);
@@ -146,6 +148,11 @@ function dressGame(roll: Roll): Game {
         .replaceAll("=", "");
       never.push(all.slice(before + 10, before + 18));
     }
+  } else if (roll(6) === 0) {
+    const between = pick(roll, [" ", ", ", ",", ",\n    ", "\n"]);
+    const kind = between.startsWith(",") || roll(2) === 0 ? 10 : 16;
+    text = `[${Array.from(value, (c) => c.charCodeAt(0).toString(kind)).join(between)}]\n`;
+    never = [Array.from(value.slice(0, 8), (c) => c.charCodeAt(0).toString(kind)).join(between)];
   } else {
     text = `${around()}${dress(roll)(value)}${around()}\n`;
     never = (value.match(/[A-Za-z0-9]{4,}/g) ?? []).map((run) => run);
