@@ -26,9 +26,12 @@ export function dumps(value: Uint8Array): Uint8Array[] {
       dump(value, spell, " ", 2, 1),
     ]),
     dump(value, (byte) => `0x${lowerHex(byte)}`, ", "),
-    ...[" ", ", ", ","].map((between) => dump(value, String, between)),
     ...(value.length > bufferShown ? [dump(value.subarray(0, bufferShown), lowerHex, " ")] : []),
   ];
+}
+
+export function numbers(value: Uint8Array): Uint8Array[] {
+  return [" ", ", ", ","].map((between) => dump(value, String, between));
 }
 
 /** @param phase how many bytes of the first group stand before the value. */
