@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { printed, start } from "../support/command.ts";
-import { found } from "../unit/executor/scrub/families.ts";
+import { found } from "../support/scrub-families.ts";
 
 const token = "ghp_0123456789abcdef";
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
-import { type Family, found, missed } from "./families.ts";
+import { type Family, found, missed } from "../../../support/scrub-families.ts";
 
 const source = fileURLToPath(new URL("../../../../executor/scrub", import.meta.url));
 const page = readFileSync(new URL("../../../../docs/masking.md", import.meta.url), "utf8");

@@ -5,7 +5,7 @@ import { createRecording } from "../../../../executor/cache/recording.ts";
 import { createFileSearch } from "../../../../executor/leaks/file-search.ts";
 import { buildScrubber } from "../../../../executor/output/forward.ts";
 import { Secret } from "../../../../shared/secret.ts";
-import { found } from "./families.ts";
+import { found } from "../../../support/scrub-families.ts";
 
 const hidden = found.filter(({ left }) => left.includes("***"));
 const scrubberOf = (value: string) =>
