@@ -5,7 +5,7 @@
 //   .NET's BitConverter              68-75-6E-74-65-72
 //   xxd                              6875 6e74 6572, and 68 756e 7465 72 where it begins in the middle of a group
 //   xxd -i, Go's %#v                 0x68, 0x75, 0x6e
-//   lists of numbers                 104 117 110, 104, 117, 110 and 104,117,110
+//   Node's JSON of a Buffer          104,117,110
 //   Node's <Buffer …>                68 75 6e 74, of a longer value the first 50 bytes
 
 import { hexDigits, put } from "./respell.ts";
@@ -30,8 +30,12 @@ export function dumps(value: Uint8Array): Uint8Array[] {
   ];
 }
 
+/**
+ * Without white space: elsewhere it is aligned (`98,  97, 99`), and two blanks begin no search where a value has none, so what is
+ * found would depend on how the text is cut.
+ */
 export function numbers(value: Uint8Array): Uint8Array[] {
-  return [" ", ", ", ","].map((between) => dump(value, String, between));
+  return [dump(value, String, ",")];
 }
 
 /** @param phase how many bytes of the first group stand before the value. */

@@ -40,7 +40,7 @@ export const forms: readonly Form[] = [
   { name: "base64url", source: "RFC 4648 section 5", spell: base64url },
   { name: "hex", source: "RFC 4648 section 8, both cases", spell: hex },
   { name: "hex dump", source: "od, xxd, hexdump, fingerprints", longest: 4096, spell: dumps },
-  { name: "numbers", source: "lists of bytes in Go, Java, Python, Node.js", longest: 4096, spell: numbers },
+  { name: "numbers", source: "JSON.stringify() of a Buffer", longest: 4096, spell: numbers },
 ];
 
 /** The value (already trimmed) and all spellings of it that are searched, each once. */
