@@ -7,6 +7,7 @@
 
 import { isBreak, isQuote, isSpace } from "./bytes.ts";
 import { createUnescape } from "./escapes.ts";
+import { range, respell, spelling } from "./respell.ts";
 
 const blank = 0x20;
 const dollar = 0x24;
@@ -32,6 +33,12 @@ export function canonicalSpellings(value: Uint8Array): Uint8Array[] {
       found.push(...contexts(joined, between === " " ? shortest : shortestJoined));
       joined.fill(0);
     }
+  }
+  // What cannot stand between quotes is written outside of them: `'$'\t''` by coreutils, `'\!'` by Git.
+  const outside = outsideQuotes(value);
+  if (outside !== value) {
+    found.push(...contexts(outside, shortest));
+    outside.fill(0);
   }
   // \xNN and %NN may also mean a character of Latin-1, as in Python's ascii() and ECMAScript's escape().
   if (value.some((byte) => byte === 0xc2 || byte === 0xc3)) {
@@ -106,6 +113,16 @@ function latin1(value: Uint8Array): Uint8Array {
   out.fill(0);
   return result;
 }
+
+/** `value` itself if there is nothing to write outside. */
+const outsideQuotes = (value: Uint8Array) =>
+  respell(
+    value,
+    spelling(
+      range(0, 0x1f, (byte) => `'$'${String.fromCharCode(byte)}'`),
+      { "!": "'!'" },
+    ),
+  );
 
 function joinLines(value: Uint8Array, between: string): Uint8Array {
   const out = new Uint8Array(value.length);

@@ -9,7 +9,7 @@
 //   \NN                  a byte, in hex, where it is no octal     LDAP (RFC 4514)
 //   %NN %uNNNN           a byte; a UTF-16 unit                    RFC 3986; ECMAScript's escape()
 //   %%                   %                                        printf, systemd, INI files
-//   &#N; &#xN; &name;    a character                              HTML and XML
+//   &#N; &#xN; &name;    a character                              HTML and XML, also in a URL (%26quot%3B)
 //   =NN, = at line's end a byte that is no letter or digit; none  Quoted-printable (RFC 2045)
 //
 // A run of backslashes counts as one: how many there are only says how deep the text is nested.
@@ -121,6 +121,12 @@ export function createUnescape(emit: Emit): Unescape {
   let highEnd = 0;
   /** The byte that may begin an escape does not stand for itself alone. */
   let doubled = false;
+  /** Inside an entity, a byte that is percent-encoded itself: how much of it was read, as far as it goes. */
+  let inner = 0;
+  let innerDigit = 0;
+  let innerStart = 0;
+  let innerEnd = 0;
+  let innerDressed = false;
 
   function hexValue(from: number, to: number): number {
     let value = 0;
@@ -239,6 +245,14 @@ export function createUnescape(emit: Emit): Unescape {
       doubled = true;
       return;
     }
+    if (bytes[0] === ampersand && doubled && (inner > 0 || byte === percent)) {
+      feedInner(byte, start, end);
+      return;
+    }
+    take(byte, start, end);
+  }
+
+  function take(byte: number, start: number, end: number): void {
     push(byte, start, end);
     surplus = 0;
     const verdict = judge();
@@ -246,6 +260,30 @@ export function createUnescape(emit: Emit): Unescape {
     if (verdict === "done") finish();
     else fail();
   }
+
+  /** `%3B` is the `;` of an entity whose `&` was an escape, too, and so is `%253B`. */
+  function feedInner(byte: number, start: number, end: number): void {
+    if (inner > 0 && digitOf(byte) < 0) {
+      fail();
+      feed(byte, start, end, false);
+      return;
+    }
+    if (inner === 0) {
+      innerStart = start;
+      innerDressed = false;
+    }
+    innerEnd = end;
+    if (inner < 2) {
+      innerDigit = byte;
+      inner++;
+      return;
+    }
+    const value = digitOf(innerDigit) * 16 + digitOf(byte);
+    inner = value === percent ? 1 : 0;
+    innerDressed = true;
+    if (inner === 0) take(value, innerStart, end);
+  }
+
   function push(byte: number, start: number, end: number) {
     bytes[length] = byte;
     starts[length] = start;
@@ -283,10 +321,16 @@ export function createUnescape(emit: Emit): Unescape {
     const taken = length;
     const first = bytes[0]!;
     const wasDoubled = doubled;
-    length = 0;
+    const [begun, digit, start, end, wasDressed] = [inner, innerDigit, innerStart, innerEnd, innerDressed];
+    length = inner = 0;
     doubled = false;
     if (first !== backslash) deliver(first, starts[0]!, ends[0]!, wasDoubled);
-    for (let i = 1; i < taken; i++) feed(bytes[i]!, starts[i]!, ends[i]!, first === backslash && i === 1);
+    for (let i = 1; i < taken; i++) {
+      const dressed = (first === backslash && i === 1) || ends[i]! - starts[i]! > 1;
+      feed(bytes[i]!, starts[i]!, ends[i]!, dressed);
+    }
+    if (begun > 0) feed(percent, start, begun > 1 ? end - 1 : end, wasDressed);
+    if (begun > 1) feed(digit, end - 1, end, false);
   }
 
   /** A byte that is part of no escape. */
@@ -336,7 +380,7 @@ export function createUnescape(emit: Emit): Unescape {
   }
 
   function reset() {
-    length = high = 0;
+    length = high = inner = 0;
     doubled = false;
   }
 

@@ -8,7 +8,7 @@
 // alone: not by their parts, and not in escapes or with other white space but line breaks.
 
 import { canonicalSpellings } from "./canonical.ts";
-import { dumps } from "./dumps.ts";
+import { dumps, numbers } from "./dumps.ts";
 import { lineBreaks, linesOf, trimSpace } from "./lines.ts";
 import { partsOf } from "./parts.ts";
 import { respell, spelling } from "./respell.ts";
@@ -40,6 +40,7 @@ export const forms: readonly Form[] = [
   { name: "base64url", source: "RFC 4648 section 5", spell: base64url },
   { name: "hex", source: "RFC 4648 section 8, both cases", spell: hex },
   { name: "hex dump", source: "od, xxd, hexdump, fingerprints", longest: 4096, spell: dumps },
+  { name: "numbers", source: "JSON.stringify() of a Buffer", longest: 4096, spell: numbers },
 ];
 
 /** The value (already trimmed) and all spellings of it that are searched, each once. */

@@ -120,6 +120,8 @@ function quotedPrintable(bytes: Uint8Array, at: number, to: number): number {
 
 /** Unless what it stands for may go on as an escape. */
 function settled(bytes: Uint8Array, at: number, to: number, length: number, value: number): number {
-  if (begins[value] === 1 && (at + length >= to || mayEscape(value, bytes[at + length]!))) return -1;
-  return whole(length, value);
+  if (begins[value] !== 1) return whole(length, value);
+  if (at + length >= to || mayEscape(value, bytes[at + length]!)) return -1;
+  // An entity in a URL: `%26%2334%3B`.
+  return value === ampersand && bytes[at + length] === percent ? -1 : whole(length, value);
 }

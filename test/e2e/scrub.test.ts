@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { printed, start } from "../support/command.ts";
+import { found } from "../support/scrub-families.ts";
 
 const token = "ghp_0123456789abcdef";
 
@@ -21,6 +22,20 @@ test("values from a variable, a file and a URI are masked, in their encodings to
   const text = `a ${token} b ${Buffer.from(token).toString("hex")} c another-value d line-two-of-a-file e\n`;
   running.child.stdin?.end(text);
   expect(await running.finished).toEqual({ code: 0, stdout: "a *** b *** c *** d *** e\n", stderr: "" });
+});
+
+test("every form that docs/masking.md lists is masked", async () => {
+  const hidden = found.filter(({ left }) => left.includes("***"));
+  const folder = mkdtempSync(join(tmpdir(), "claimcheck-scrub-"));
+  const files = hidden.flatMap(({ value }, i) => {
+    writeFileSync(join(folder, `${i}`), value);
+    return ["--secret-file", join(folder, `${i}`)];
+  });
+  const running = filter(files);
+  running.child.stdin?.end(hidden.map((family) => `${family.printed}\n\n`).join(""));
+  const { code, stdout } = await running.finished;
+  expect(code).toBe(0);
+  expect(hidden.filter((family) => stdout.includes(family.printed))).toEqual([]);
 });
 
 test("what cannot be part of a secret is passed on at once, and a split changes nothing", async () => {

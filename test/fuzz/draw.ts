@@ -98,12 +98,16 @@ const dress = (roll: Roll) => {
     (c, byte) => (/[A-Za-z0-9]/.test(c) ? c : `=${hex(byte).toUpperCase()}`),
     (c) => (c === "'" ? pick(roll, ["''", "'\"'\"'", "'\\''"]) : c),
     (c) => ('"$%'.includes(c) ? c + c : c),
+    (_, byte) => `%26%23${byte}%3${either("b")}`,
   ];
   const kinds = roll(3) === 0 ? ways : [pick(roll, ways), pick(roll, ways)];
   const often = 1 + roll(4);
+  // Git writes all of them so.
+  const outside = roll(8) === 0;
   return (value: string) =>
     Array.from(value, (c) => {
       if (c === " ") return pick(roll, [" ", "  ", "\n", "\r\n    ", "\t", "\\n", "%20", "%0A"]);
+      if (c === "!" && outside) return "'\\!'";
       return roll(often) === 0 ? pick(roll, kinds)(c, c.charCodeAt(0)) : c;
     }).join("");
 };
@@ -146,6 +150,11 @@ function dressGame(roll: Roll): Game {
         .replaceAll("=", "");
       never.push(all.slice(before + 10, before + 18));
     }
+  } else if (roll(6) === 0) {
+    const between = pick(roll, [" ", ",", "\n"]);
+    const kind = between === "," ? 10 : 16;
+    text = `[${Array.from(value, (c) => c.charCodeAt(0).toString(kind)).join(between)}]\n`;
+    never = [Array.from(value.slice(0, 8), (c) => c.charCodeAt(0).toString(kind)).join(between)];
   } else {
     text = `${around()}${dress(roll)(value)}${around()}\n`;
     never = (value.match(/[A-Za-z0-9]{4,}/g) ?? []).map((run) => run);

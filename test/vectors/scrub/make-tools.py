@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes tools.json: what real programs print of awkward values. Run by hand where they are installed; the tests read the file.
+What is there already stays as it is: only new commands and new values are run. Remove the file to run everything again.
 
 Each row: the command, its version, the value and what it printed (base64), and how many bytes it prints besides the value.
 """
@@ -17,6 +18,9 @@ VALUES = [
     "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\nNMoSfm76oqFvAp8Gy0iz5sxjZmSnXyCdPEovGhLa0VzMaQ8s+CLOyS56YyCFGeJZ\n-----END PRIVATE KEY-----",
     '{"type": "service", "private_key": "-----BEGIN KEY-----\\nAbCdEfGhIjKlMnOpQrStUvWxYz012345\\n-----END KEY-----\\n", "password": "swordfish-7/x"}',
     "x" * 3 + "Long0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-and-more-0123456789-to-wrap",
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "Aa1!Bb2\"Cc3#Dd4$Ee5&Gg7'Hh8(Ii9)Jj0*", "''quotes''", "ends-with-backslash\\", "$(rm -rf /)`id`${HOME}",
+    "\u5bc6\u7801\u662f\u4e00\u4e2a\u5f88\u957f", "many   blanks    in  between", "tab\ttab\ttab-value", "a1b2", "p@ss", "x\"y'z",
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
 ]
 
 PY = "import os,sys; v=os.environ['V']; "
@@ -48,6 +52,18 @@ COMMANDS = [
     ["git", "config", "--file", "/dev/stdin", "--list"], ["sh", "-c", 'cd "$(mktemp -d)" && git init -q . && git config x.y "$V" && cat .git/config | tail -1'],
     ["sh", "-c", 'cd "$(mktemp -d)" && git init -q . && n="$(printf %s "$V" | tr / _)" && touch "./$n" && git status --porcelain'],
     ["curl", "-sv", "--max-time", "1", "-G", "--data-urlencode", "v@/dev/stdin", "http://127.0.0.1:1/"],
+    ["sh", "-c", 'printf %s "$V" | xxd -i'], ["sh", "-c", 'printf %s "$V" | od -An -v -tx1 -w8'], ["sh", "-c", 'printf %s "$V" | base64 -w 17'], ["sh", "-c", 'printf %s "$V" | base64 | cat -n'],
+    ["python3", "-c", PY + "print(v.encode().hex('-').upper(), ','.join(map(str, v.encode())))"],
+    ["node", "-e", "console.log(JSON.stringify(Buffer.from(process.env.V)))"],
+    ["jq", "-nr", "env.V|@html|@uri"], ["jq", "-nr", "env.V|tojson|tojson|@uri"], ["jq", "-nr", "[env.V]|@tsv|@html"],
+    ["sh", "-c", 'GIT_TRACE=1 git ls-remote "file:///nonexistent/$V" 2>&1 | grep trace: | tr -s " "'], ["sh", "-c", 'ls "/nonexistent/$V"'], ["sh", "-c", "env -0"], ["bash", "-c", 'echo "${V@A}"; export -p'],
+    ["busybox", "sh", "-c", "export -p"], ["busybox", "sed", "s/^/> /"], ["diff", "-u", "/dev/null", "-"], ["strace", "-qq", "-s", "4000", "-e", "trace=write", "-o", "/dev/stdout", "cat"],
+    ["perl", "-MEncode", "-MJSON::PP", "-e", "print JSON::PP->new->pretty->ascii->encode([decode_utf8($ENV{V})])"], ["perl", "-MMIME::QuotedPrint", "-e", "print encode_qp($ENV{V})"],
+    ["python3", "-c", PY + "import xml.etree.ElementTree as E; e=E.Element('a',k=v); e.text=v; print(E.tostring(e).decode())"],
+    ["python3", "-c", PY + "import logging; logging.basicConfig(level=10); logging.info('%r', {'a': v})"],
+    ["sh", "-c", 'printf %s "$V" > v.tmp; for m in quote json html tcl csv; do echo ".mode $m"; echo "select cast(readfile(\'v.tmp\') as text);"; done | sqlite3 :memory:; rm v.tmp'],
+    ["sh", "-c", 'kubectl create configmap x --from-literal="k=$V" --dry-run=client -o yaml'],
+    ["sh", "-c", 'printf "protocol=https\\nhost=h\\nusername=u\\npassword=%s\\n\\n" "$V" | git -c credential.helper="store --file c.tmp" credential approve && cat c.tmp; rm -f c.tmp'],
 ]
 GO = '''package main
 import ("encoding/json";"fmt";"html";"net/url";"os";"strconv")
@@ -58,7 +74,8 @@ def run(command, value):
     env = {"PATH": os.environ["PATH"], "V": value, "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
     stdin = ("[x]\n\ty = z\n" if "--list" in command else value).encode()
     done = subprocess.run(command, input=stdin, env=env, capture_output=True, timeout=20)
-    return done.stdout + done.stderr
+    # No path of this machine gets into the file.
+    return (done.stdout + done.stderr).replace(os.environ["PATH"].encode(), b"/usr/bin:/bin")
 
 def main():
     import shutil, tempfile
@@ -68,15 +85,20 @@ def main():
         open(f"{folder}/p.go", "w").write(GO)
         if subprocess.run(["go", "build", "-o", f"{folder}/goprint", f"{folder}/p.go"]).returncode == 0:
             commands.append([f"{folder}/goprint"])
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools.json")
+    known = json.load(open(path)) if os.path.exists(path) else {"values": [], "rows": []}
+    same = len(os.path.commonprefix([known["values"], VALUES]))
+    done = {tuple(row["command"]): [p for p in row["prints"] if p[0] < same] for row in known["rows"]}
+    os.chdir(tempfile.mkdtemp())
     rows = []
     for command in commands:
         named = ["go: %q %+q %x % x json QueryEscape PathEscape EscapeString QuoteToASCII UserPassword"] if command[0].endswith("goprint") else command
-        outputs = []
-        for i, value in enumerate(VALUES):
-            out = run(command, value)
+        outputs = done.get(tuple(named), [])
+        for i in range(same if tuple(named) in done else 0, len(VALUES)):
+            out = run(command, VALUES[i])
             if out: outputs.append([i, base64.b64encode(out).decode()])
         rows.append({"command": named, "prints": outputs})
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools.json"), "w") as file:
+    with open(path, "w") as file:
         file.write('{"values": ' + json.dumps(VALUES) + ',\n"rows": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]}\n")
 
 main()

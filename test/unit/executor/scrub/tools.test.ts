@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { createScrubber } from "../../../executor/scrub/scrubber.ts";
+import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
 
 interface Tools {
   readonly values: readonly string[];
@@ -13,7 +13,7 @@ interface Tools {
   }[];
 }
 
-const file = new URL("../../vectors/scrub/tools.json", import.meta.url);
+const file = new URL("../../../vectors/scrub/tools.json", import.meta.url);
 const { values, rows }: Tools = JSON.parse(readFileSync(file, "utf8"));
 
 /** So much of a value in a row, as it is or encoded, is a leak. */

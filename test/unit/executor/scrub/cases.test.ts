@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { createScrubber } from "../../../executor/scrub/scrubber.ts";
+import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
 
 /** See cases.json: `after` is the whole output after each chunk, `flush` the chunks after which it is called. */
 interface Case {
@@ -16,7 +16,7 @@ interface Case {
   encoding?: "base64";
 }
 
-const file = new URL("../../vectors/scrub/cases.json", import.meta.url);
+const file = new URL("../../../vectors/scrub/cases.json", import.meta.url);
 const cases: Case[] = JSON.parse(readFileSync(file, "utf8"));
 
 test.each(cases)("$name", ({ mode, secrets, chunks, expected, after, flush, encoding }) => {

@@ -1,7 +1,7 @@
 // What callers of the scrubber rely on besides the bytes.
 
 import { describe, expect, test } from "vitest";
-import { createScrubber, ScrubberError } from "../../../executor/scrub/scrubber.ts";
+import { createScrubber, ScrubberError } from "../../../../executor/scrub/scrubber.ts";
 
 const bytes = (text: string) => Buffer.from(text);
 const text = (...parts: Uint8Array[]) => Buffer.concat(parts).toString();

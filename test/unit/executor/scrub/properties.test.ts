@@ -4,15 +4,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createDressed, recentBytes } from "../../../executor/scrub/dressed.ts";
-import { viewOf } from "../../../executor/scrub/filter.ts";
-import { spellings } from "../../../executor/scrub/forms.ts";
-import { compile } from "../../../executor/scrub/matcher.ts";
-import { createScrubber } from "../../../executor/scrub/scrubber.ts";
-import { newCursor, search } from "../../../executor/scrub/search.ts";
-import { createTail } from "../../../executor/scrub/tail.ts";
-import { draw } from "../../fuzz/draw.ts";
-import { type Game, type Move, play } from "../../fuzz/game.ts";
+import { createDressed, recentBytes } from "../../../../executor/scrub/dressed.ts";
+import { viewOf } from "../../../../executor/scrub/filter.ts";
+import { spellings } from "../../../../executor/scrub/forms.ts";
+import { compile } from "../../../../executor/scrub/matcher.ts";
+import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
+import { newCursor, search } from "../../../../executor/scrub/search.ts";
+import { createTail } from "../../../../executor/scrub/tail.ts";
+import { draw } from "../../../fuzz/draw.ts";
+import { type Game, type Move, play } from "../../../fuzz/game.ts";
 
 const bytes = (text: string) => Buffer.from(text, "latin1");
 
@@ -162,7 +162,7 @@ describe("a game against the oracle is never lost", () => {
     for (let seed = 0; seed < 64 * 1500; seed += 64) expect(play(draw(seed)), `seed ${seed}`).toBeUndefined();
   });
 
-  const corpus = new URL("../../fuzz/corpus/", import.meta.url);
+  const corpus = new URL("../../../fuzz/corpus/", import.meta.url);
   const finds = readdirSync(corpus).filter((name) => name.endsWith(".json"));
   test.each(finds)("corpus: %s", (name) => lost(JSON.parse(readFileSync(new URL(name, corpus), "utf8"))));
 });

@@ -1,7 +1,7 @@
 // What the few bytes around an escape or a line break must not rule out.
 
 import { expect, it, test } from "vitest";
-import { createScrubber } from "../../../executor/scrub/scrubber.ts";
+import { createScrubber } from "../../../../executor/scrub/scrubber.ts";
 
 const bytes = (text: string) => Buffer.from(text, "latin1");
 

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { begins, createUnescape } from "../../../executor/scrub/escapes.ts";
+import { begins, createUnescape } from "../../../../executor/scrub/escapes.ts";
 import {
   BARE,
   BYTE,
@@ -10,7 +10,7 @@ import {
   LENGTH_SHIFT,
   SOFT,
   wholeEscape,
-} from "../../../executor/scrub/whole-escapes.ts";
+} from "../../../../executor/scrub/whole-escapes.ts";
 
 type Character = [byte: number, start: number, end: number, dressed: boolean];
 
