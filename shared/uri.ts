@@ -9,7 +9,7 @@
  */
 import { ClaimcheckError } from "./errors.ts";
 
-const scheme = /^[a-z][a-z0-9]*$/;
+const scheme = /^[a-z][a-z0-9]*(?:[+-][a-z0-9]+)*$/;
 // People paste values where a URI belongs, so a refused one is named by as little of it as helps.
 const shownLength = 3;
 
@@ -49,7 +49,7 @@ export function splitUri(uri: string): { scheme: string; rest: string } {
   const name = uri.slice(0, at);
   if (!scheme.test(name)) {
     throw new ClaimcheckError("invalid_uri", {
-      detail: `"${head(name)}" is no scheme; a scheme is lower-case letters and digits`,
+      detail: `"${head(name)}" is no scheme; a scheme is lower-case letters, digits, "+" and "-"`,
     });
   }
   return { scheme: name, rest: uri.slice(at + 3) };

@@ -13,6 +13,7 @@ import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { withBytes } from "../host/bytes.ts";
+import { userAws } from "./aws-source.ts";
 import { vaultServer } from "./vault-server.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -69,5 +70,6 @@ function managers(environment: Environment, { looseMounts }: { readonly looseMou
       ...(prefix && { prefix }),
       looseMounts,
     }),
+    ...userAws(environment),
   ];
 }

@@ -19,7 +19,9 @@ import manifest from "../../package.json" with { type: "json" };
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 import { withBytes } from "../host/bytes.ts";
+import { openAws } from "./aws-source.ts";
 import { needs } from "./source-faults.ts";
+import type { Credential } from "./source-fields.ts";
 import type { SourceEntries, SourceEntry, VaultEntry } from "./source-schema.ts";
 
 export interface Surroundings {
@@ -98,6 +100,9 @@ export function createSources(surroundings: Surroundings) {
         });
       case "vault":
         return vault(entry, credential, surroundings.beside) as unknown as Provider;
+      case "aws+sm":
+      case "aws+ps":
+        return openAws(entry, credential, surroundings.beside);
     }
   }
 
@@ -142,8 +147,6 @@ function takeText(secret: Secret): string {
 
 export const rootsOf = (roots: readonly (string | FileRoot)[]): FileRoot[] =>
   roots.map((root) => (typeof root === "string" ? { folder: root } : root));
-
-type Credential = (uri: string) => () => Promise<string>;
 
 function vault(entry: VaultEntry, credential: Credential, beside: Surroundings["beside"]) {
   const { address, namespace, prefix, ca, clientCertificate } = entry;
