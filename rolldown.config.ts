@@ -20,7 +20,7 @@ const copyBeside: Plugin = {
 };
 
 /** Of broker/providers. */
-const heavy = ["http-library", "vault-libraries", "aws-libraries"];
+const heavy = ["http-library", "vault-libraries", "aws-libraries", "dbus-library"];
 
 /** What few runs need is kept out of the file that all of them load. */
 const keepApart: Plugin = {

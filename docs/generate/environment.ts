@@ -48,7 +48,10 @@ const ofSources: Record<string, string> = {
   AWS_PROFILE: "A profile of AWS's configuration files.",
   AWS_ENDPOINT_URL:
     "Where AWS is, if not at its own address; for one service `AWS_ENDPOINT_URL_SECRETS_MANAGER` or `AWS_ENDPOINT_URL_SSM`.",
-  OP_SERVICE_ACCOUNT_TOKEN: "The token of a 1Password service account.",
+  DBUS_SESSION_BUS_ADDRESS:
+    "Where the keyring of your session is reached; `$XDG_RUNTIME_DIR/bus` without it. For an embedded broker.",
+  OP_SERVICE_ACCOUNT_TOKEN:
+    "The token of a 1Password service account. Without it, an embedded broker reads with the `op` command of its user.",
   CLAIMCHECK_OP_SIGN_IN_ORIGINS:
     "Origins beside 1Password's own that this token may lead to, with commas between them.",
 };
@@ -79,7 +82,7 @@ export function namesInSources(): {
       .map((name) => readFileSync(`${root}/${folder}/${name}`, "utf8")),
   );
   const text = texts.join("\n");
-  const names = text.match(/\b(CLAIMCHECK|VAULT|AWS|OP|ACTIONS|XDG)(_[A-Z]+)+\b/g) ?? [];
+  const names = text.match(/\b(CLAIMCHECK|VAULT|AWS|DBUS|OP|ACTIONS|XDG)(_[A-Z]+)+\b/g) ?? [];
   const found = [...text.matchAll(/(?:find|either)\("([A-Z_]+)"\)/g)].map(([, name]) => `VAULT_${name}`);
   const all = new Set([...names, ...found]);
   return { all, undescribed: [...all].filter((name) => !(name in known) && !internal.includes(name)) };

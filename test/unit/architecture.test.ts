@@ -237,6 +237,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "executor/image/pull.ts",
       "executor/supervisor/supervisor.ts",
       "broker/providers/cmd.ts",
+      "broker/providers/op-command.ts",
       "shared/core-files.ts",
       "shared/lock.ts",
       "sdk/typescript/executor.ts",
@@ -254,12 +255,13 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   ],
   ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],
   [
-    "undici, node-vault and AWS's libraries, where they are loaded when they are needed",
-    /^(import (?!type)|export |} from ).*"(undici|node-vault|@aws-sdk|@smithy)["/]/m,
+    "undici, node-vault, D-Bus's and AWS's libraries, where they are loaded when they are needed",
+    /^(import (?!type)|export |} from ).*"(undici|node-vault|@aws-sdk|@smithy|@homebridge)["/]/m,
     [
       "broker/providers/http-library.ts",
       "broker/providers/vault-libraries.ts",
       "broker/providers/aws-libraries.ts",
+      "broker/providers/dbus-library.ts",
     ],
   ],
   [
