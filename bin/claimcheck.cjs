@@ -1,6 +1,6 @@
 #!/bin/sh
 ":" //; for arg; do case ${arg%%=*} in --experimental-config-file|--experimental-default-config-file) echo "claimcheck: The command line is invalid: Node.js would read ${arg%%=*} for itself; give the container's command as the text of a sh -c, or in a plan [usage]" >&2; exit 125;; esac; done
-":" //; exec node -- "$0" "$@"
+":" //; exec "${CLAIMCHECK_NODE:-node}" -- "$0" "$@"
 // Text to JavaScript, and to sh the way to start it: without the "--" Node.js looks for an --env-file of its own among our
 // arguments. It ends where that file is not there, and does to this process what NODE_OPTIONS in it says.
 // A configuration file of its own it looks for behind the "--" too, and runs code that this one names: that is refused before.
@@ -18,12 +18,11 @@ process.on("SIGUSR1", () => {});
 
 const sources = join(__dirname, "main.ts");
 const fromSources = existsSync(sources);
-const [wantedMajor, wantedMinor] = fromSources ? [22, 18] : [20, 19];
 const [major, minor] = process.versions.node.split(".").map(Number);
 
-if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
+if (major < 22 || (major === 22 && minor < 18)) {
   console.error(
-    `claimcheck: Node.js ${wantedMajor}.${wantedMinor} or newer is needed, this is ${process.versions.node}`,
+    `claimcheck: Claimcheck needs Node.js 22.18 or newer, and this is ${process.versions.node}: install a newer one from https://nodejs.org and put it first on the PATH [unsupported_host]`,
   );
   process.exit(125);
 }
@@ -61,6 +60,6 @@ function takenByNode() {
 }
 
 // In the user's own folder: what is loaded from a cache that others can write to is code of theirs.
-enableCompileCache?.(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "claimcheck"));
+enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "claimcheck"));
 if (fromSources) import(sources);
 else require("./main.cjs");

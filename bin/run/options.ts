@@ -31,6 +31,7 @@ export interface RunOptions {
   onLeak?: LeakAction;
   tag?: string;
   publish?: string;
+  storageOpt: readonly string[];
 }
 
 /** Gives a command the options that all have that run containers. */
@@ -59,6 +60,12 @@ export function withRunOptions(command: Command): Command {
     )
     .option("--tag <NAME>", "make an image of the final files, with this name")
     .option("--publish <NAME>", "push the image to this name's registry")
+    .option(
+      "--storage-opt <NAME=VALUE>",
+      "what all steps together may write: size=10g, and inodes=100000 (repeatable)",
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
       "log in to this registry to pull the image; the URI names the password (repeatable)",

@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { type PlanDocument, toStep } from "../../executor/plan/document.ts";
+import { generalOf, type PlanDocument, toStep } from "../../executor/plan/document.ts";
 import { loginsOf, type Plan, type SecretSource, type Step, secretsOf } from "../../executor/plan/plan.ts";
 import { type ExecutorAddress, sendRun } from "../../executor/server/client.ts";
 import { Failure } from "../../shared/failure.ts";
@@ -24,7 +24,7 @@ type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "registries" | "steps"> & {
+  plan: Pick<Plan, "image" | "registries" | "steps" | "storage"> & {
     readonly document?: PlanDocument | undefined;
     /** Whether results may come from the executor's cache. */
     readonly cache: boolean;
@@ -35,7 +35,16 @@ export async function runRemotely(
   { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,
   cancelled?: AbortSignal,
 ): Promise<number> {
-  const written = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  const { storage } = plan;
+  const written = plan.document ?? {
+    version: 1,
+    image: plan.image,
+    steps: plan.steps.map(toFields),
+    ...(storage && { storage: { ...storage, size: `${storage.size}b` } }),
+  };
+  if (!isDeepStrictEqual(generalOf(written).storage, storage)) {
+    throw new Failure("usage", { detail: "--storage-opt: the plan's `storage` says it for an executor" });
+  }
   // The document's own stay as they are, or it would be another plan.
   const logins = plan.registries.slice(written.registryAuth?.length ?? 0);
   const document: PlanDocument = {

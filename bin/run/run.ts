@@ -5,6 +5,8 @@ import type { Run, StepCache } from "../../executor/cache/step-cache.ts";
 import { isRootless } from "../../executor/host/rootless.ts";
 import type { PlanDocument } from "../../executor/plan/document.ts";
 import type { PlanFields } from "../../executor/plan/plan.ts";
+import { named } from "../../executor/plan/quantities.ts";
+import { parseStorageOptions } from "../../executor/plan/storage.ts";
 import { startRun } from "../../executor/run/run.ts";
 import { type SupervisorProcess, startSupervisor } from "../../executor/supervisor/supervisor.ts";
 import { Failure } from "../../shared/failure.ts";
@@ -71,7 +73,13 @@ export async function run(
   options: RunOptions,
   { output = plainOutput, cancelled, launched }: How = {},
 ): Promise<void> {
-  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
+  const described = {
+    ...plan,
+    registries: [...plan.registries, ...options.registryAuth],
+    ...(options.storageOpt.length > 0 && {
+      storage: named("--storage-opt", parseStorageOptions)(options.storageOpt),
+    }),
+  };
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {

@@ -15,6 +15,7 @@ import { vaultProvider } from "../../broker/providers/vault.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { withBytes } from "../host/bytes.ts";
 import { userAws } from "./aws-source.ts";
+import { lineShower } from "./show-line.ts";
 import { vaultServer } from "./vault-server.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -26,7 +27,12 @@ export function userProviders(environment: Environment): Provider[] {
   return [
     envProvider(variables),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
-    cmdProvider({ commands: "any", environment: variables, workingDirectory }),
+    cmdProvider({
+      commands: "any",
+      environment: variables,
+      workingDirectory,
+      showLine: lineShower(variables),
+    }),
     ...managers(environment, { ofUser: true }),
     libsecretProvider({ address: sessionBus(environment) }),
   ] as Provider[];
@@ -55,7 +61,12 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
       home: homedir(),
       workingDirectory: process.cwd(),
     }),
-    cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
+    cmdProvider({
+      commands: allowed.commands,
+      environment: { PATH, HOME },
+      workingDirectory: "/",
+      showLine: lineShower(variables),
+    }),
     ...managers(environment, { ofUser: false }),
   ] as Provider[];
 }

@@ -15,7 +15,7 @@ import { Secret } from "../../shared/secret.ts";
 import { head, shownName } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
 import { createOpCommand } from "./op-command.ts";
-import { signInOrigin } from "./op-token.ts";
+import { defaultName, signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
@@ -23,6 +23,8 @@ interface Settings {
   readonly token: string | (() => Promise<string>) | undefined;
   /** Where there is no token: the environment of 1Password's own command, which reads instead. */
   readonly command?: Readonly<Record<string, string | undefined>>;
+  /** What the operator calls the token. */
+  readonly tokenName?: string;
   /** Besides 1Password's own: where a token may lead. */
   readonly signInOrigins?: readonly string[];
   /** Ours, for 1Password's records. */
@@ -32,7 +34,7 @@ interface Settings {
 }
 
 export function opProvider(settings: Settings): Provider {
-  const { token, command, signInOrigins = [], version } = settings;
+  const { token, tokenName = defaultName, command, signInOrigins = [], version } = settings;
   // Somebody may have to unlock the app.
   const { timeLimit = command && !token ? 120_000 : 30_000 } = settings;
   let client: Promise<OpClient> | undefined;
@@ -48,9 +50,9 @@ export function opProvider(settings: Settings): Provider {
     const text = typeof token === "function" ? await token() : token;
     if (!text && command) return createOpCommand(command);
     if (!text) {
-      throw new ClaimcheckError("provider_failed", { detail: "OP_SERVICE_ACCOUNT_TOKEN is not set" });
+      throw new ClaimcheckError("provider_failed", { detail: `${tokenName} is not set` });
     }
-    return createOpClient({ token: text, origin: signInOrigin(text, signInOrigins), version });
+    return createOpClient({ token: text, origin: signInOrigin(text, signInOrigins, tokenName), version });
   }
 
   return {

@@ -9,8 +9,6 @@ import { parseJson } from "./json-field.ts";
 import { SourceFailure } from "./provider.ts";
 import { readRetryAfter, readText } from "./upstream.ts";
 
-/** In errors. */
-const name = "the Vault server";
 const connectTime = 5_000;
 
 export interface VaultServer {
@@ -18,7 +16,11 @@ export interface VaultServer {
   readonly address: string;
   /** Certificates to trust instead of the system's, PEM. */
   readonly ca?: (() => Promise<string>) | undefined;
+  /** What the operator calls the file with them. */
+  readonly caName?: string;
   /** What we identify ourselves with in TLS, PEM; read when we connect first. */
+  /** What its own user calls it in an error, address and all. */
+  readonly shown?: string;
   readonly clientCertificate?:
     | { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> }
     | undefined;
@@ -67,13 +69,15 @@ interface TransportRequest {
 export async function createVaultClient({
   address,
   ca,
+  caName = "VAULT_CACERT",
   clientCertificate,
+  shown = "the Vault server",
 }: VaultServer): Promise<VaultClient> {
   const [{ nodeVault }, { Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
     import("./http-library.ts"),
     ca?.().catch((cause: NodeJS.ErrnoException) => {
-      throw new SourceFailure("provider_failed", { detail: `VAULT_CACERT cannot be read (${cause.code})` });
+      throw new SourceFailure("provider_failed", { detail: `${caName} cannot be read (${cause.code})` });
     }),
     clientCertificate && readPair(clientCertificate),
   ]);
@@ -92,7 +96,7 @@ export async function createVaultClient({
   const vault = nodeVault({
     endpoint: `${origin}${pathname.replace(/\/$/, "")}`,
     "request-promise": {
-      defaults: () => (request: TransportRequest) => send(poolOf(request.tenant), origin, request),
+      defaults: () => (request: TransportRequest) => send(poolOf(request.tenant), origin, request, shown),
     },
     // Or DEBUG=node-vault would print tokens and values.
     debug: () => {},
@@ -132,7 +136,12 @@ function options({ token, namespace, signal, tenant = "" }: VaultCall) {
   return { headers, signal, tenant } as object;
 }
 
-async function send(pool: Pool, origin: string, { method, uri, headers, json, signal }: TransportRequest) {
+async function send(
+  pool: Pool,
+  origin: string,
+  { method, uri, headers, json, signal }: TransportRequest,
+  shown: string,
+) {
   const body = method === "POST" ? JSON.stringify(json) : undefined;
   try {
     const answer = await pool.request({
@@ -144,16 +153,16 @@ async function send(pool: Pool, origin: string, { method, uri, headers, json, si
       signal,
     });
     const { statusCode } = answer;
-    const text = await readText(name, answer.body);
+    const text = await readText(shown, answer.body);
     // Thrown here, because node-vault takes some failures for successes, by their path.
     if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
     return { statusCode, body: text === "" ? undefined : parse(text) };
   } catch (thrown) {
     if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
-    if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: name });
+    if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: shown });
     const { code } = thrown as NodeJS.ErrnoException;
     throw new SourceFailure("provider_unreachable", {
-      detail: `${name} (${code ?? "no connection"})`,
+      detail: `${shown} (${code ?? "no connection"})`,
     });
   }
 }

@@ -3,12 +3,12 @@ import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { withSource } from "../../shared/source-name.ts";
-import { head, splitParameters, splitUri } from "../../shared/uri.ts";
+import { head, shownName, splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
 import { schemes } from "../providers/schemes.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import { createSharedRead, type Observer, type SharedRead } from "./shared-read.ts";
-import { isFor, type Source, unnamed } from "./source.ts";
+import { isFor, type Requester, type Source, unnamed } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
@@ -50,7 +50,9 @@ export function createResolver(
     const [first] = candidates;
     if (!first) {
       const names = [...new Set(known.map(({ source }) => `${source.scheme}://`))];
-      throw new ClaimcheckError("unknown_scheme", { detail: `known here: ${names.join(", ")}` });
+      throw new ClaimcheckError("unknown_scheme", {
+        detail: `${shownName(scheme)}://; known here: ${names.join(", ")}`,
+      });
     }
     const { parameters: own, freeParameters } = first.providerOf(tenant);
     const further = candidates.some(({ source }) => source.name !== undefined) ? ["source"] : [];
@@ -100,6 +102,7 @@ export function createResolver(
      * @param tenant whose secrets these are: nothing that was read for one is given to another.
      * @returns the values in the order of the references, each to be wiped by the caller.
      * @param account pays for the values.
+     * @param requester whose tokens go to the sources that are read with one.
      * @returns the values in the order of the references, each to be wiped by the caller; one for all that are alike.
      * @throws {ClaimcheckError} `secrets_unavailable`, with the failures by index; `values_too_large`.
      */
@@ -107,12 +110,13 @@ export function createResolver(
       tenant: string,
       references: readonly ResolvableReference[],
       account?: Account,
+      requester?: Requester,
     ): Promise<Secret[]> {
       const alike = new Map<string, Promise<ReadResult>>();
       const purse = createPurse(account);
       const read = async (reference: ResolvableReference): Promise<ReadResult> => {
         const { from, own, maxAge } = reference;
-        const result = await from.read(tenant, own, maxAge);
+        const result = await from.read(tenant, own, maxAge, requester);
         if (!(result instanceof Secret)) return result;
         return purse.pay(finish(result, reference));
       };

@@ -19,6 +19,8 @@ export interface Origin {
   readonly tenant: string;
   /** The key of the step before; the image's id for the first. */
   readonly parent: string;
+  /** What the plan says of all steps, and what can change their results. */
+  readonly storage?: Plan["storage"];
   readonly cacheIdOf: (source: SecretSource) => string;
 }
 
@@ -76,6 +78,7 @@ const planMeanings: { readonly [Field in keyof Required<Plan>]: Meaning<Plan[Fie
   onLeak: nothing, // What leaked is not kept, whatever else is done about it.
   tag: nothing,
   publish: nothing,
+  storage: nothing, // With the origin.
 };
 
 const fields = Object.keys(meanings) as (keyof Step)[];

@@ -51,6 +51,7 @@ export function openStepCache(
   run: Run,
 ) {
   const { plan, image, secrets, signal, tell } = run;
+  const { storage } = plan;
   const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
   const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
   /** Behind a step that cannot be cached nobody knows what the next one starts from. */
@@ -75,7 +76,8 @@ export function openStepCache(
     for (const step of plan.steps.slice(0, cacheable)) {
       if (!membership || unnamedIn(step)) break;
       const cacheIdOf = (source: SecretSource) => secrets.cacheIdOf(source) as string;
-      made.push(keyOfStep(step, { ...membership, parent: made.at(-1) ?? image, cacheIdOf }));
+      const origin = { ...membership, parent: made.at(-1) ?? image, ...(storage && { storage }) };
+      made.push(keyOfStep(step, { ...origin, cacheIdOf }));
     }
     return made;
   }

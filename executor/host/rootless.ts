@@ -15,7 +15,7 @@ export const userNamespace = isRootless ? ["--user", "--map-root-user", "--map-a
  *
  * @throws {Failure} `unsupported_host` rather than run without what was asked for.
  */
-export function checkRootless({ steps, onLeak, tag, publish }: Plan): void {
+export function checkRootless({ steps, onLeak, tag, publish, storage }: Plan): void {
   const wanted = {
     "--memory": steps.some(({ memory }) => memory !== undefined),
     "--cpus": steps.some(({ cpus }) => cpus !== undefined),
@@ -24,6 +24,7 @@ export function checkRootless({ steps, onLeak, tag, publish }: Plan): void {
     "--on-leak": onLeak !== undefined,
     "--tag": tag !== undefined,
     "--publish": publish !== undefined,
+    "--storage-opt": storage !== undefined,
   };
   const flag = Object.entries(wanted).find(([, isWanted]) => isWanted)?.[0];
   if (flag) throw new Failure("unsupported_host", { detail: `${flag} needs root` });

@@ -4,6 +4,7 @@ import { described } from "../../shared/described.ts";
 import { Failure } from "../../shared/failure.ts";
 import { record } from "../../shared/record.ts";
 import { takeCacheKey } from "../../shared/uri.ts";
+import { type ReadField, readOrThrow } from "./faults.ts";
 import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
 import {
   leakActions,
@@ -15,6 +16,7 @@ import {
   secretFileDefaults,
 } from "./plan.ts";
 import { named, parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
+import { toStorage } from "./storage.ts";
 
 const word = z.string().check(z.minLength(1));
 /** Of a variable. */
@@ -34,7 +36,7 @@ const cacheKey = described(word, "The name that stands for the value in caches."
 
 const SecretReference = z.union(
   [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
-  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+  { error: "write a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
 );
 
 const SecretFileFields = z.strictObject({
@@ -144,6 +146,20 @@ export const PlanDocument = described(
     publish: z.optional(
       described(word, "The full name, with the registry's address, that the image is pushed to."),
     ),
+    storage: z.optional(
+      described(
+        z.strictObject({
+          size: described(z.string(), "The maximum size, for example 10g."),
+          inodes: z.optional(
+            described(
+              z.number(),
+              "The maximum number of files, folders and links; one for each 16k of the size by default.",
+            ),
+          ),
+        }),
+        "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
+      ),
+    ),
   }),
   "What Claimcheck runs: steps on one image.",
 );
@@ -156,28 +172,41 @@ export function planSchema(): object {
 }
 
 /** What a document says of all its steps. */
-export const generalOf = ({ image, onLeak, tag, publish, registryAuth = [] }: PlanDocument): General => ({
+export const generalOf = (
+  { image, onLeak, tag, publish, storage, registryAuth = [] }: PlanDocument,
+  read: ReadField = readOrThrow,
+): General => ({
   image,
-  registries: registryAuth.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
+  registries: registryAuth.map(({ password, ...rest }, index) => ({
+    ...rest,
+    password: read(["registryAuth", index, "password"], () => sourceOf(password), noSource),
+  })),
   ...(onLeak && { onLeak }),
   ...(tag !== undefined && { tag }),
   ...(publish !== undefined && { publish }),
+  ...(storage && {
+    storage: read(["storage"], () => named("storage", toStorage)(storage), { size: 0 }),
+  }),
 });
 
-type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish">;
+type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish" | "storage">;
 
 /**
  * @param fields one of a document's steps.
  * @param toSource makes a path of the host of a volume's `source`.
+ * @param read collects faults; without it the first one is thrown.
  * @throws {Failure} `usage` for a quantity that is none.
  */
 export function toStep(
   fields: PlanDocument["steps"][number],
   toSource: (path: string) => string = (path) => path,
+  read: ReadField = readOrThrow,
 ): Step {
   const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
   const { files = [] } = fields;
   const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly, init } = fields;
+  const quantity = <T>(field: string, parse: (text: string) => T, text: string, otherwise: T) =>
+    read([field], () => named(field, parse)(text), otherwise);
   return {
     ...plainStep,
     ...(title !== undefined && { name: title }),
@@ -186,17 +215,25 @@ export function toStep(
     env: Object.entries(env),
     secretVariables: Object.entries(secretEnv).map(([variable, reference]) => ({
       name: variable,
-      source: sourceOf(reference),
+      source: read(["secretEnv", variable], () => sourceOf(reference), noSource),
     })),
-    secretFiles: secretFiles.map(({ path, mode, owner, ...reference }) => ({
+    secretFiles: secretFiles.map(({ path, mode, owner, ...reference }, index) => ({
       ...secretFileDefaults,
       path,
-      source: sourceOf(whichOf(path, reference)),
-      ...(mode !== undefined && { mode: named("mode", parseMode)(mode) }),
+      source: read(["secretFiles", index], () => sourceOf(whichOf(path, reference)), noSource),
+      ...(mode !== undefined && {
+        mode: read(
+          ["secretFiles", index, "mode"],
+          () => named("mode", parseMode)(mode),
+          secretFileDefaults.mode,
+        ),
+      }),
       ...(owner !== undefined && { owner }),
     })),
-    ...(secretStdin !== undefined && { secretInput: sourceOf(secretStdin) }),
-    files: toPlacedFiles(files),
+    ...(secretStdin !== undefined && {
+      secretInput: read(["secretStdin"], () => sourceOf(secretStdin), noSource),
+    }),
+    files: toPlacedFiles(files, read),
     binds: volumes.map(({ source, target, readOnly: only = false }) => ({
       source: toSource(source),
       target,
@@ -205,14 +242,17 @@ export function toStep(
     ...(network && { network }),
     ...(user !== undefined && { user }),
     ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: named("memory", parseMemory)(memory) }),
-    ...(cpus !== undefined && { cpus: named("cpus", parseCpus)(String(cpus)) }),
-    ...(pidsLimit !== undefined && { pidsLimit: named("pidsLimit", parsePids)(String(pidsLimit)) }),
-    ...(timeout !== undefined && { timeout: named("timeout", parseDuration)(timeout) }),
+    ...(memory !== undefined && { memory: quantity("memory", parseMemory, memory, 0) }),
+    ...(cpus !== undefined && { cpus: quantity("cpus", parseCpus, String(cpus), 0) }),
+    ...(pidsLimit !== undefined && { pidsLimit: quantity("pidsLimit", parsePids, String(pidsLimit), 0) }),
+    ...(timeout !== undefined && { timeout: quantity("timeout", parseDuration, timeout, 0) }),
     ...(readOnly !== undefined && { readOnly }),
     ...(init !== undefined && { init }),
   };
 }
+
+/** In the place of one that is at fault. */
+const noSource: SecretSource = { value: "" };
 
 const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;

@@ -21,6 +21,7 @@ import { createMasking } from "../output/masking.ts";
 import { bytesSource } from "../output/pipe.ts";
 import { checkStack } from "../plan/limits.ts";
 import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "../plan/plan.ts";
+import { usualInodes } from "../plan/storage.ts";
 import { hastenMove } from "../supervisor/cgroup.ts";
 import {
   type ContainerUsers,
@@ -105,7 +106,10 @@ export function startRun(plan: Plan, surroundings: Surroundings) {
   async function open(image: Image) {
     abort.signal.throwIfAborted();
     const { state, runtime, userns, environment, supervise } = surroundings;
-    const opened = supervise({ runtime, userns, environment, runs: `${state}/runs`, layers: image.layers });
+    const opened = supervise({
+      ...{ runtime, userns, environment, runs: `${state}/runs`, layers: image.layers },
+      ...(plan.storage && { storage: { inodes: usualInodes(plan.storage.size), ...plan.storage } }),
+    });
     supervisor = opened;
     await opened.ready();
     const { seccomp } = surroundings;

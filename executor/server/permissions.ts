@@ -2,7 +2,8 @@
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
-import type { BindMount, Network, PlanFields, Step } from "../plan/plan.ts";
+import type { BindMount, Network, PlanFields, Step, Storage } from "../plan/plan.ts";
+import { usualInodes } from "../plan/storage.ts";
 
 export interface SharedFolder {
   /** Absolute, without links in it. Plans can name what is below it. */
@@ -20,6 +21,8 @@ export interface Ceilings {
   readonly cpus: number;
   readonly pidsLimit: number;
   readonly timeout: number;
+  /** Of all steps of a run together; without it a run has the limit that its plan says. */
+  readonly storage?: Required<Storage> | undefined;
 }
 
 export interface Permissions {
@@ -74,7 +77,7 @@ const rules: { readonly [Field in keyof Required<Step>]: true | ((one: Case) => 
 
 /** The same for what a plan says of all its steps, beside them and its image. */
 const planRules: {
-  readonly [Field in Exclude<keyof Required<PlanFields>, "steps" | "image">]: true | string;
+  readonly [Field in Exclude<keyof Required<PlanFields>, "steps" | "image">]: true | string | Decision<Field>;
 } = {
   registries: true,
   hash: true,
@@ -82,18 +85,29 @@ const planRules: {
   // An image of the host's could be put in another one's place, or pushed with the host's credentials.
   tag: "to make an image",
   publish: "to make an image",
+  storage: boundedStorage,
 };
 
+type Decision<Field extends keyof PlanFields> = (
+  asked: PlanFields[Field],
+  ceilings: Ceilings,
+) => PlanFields[Field];
+
 /**
- * @returns the steps as they may run.
+ * @returns the plan as it may run.
  * @throws {ClaimcheckError} `not_permitted`.
  */
-export function permit(plan: PlanFields, permissions: Permissions): Step[] {
+export function permit(plan: PlanFields, permissions: Permissions): PlanFields {
+  const decided: Record<string, unknown> = {};
   for (const [field, rule] of Object.entries(planRules)) {
-    if (rule !== true && plan[field as keyof typeof planRules] !== undefined) throw refusal(rule);
+    const asked = plan[field as keyof typeof planRules];
+    if (typeof rule === "string" && asked !== undefined) throw refusal(rule);
+    const value = typeof rule === "function" ? rule(asked as never, permissions.ceilings) : asked;
+    if (value !== undefined) decided[field] = value;
   }
   permitImage(plan.image, permissions.images);
-  return plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
+  const steps = plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
+  return { ...(decided as Omit<PlanFields, "image" | "steps">), image: plan.image, steps };
 }
 
 function permitStep(step: Step, permissions: Permissions, whose: string): Step {
@@ -194,9 +208,19 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
 }
 
 /** What the step asks for, or as much as there is. */
-function bounded(name: keyof Ceilings) {
+function bounded(name: Exclude<keyof Ceilings, "storage">) {
   return ({ step, permissions: { ceilings }, refuse }: Case): number => {
     const asked = step[name] ?? ceilings[name];
     return asked > ceilings[name] ? refuse(`${name} ${asked}; at most ${ceilings[name]}`) : asked;
   };
+}
+
+/** What the plan asks for, or as much as there is. */
+function boundedStorage(asked: Storage | undefined, { storage: ceiling }: Ceilings): Storage | undefined {
+  if (!ceiling) return asked;
+  const size = asked?.size ?? ceiling.size;
+  const inodes = asked?.inodes ?? Math.min(ceiling.inodes, usualInodes(size));
+  if (size > ceiling.size) throw refusal(`storage of ${size} bytes; at most ${ceiling.size}`);
+  if (inodes > ceiling.inodes) throw refusal(`storage of ${inodes} inodes; at most ${ceiling.inodes}`);
+  return { size, inodes };
 }

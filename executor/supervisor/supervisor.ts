@@ -25,7 +25,15 @@ export interface SupervisorSettings {
   readonly layers: readonly string[];
   /** Whose the container's users are: in a user namespace of the run's own, or the host's. */
   readonly userns: ContainerUsers;
+  /** What all containers together may write; without it, what the disk has. */
+  readonly storage?: Bound;
   readonly environment: Readonly<Record<string, string>>;
+}
+
+/** How many bytes and inodes. */
+interface Bound {
+  readonly size: number;
+  readonly inodes: number;
 }
 
 /** A user namespace of its own, or the numbers of whoever starts containers. */
@@ -106,6 +114,7 @@ const endLimit = 30_000;
 export const places = {
   bundle: "/bundle",
   rootfs: "/rootfs",
+  disk: "/own/disk",
   network: "/bundle/network",
   users: "/bundle/users",
   processes: "/bundle/processes",
@@ -182,7 +191,7 @@ export function launchSupervisor(environment: Readonly<Record<string, string>>) 
 
 /** Containers come one after the other. */
 export function startSupervisor(
-  { runtime, runs, layers, userns, environment }: SupervisorSettings,
+  { runtime, runs, layers, userns, storage, environment }: SupervisorSettings,
   launched = launchSupervisor(environment),
 ) {
   const { pid, reasons, orders, answers, ended } = launched;
@@ -196,7 +205,8 @@ export function startSupervisor(
   const reason = lastWords(reasons);
 
   launched.attend();
-  const settings = Buffer.from([runtime, runs, id, userns, ...layers].join("\0"));
+  const bound = storage ? `${storage.size} ${storage.inodes}` : "-";
+  const settings = Buffer.from([runtime, runs, id, userns, bound, ...layers].join("\0"));
   orders.write(`begin ${settings.length}\n`);
   orders.write(settings);
 
@@ -228,7 +238,7 @@ export function startSupervisor(
   function take(line: string): void {
     const [word = "", ...rest] = line.split(" ");
     if (word === "failed") {
-      explained = explain(rest.join(" "), reason).then(fail);
+      explained = explain(rest.join(" "), reason, storage).then(fail);
       return;
     }
     waiting.get(word)?.resolve(rest.join(" "));
@@ -400,7 +410,7 @@ export function startSupervisor(
       const kept = answer("kept");
       orders.write("keep\n");
       await kept;
-      return `${runs}/${id}/${count}/upper`;
+      return `${storage ? `${inside}/root${places.disk}` : `${runs}/${id}`}/${count}/upper`;
     },
 
     /** After `keep`: the next container finds what the ones before it wrote. */
@@ -436,15 +446,27 @@ const causes: Record<string, FailureCode> = {
   target: "invalid_plan",
   keep: "invalid_layer",
   users: "unsupported_host",
+  storage: "unsupported_host",
   view: "unsupported_host",
   mounts: "runtime_failed",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };
 
+const isFull = (reason: string) => /no space left on device/i.test(reason);
+
 /** What the supervisor or the runtime wrote, as a failure of ours. */
-async function explain(step: string, words: Promise<string>): Promise<Failure> {
+async function explain(step: string, words: Promise<string>, storage: Bound | undefined): Promise<Failure> {
   const reason = await words;
+  if (step === "storage") {
+    const detail = `storage for the run cannot be made: ${reason}; it needs loop devices and mke2fs`;
+    return new Failure(isFull(reason) ? "state_unusable" : "unsupported_host", { detail });
+  }
+  if (storage && step !== "disk" && isFull(reason)) {
+    return new Failure("storage_full", {
+      detail: `${storage.size} bytes for all steps together (${reason})`,
+    });
+  }
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }
