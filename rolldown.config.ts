@@ -19,13 +19,16 @@ const copyBeside: Plugin = {
   },
 };
 
-const heavy = "vault-libraries";
+/** Of broker/providers. */
+const heavy = ["http-library", "vault-libraries", "aws-libraries", "dbus-library"];
 
 /** What few runs need is kept out of the file that all of them load. */
 const keepApart: Plugin = {
   name: "keep-apart",
-  resolveId: (source) =>
-    source.endsWith(`/${heavy}.ts`) ? { id: `./${heavy}.js`, external: true } : undefined,
+  resolveId(source) {
+    const name = heavy.find((each) => source.endsWith(`/${each}.ts`));
+    return name === undefined ? undefined : { id: `./${name}.js`, external: true };
+  },
 };
 
 /** What a run with an embedded broker loads, with all that these import: one file, because each costs a millisecond. */
@@ -51,13 +54,13 @@ export default defineConfig([
     },
     plugins: [copyBeside, keepApart],
   },
-  {
-    input: `broker/providers/${heavy}.ts`,
-    platform: "node",
+  ...heavy.map((name) => ({
+    input: `broker/providers/${name}.ts`,
+    platform: "node" as const,
     transform: { target: "node22.18" },
-    // As a module: from a CommonJS file, Node.js would find no names in it.
-    output: { file: `dist/${heavy}.js`, minify: true },
-  },
+    // As a module: from a CommonJS file, Node.js would find no names in it. What it loads when needed is in it too.
+    output: { file: `dist/${name}.js`, minify: true, codeSplitting: false },
+  })),
   {
     // A thread has a file of its own. The SDK reads its WebAssembly beside itself, so it stays where npm puts it.
     input: "broker/providers/op-worker.ts",

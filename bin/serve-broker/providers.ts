@@ -8,11 +8,13 @@ import { join } from "node:path";
 import { cmdProvider } from "../../broker/providers/cmd.ts";
 import { envProvider } from "../../broker/providers/env.ts";
 import { type FileRoot, fileProvider } from "../../broker/providers/file.ts";
+import { libsecretProvider } from "../../broker/providers/libsecret.ts";
 import { opProvider } from "../../broker/providers/op.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { withBytes } from "../host/bytes.ts";
+import { userAws } from "./aws-source.ts";
 import { lineShower } from "./show-line.ts";
 import { vaultServer } from "./vault-server.ts";
 
@@ -31,8 +33,14 @@ export function userProviders(environment: Environment): Provider[] {
       workingDirectory,
       showLine: lineShower(variables),
     }),
-    ...managers(environment, { looseMounts: true }),
+    ...managers(environment, { ofUser: true }),
+    libsecretProvider({ address: sessionBus(environment) }),
   ] as Provider[];
+}
+
+/** Where systemd puts it, where nobody says. */
+function sessionBus({ DBUS_SESSION_BUS_ADDRESS, XDG_RUNTIME_DIR }: Environment): string | undefined {
+  return DBUS_SESSION_BUS_ADDRESS || (XDG_RUNTIME_DIR && `unix:path=${XDG_RUNTIME_DIR}/bus`) || undefined;
 }
 
 interface Allowed {
@@ -59,11 +67,11 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
       workingDirectory: "/",
       showLine: lineShower(variables),
     }),
-    ...managers(environment, { looseMounts: false }),
+    ...managers(environment, { ofUser: false }),
   ] as Provider[];
 }
 
-function managers(environment: Environment, { looseMounts }: { readonly looseMounts: boolean }) {
+function managers(environment: Environment, { ofUser }: { readonly ofUser: boolean }) {
   const read = (path: string) => readFile(path, "utf8").then((text) => text.trim());
   const either = (name: string) =>
     environment[`BAO_${name}`]?.trim() || environment[`VAULT_${name}`]?.trim() || undefined;
@@ -73,12 +81,14 @@ function managers(environment: Environment, { looseMounts }: { readonly looseMou
       token: environment.OP_SERVICE_ACCOUNT_TOKEN?.trim(),
       signInOrigins: (environment.CLAIMCHECK_OP_SIGN_IN_ORIGINS ?? "").split(/[,\s]+/).filter(Boolean),
       version: manifest.version,
+      ...(ofUser && { command: environment }),
     }),
     vaultProvider({
       server: vaultServer(environment, { read, tokenFile: join(homedir(), ".vault-token") }),
       namespace: either("NAMESPACE")?.replace(/^\/+|\/+$/g, ""),
       ...(prefix && { prefix }),
-      looseMounts,
+      looseMounts: ofUser,
     }),
+    ...userAws(environment),
   ];
 }

@@ -3,6 +3,7 @@ import { envUri } from "../../broker/providers/env.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import { splitSource } from "../../shared/source-name.ts";
 import type { Path } from "../../shared/yaml-document.ts";
+import { addressesOfAws } from "./aws-source.ts";
 import { credentialsOf, isByRequester, type SourceEntries } from "./source-schema.ts";
 
 type Report = (path: Path, message: string) => void;
@@ -12,6 +13,12 @@ export function checkSources(sources: SourceEntries, report: Report): void {
     const at = (...path: Path) => ["sources", name, ...path];
     if (entry.provider === "vault" && !isTrustworthy(entry.address)) {
       report(at("address"), `sources.${name}.address: https; http only on loopback`);
+    }
+    if (entry.provider === "aws+sm" || entry.provider === "aws+ps") {
+      for (const [field, address] of Object.entries(addressesOfAws(entry))) {
+        if (address === undefined || isTrustworthy(address)) continue;
+        report(at(...field.split(".")), `sources.${name}.${field}: https; http only on loopback`);
+      }
     }
     for (const uri of credentialsOf(entry)) {
       const fault = faultOf(uri, sources);
@@ -69,7 +76,7 @@ function checkCommands(sources: SourceEntries, report: Report): void {
 }
 
 /** The scheme and what follows it shows no secret: the form is that of a URI. */
-const shown = (uri: string) => uri.replace(/^([a-z0-9]+:\/\/.{0,3}).*$/s, "$1…");
+const shown = (uri: string) => uri.replace(/^([a-z0-9+-]+:\/\/.{0,3}).*$/s, "$1…");
 
 const ownSchemes = ["env", "file"];
 

@@ -4,24 +4,10 @@ import { fileUri } from "../../broker/providers/file.ts";
 import { described } from "../../shared/described.ts";
 import { record } from "../../shared/record.ts";
 import { sourceName } from "../../shared/source-name.ts";
+import { awsPs, awsSm, credentialsOfAws } from "./aws-source.ts";
+import { ca, credential, kindOfSource, tenants, text } from "./source-fields.ts";
 
-const text = z.string().check(z.minLength(1));
 const path = z.string().check(z.regex(/^[^/?#%\s]+(?:\/[^/?#%\s]+)*$/, { error: "a path such as team/one" }));
-
-/** Never the secret itself: a file of settings is read by more people than its secrets are for. */
-const credential = z.string().check(
-  z.regex(/^[a-z][a-z0-9]*:\/\/\S/, {
-    error:
-      "the URI of a secret, never the secret itself: env://NAME for a variable of the broker, file://PATH for a file, or vault://PATH#FIELD?source=NAME for a secret of another source",
-  }),
-);
-
-const kindOfSource = "The provider, which is the scheme of its URIs.";
-
-const tenants = described(
-  z.array(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/))).check(z.minLength(1)),
-  "The tenants that read from it. Each has its own log-in and connections there.",
-);
 
 const folder = z.string().check(z.regex(/^\/[^\0]*$/));
 const root = z.union(
@@ -94,7 +80,7 @@ const vault = z.strictObject({
   address: described(z.url(), "Such as https://vault.example:8200; http only on loopback."),
   namespace: described(z.optional(path), "The namespace of every request."),
   prefix: described(z._default(path, "secret"), "The mount for a path of one segment."),
-  ca: described(z.optional(text), "A file of certificates (PEM) to trust instead of the system's."),
+  ca,
   clientCertificate: described(
     z.optional(
       z.strictObject({
@@ -141,8 +127,8 @@ const cmd = z.strictObject({
   commands: described(z.array(text), "Commands that cmd:// can run, to the byte."),
 });
 
-export const SourceEntry = z.discriminatedUnion("provider", [vault, op, env, file, cmd], {
-  error: "provider: vault, op, env, file or cmd",
+export const SourceEntry = z.discriminatedUnion("provider", [vault, op, awsSm, awsPs, env, file, cmd], {
+  error: "provider: vault, op, aws+sm, aws+ps, env, file or cmd",
 });
 export type SourceEntry = z.infer<typeof SourceEntry>;
 export type VaultEntry = z.infer<typeof vault>;
@@ -160,6 +146,7 @@ export const isByRequester = (entry: SourceEntry): boolean =>
 /** The URIs of what a source logs in with. */
 export function credentialsOf(entry: SourceEntry): string[] {
   if (entry.provider === "op") return [entry.token];
+  if (entry.provider === "aws+sm" || entry.provider === "aws+ps") return credentialsOfAws(entry);
   if (entry.provider !== "vault") return [];
   const { auth, clientCertificate } = entry;
   const key = clientCertificate ? [clientCertificate.key] : [];

@@ -19,7 +19,9 @@ import manifest from "../../package.json" with { type: "json" };
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 import { withBytes } from "../host/bytes.ts";
+import { openAws } from "./aws-source.ts";
 import { needs } from "./source-faults.ts";
+import type { Credential } from "./source-fields.ts";
 import { isByRequester, type SourceEntries, type SourceEntry, type VaultEntry } from "./source-schema.ts";
 
 export interface Surroundings {
@@ -99,6 +101,9 @@ export function createSources(surroundings: Surroundings) {
         });
       case "vault":
         return vault(name, entry, credential, surroundings.beside, token) as unknown as Provider;
+      case "aws+sm":
+      case "aws+ps":
+        return openAws(entry, credential, surroundings.beside);
     }
   }
 
@@ -149,8 +154,6 @@ function takeText(secret: Secret): string {
 
 export const rootsOf = (roots: readonly (string | FileRoot)[]): FileRoot[] =>
   roots.map((root) => (typeof root === "string" ? { folder: root } : root));
-
-type Credential = (uri: string) => () => Promise<string>;
 
 function vault(
   name: string,

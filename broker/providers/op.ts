@@ -1,5 +1,5 @@
 /**
- * op://VAULT/ITEM/FIELD, a field of a 1Password item, read with a service account.
+ * op://VAULT/ITEM/FIELD, a field of a 1Password item, read with a service account; by the user's own `op` where there is none.
  *
  *     rest       = name "/" name "/" [ name "/" ] name [ "?" parameter ]     ; vault, item, section, field
  *     name       = 1*( ALPHA / DIGIT / "_" / "." / "-" / " " )               ; title, label or id
@@ -14,12 +14,15 @@ import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head, shownName } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
+import { createOpCommand } from "./op-command.ts";
 import { defaultName, signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface Settings {
   readonly token: string | (() => Promise<string>) | undefined;
+  /** Where there is no token: the environment of 1Password's own command, which reads instead. */
+  readonly command?: Readonly<Record<string, string | undefined>>;
   /** What the operator calls the token. */
   readonly tokenName?: string;
   /** Besides 1Password's own: where a token may lead. */
@@ -31,7 +34,9 @@ interface Settings {
 }
 
 export function opProvider(settings: Settings): Provider {
-  const { token, tokenName = defaultName, signInOrigins = [], version, timeLimit = 30_000 } = settings;
+  const { token, tokenName = defaultName, command, signInOrigins = [], version } = settings;
+  // Somebody may have to unlock the app.
+  const { timeLimit = command && !token ? 120_000 : 30_000 } = settings;
   let client: Promise<OpClient> | undefined;
   const connected = (): Promise<OpClient> => {
     client ??= connect().catch((thrown) => {
@@ -43,6 +48,7 @@ export function opProvider(settings: Settings): Provider {
 
   async function connect(): Promise<OpClient> {
     const text = typeof token === "function" ? await token() : token;
+    if (!text && command) return createOpCommand(command);
     if (!text) {
       throw new ClaimcheckError("provider_failed", { detail: `${tokenName} is not set` });
     }

@@ -24,6 +24,9 @@ export interface Provider<Reference extends SecretReference = SecretReference> {
   /** The parameters that it knows. Missing where all that follows "://" is the path, whatever it looks like. */
   readonly parameters?: readonly string[];
 
+  /** Whether it takes all others too. */
+  readonly freeParameters?: boolean;
+
   /** How many references one `read` takes at most; all that arrive together where it is missing. */
   readonly batchSize?: number;
 

@@ -5,10 +5,10 @@
  * errors hold neither token nor body, and the environment decides nothing behind our back.
  */
 import type { Pool } from "undici";
+import { parseJson } from "./json-field.ts";
 import { SourceFailure } from "./provider.ts";
+import { readRetryAfter, readText } from "./upstream.ts";
 
-/** A value of 1 MiB can take six times that as JSON, and it is not alone in its secret. */
-const answerLimit = 8 * 1024 * 1024;
 const connectTime = 5_000;
 
 export interface VaultServer {
@@ -73,8 +73,9 @@ export async function createVaultClient({
   clientCertificate,
   shown = "the Vault server",
 }: VaultServer): Promise<VaultClient> {
-  const [{ nodeVault, Pool }, trusted, own] = await Promise.all([
+  const [{ nodeVault }, { Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
+    import("./http-library.ts"),
     ca?.().catch((cause: NodeJS.ErrnoException) => {
       throw new SourceFailure("provider_failed", { detail: `${caName} cannot be read (${cause.code})` });
     }),
@@ -152,7 +153,7 @@ async function send(
       signal,
     });
     const { statusCode } = answer;
-    const text = await readText(answer.body);
+    const text = await readText(shown, answer.body);
     // Thrown here, because node-vault takes some failures for successes, by their path.
     if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
     return { statusCode, body: text === "" ? undefined : parse(text) };
@@ -166,33 +167,12 @@ async function send(
   }
 }
 
-async function readText(body: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > answerLimit) {
-      throw new SourceFailure("provider_failed", { detail: "the Vault server's answer is too large" });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length).toString();
-}
-
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text, keepNumbers as (key: string, value: unknown) => unknown);
+    return parseJson(text);
   } catch {
     throw new SourceFailure("provider_failed", { detail: "the Vault server's answer is not JSON" });
   }
-}
-
-/** A number that JavaScript cannot hold stays the text that it is, where Node.js is new enough to tell. */
-function keepNumbers(_: string, value: unknown, context?: { source?: string }): unknown {
-  const source = context?.source;
-  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
-  const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
-  return rawJSON ? rawJSON(source) : value;
 }
 
 function refusal(
@@ -207,13 +187,6 @@ function refusal(
     // No word of a version then.
   }
   return new VaultRefusal(status, data, readRetryAfter(headers["retry-after"]));
-}
-
-/** RFC 9110, 10.2.3: seconds or a date. In milliseconds from now. */
-function readRetryAfter(header: string | string[] | undefined): number | undefined {
-  if (typeof header !== "string") return undefined;
-  const time = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(time) ? Math.max(0, time) : undefined;
 }
 
 /** The failure that a status stands for, where nothing about the one request explains it. */

@@ -54,10 +54,10 @@ export function createResolver(
         detail: `${shownName(scheme)}://; known here: ${names.join(", ")}`,
       });
     }
-    const own = first.providerOf(tenant).parameters;
+    const { parameters: own, freeParameters } = first.providerOf(tenant);
     const further = candidates.some(({ source }) => source.name !== undefined) ? ["source"] : [];
     const { path, parameters } = own
-      ? splitParameters(rest, ["trim", "ttl", ...own, ...further])
+      ? splitParameters(rest, ["trim", "ttl", ...own, ...further], freeParameters)
       : { path: rest, parameters: new Map<string, string>() };
     return { from: pick(candidates, scheme, parameters.get("source")), path, parameters };
   }

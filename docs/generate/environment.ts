@@ -43,7 +43,18 @@ const ofSources: Record<string, string> = {
   VAULT_KUBERNETES_ROLE: "Logs in with the service account of this pod.",
   VAULT_KUBERNETES_TOKEN_FILE: "The file with its token, if it is not where Kubernetes puts it.",
   VAULT_AUTH_MOUNT: "Where the log-in method is mounted, if not under its own name.",
-  OP_SERVICE_ACCOUNT_TOKEN: "The token of a 1Password service account.",
+  AWS_REGION: "The region of URIs that name none; else the profile says it.",
+  AWS_DEFAULT_REGION: "The same, where AWS_REGION is not set.",
+  AWS_ACCESS_KEY_ID:
+    "An access key. Without it, AWS's libraries look where AWS's command line does: `AWS_PROFILE`, `~/.aws`, `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`, then the role of the task, pod or instance.",
+  AWS_SECRET_ACCESS_KEY: "The same; for temporary keys also `AWS_SESSION_TOKEN`.",
+  AWS_PROFILE: "A profile of AWS's configuration files.",
+  AWS_ENDPOINT_URL:
+    "Where AWS is, if not at its own address; for one service `AWS_ENDPOINT_URL_SECRETS_MANAGER` or `AWS_ENDPOINT_URL_SSM`.",
+  DBUS_SESSION_BUS_ADDRESS:
+    "Where the keyring of your session is reached; `$XDG_RUNTIME_DIR/bus` without it. For an embedded broker.",
+  OP_SERVICE_ACCOUNT_TOKEN:
+    "The token of a 1Password service account. Without it, an embedded broker reads with the `op` command of its user.",
   CLAIMCHECK_OP_SIGN_IN_ORIGINS:
     "Origins beside 1Password's own that this token may lead to, with commas between them.",
 };
@@ -74,7 +85,7 @@ export function namesInSources(): {
       .map((name) => readFileSync(`${root}/${folder}/${name}`, "utf8")),
   );
   const text = texts.join("\n");
-  const names = text.match(/\b(CLAIMCHECK|VAULT|OP|ACTIONS|XDG)(_[A-Z]+)+\b/g) ?? [];
+  const names = text.match(/\b(CLAIMCHECK|VAULT|AWS|DBUS|OP|ACTIONS|XDG)(_[A-Z]+)+\b/g) ?? [];
   const found = [...text.matchAll(/(?:find|either)\("([A-Z_]+)"\)/g)].map(([, name]) => `VAULT_${name}`);
   const all = new Set([...names, ...found]);
   return { all, undescribed: [...all].filter((name) => !(name in known) && !internal.includes(name)) };

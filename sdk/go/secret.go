@@ -26,7 +26,7 @@ type valueReference struct {
 	Value string `json:"value"`
 }
 
-// NewSecret names a secret by its URI: env://NAME, file://PATH, cmd://COMMAND, op://VAULT/ITEM/FIELD, vault://PATH#FIELD.
+// NewSecret names a secret by its URI: env://NAME, file://PATH, cmd://COMMAND, op://VAULT/ITEM/FIELD, vault://PATH#FIELD, aws+sm://NAME[?field=FIELD], aws+ps://NAME, libsecret://COLLECTION/ITEM.
 func NewSecret(uri string) *Secret {
 	return &Secret{name: uri, reference: uri}
 }

@@ -34,7 +34,7 @@ export class Secret {
 }
 
 /**
- * A secret by its URI: `env://NAME`, `file://PATH`, `cmd://COMMAND`, `op://VAULT/ITEM/FIELD`, `vault://PATH#FIELD`.
+ * A secret by its URI: `env://NAME`, `file://PATH`, `cmd://COMMAND`, `op://VAULT/ITEM/FIELD`, `vault://PATH#FIELD`, `aws+sm://NAME[?field=FIELD]`, `aws+ps://NAME`, `libsecret://COLLECTION/ITEM`.
  *
  * @param options `cacheKey` is a name that stands for the value in caches.
  */

@@ -1,8 +1,9 @@
-/** All five schemes in one command: against a real OpenBao, and the stand-in for 1Password. */
+/** All schemes in one command: against a real OpenBao, moto, and the stand-in for 1Password. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { type Moto, startMoto } from "../parts/moto.ts";
 import { type OnePassword, startOnePassword } from "../parts/onepassword.ts";
 import { type Bao, type FaultProxy, startBao, startProxy } from "../parts/openbao.ts";
 import { claimcheck, image, printed, start } from "../support/command.ts";
@@ -13,12 +14,15 @@ const command = "printf 'from-cmd'";
 
 let bao: Bao;
 let vault: FaultProxy;
+let moto: Moto;
+let aws: FaultProxy;
 let onePassword: OnePassword;
 let mount: string;
 
 beforeAll(async () => {
-  [bao, onePassword] = await Promise.all([
+  [bao, moto, onePassword] = await Promise.all([
     startBao(),
+    startMoto(),
     startOnePassword({
       Infra: {
         Database: [
@@ -29,7 +33,15 @@ beforeAll(async () => {
       },
     }),
   ]);
-  vault = await startProxy(bao.address);
+  [vault, aws] = await Promise.all([startProxy(bao.address), startProxy(moto.address)]);
+  for (const [Name, SecretString] of [
+    ["prod/db", '{"password":"from-aws-field"}'],
+    ["prod/token", "from-aws-secret"],
+  ]) {
+    await moto.call("secretsmanager", "CreateSecret", { Name, SecretString });
+  }
+  const parameter = { Name: "/prod/token", Value: "from-aws-parameter", Type: "SecureString" };
+  await moto.call("ssm", "PutParameter", parameter);
   mount = await bao.mount("run", 2);
   await bao.call("POST", `${mount}/data/app`, {
     data: { user: "from-vault-user", password: "from-vault-password" },
@@ -40,13 +52,14 @@ beforeAll(async () => {
 
 afterAll(async () => {
   rmSync(folder, { recursive: true });
-  await Promise.all([vault.close(), onePassword.close()]);
-  await bao.close();
+  await Promise.all([vault.close(), aws.close(), onePassword.close()]);
+  await Promise.all([bao.close(), moto.close()]);
 });
 
 beforeEach(() => {
   vault.takeLog();
   onePassword.takeLog();
+  aws.requests.length = 0;
 });
 
 /** Secrets of every scheme, several of a manager, and what they come to. */
@@ -60,12 +73,19 @@ const wanted = (): Record<string, [uri: string, value: string]> => ({
   G: [`vault://${mount}/app#user`, "from-vault-user"],
   H: [`vault://${mount}/app.password`, "from-vault-password"],
   I: [`vault://${mount}/db#password`, "from-vault-db"],
+  J: ["aws+sm://prod/db?field=password", "from-aws-field"],
+  K: ["aws+sm://prod/token?region=eu-west-1", "from-aws-secret"],
+  L: ["aws+ps://prod/token", "from-aws-parameter"],
 });
 
 const credentials = () => ({
   API_TOKEN: "from-env",
   VAULT_ADDR: vault.address,
   VAULT_TOKEN: bao.token,
+  AWS_REGION: "eu-west-1",
+  AWS_ENDPOINT_URL: aws.address,
+  AWS_ACCESS_KEY_ID: "AKIAREADER",
+  AWS_SECRET_ACCESS_KEY: "sesame",
   OP_SERVICE_ACCOUNT_TOKEN: onePassword.token(),
   CLAIMCHECK_OP_SIGN_IN_ORIGINS: onePassword.origin,
 });
@@ -74,7 +94,7 @@ const credentials = () => ({
 function run(env: Record<string, string>) {
   const variables = Object.entries(wanted()).flatMap(([name, [uri]]) => ["--secret-env", `${name}=${uri}`]);
   const all = Object.keys(wanted()).map((name) => `$${name}`);
-  const script = `[ "${all.join(",")}" = "$1" ] && echo same; echo "$A $E $H"`;
+  const script = `[ "${all.join(",")}" = "$1" ] && echo same; echo "$A $E $H $J"`;
   const values = Object.values(wanted()).map(([, value]) => value);
   return claimcheck(["run", ...variables, image, "--", "sh", "-c", script, "sh", values.join(",")], { env });
 }
@@ -88,6 +108,10 @@ function expectBatches(): void {
       `GET /v1/${mount}/data/db`,
     ].sort(),
   );
+  expect(aws.requests.map(({ headers }) => headers["x-amz-target"]).sort()).toEqual([
+    "AmazonSSM.GetParameters",
+    "secretsmanager.BatchGetSecretValue",
+  ]);
   expect(onePassword.takeLog()).toEqual([
     "POST /api/v3/auth/start",
     "POST /api/v2/auth",
@@ -100,7 +124,7 @@ function expectBatches(): void {
   ]);
 }
 
-const masked = { code: 0, stdout: "same\n*** *** ***\n", stderr: "" };
+const masked = { code: 0, stdout: "same\n*** *** *** ***\n", stderr: "" };
 
 test("the embedded broker resolves every scheme in one command, each manager asked once", async () => {
   expect(await run(credentials())).toEqual(masked);

@@ -1,5 +1,7 @@
 /** An attacker who may have everything but one secret, and asks for that one in other words. */
 import { describe, expect, test } from "vitest";
+import { awsPsProvider } from "../../broker/providers/aws-ps.ts";
+import { awsSmProvider } from "../../broker/providers/aws-sm.ts";
 import { cmdProvider } from "../../broker/providers/cmd.ts";
 import { fileProvider } from "../../broker/providers/file.ts";
 import { opProvider } from "../../broker/providers/op.ts";
@@ -18,6 +20,8 @@ function recording(asked: string[]): Provider[] {
     cmdProvider({ commands: "any", environment: {}, workingDirectory: "/" }),
     opProvider({ token: undefined, version: "0.0.0" }),
     vaultProvider({ server: { missing: "none" } }),
+    awsSmProvider({ server: { region: "eu-west-1", logIn: { method: "machine" } } }),
+    awsPsProvider({ server: { region: "eu-west-1", logIn: { method: "machine" } } }),
   ] as unknown as Provider[];
   return providers.map((provider) => ({
     ...provider,
@@ -31,7 +35,7 @@ function recording(asked: string[]): Provider[] {
 
 async function attack(denied: string, uri: string) {
   const asked: string[] = [];
-  const others = ["file://**", "op://**", "vault://**"];
+  const others = ["file://**", "op://**", "vault://**", "aws+sm://**", "aws+ps://**"];
   const broker = await startBroker({
     providers: recording(asked),
     rules: [allow(others), { ...allow([]), secrets: [{ exact: "cmd://deploy" }] }, deny([denied])],
@@ -45,6 +49,8 @@ async function attack(denied: string, uri: string) {
 describe("is refused, and nobody is asked:", () => {
   const app = "vault://team/secret/app#password";
   const path = `file://${folder}/token`;
+  const database = "aws+sm://prod/db";
+  const parameter = "aws+ps:///prod/db";
   const pinned = `op://${vault}/${item}/**`;
 
   test.each([
@@ -82,6 +88,33 @@ describe("is refused, and nobody is asked:", () => {
     [pinned, "op://Prod/Database/password"],
     [pinned, `op://${vault}/Database/password?attribute=otp`],
     [pinned, `op://${vault}/${other}/../${item}/password`],
+    [database, database],
+    [database, `${database}?stage=AWSCURRENT`],
+    [database, `${database}?stage=AWSPREVIOUS`],
+    [database, `${database}?version=${"0".repeat(36)}`],
+    [database, `${database}?region=us-east-1`],
+    [database, `${database}?region=eu-west-1&field=password`],
+    [database, "aws+sm://prod//db"],
+    [database, "aws+sm://prod%2Fdb"],
+    [database, "aws+sm://other/../prod/db"],
+    [database, "aws+sm://arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-AbCdEf"],
+    [database, "aws+ps:///aws/reference/secretsmanager/prod/db"],
+    [database, "aws+ps://aws/reference/secretsmanager/prod/db"],
+    [database, "aws+ps:///AWS/reference/secretsmanager/prod/db"],
+    [`${database}?field=password`, database],
+    [`${database}?field=password`, `${database}?field=password`],
+    [`${database}?field=password`, `${database}?field=pass%77ord`],
+    [`${database}?field=password`, `${database}?stage=AWSPREVIOUS`],
+    [`${database}?field=password`, `${database}?field=password&region=us-east-1`],
+    ["aws+sm://*/db?field=pass*", `${database}?stage=AWSPREVIOUS&field=password`],
+    [parameter, parameter],
+    [parameter, "aws+ps://prod/db"],
+    [parameter, "aws+ps://prod/db?version=1"],
+    [parameter, `${parameter}?region=us-east-1`],
+    [parameter, "aws+ps:////prod/db"],
+    [parameter, "aws+ps:///prod/db:1"],
+    [parameter, "aws+ps://arn:aws:ssm:eu-west-1:123456789012:parameter/prod/db"],
+    ["**/prod/db", "aws+ps://prod/db?version=1"],
     ["vault://nothing/**", "cmd://deploy "],
     ["vault://nothing/**", "cmd://deploy?ttl=0"],
     ["vault://nothing/**", "cmd://DEPLOY"],
@@ -97,5 +130,7 @@ test("what is not denied is read", async () => {
   const near = "vault://team/secret/apple#password";
   expect((await attack("vault://team/secret/app#*", near)).asked).toEqual([near]);
   expect((await attack(`op://${vault}/${item}/**`, `op://${vault}/${other}/x`)).asked).toHaveLength(1);
+  const user = "aws+sm://prod/db?field=user";
+  expect((await attack("aws+sm://prod/db?field=password", user)).asked).toEqual([user]);
   expect((await attack("vault://nothing/**", "cmd://deploy")).asked).toEqual(["cmd://deploy"]);
 });

@@ -161,7 +161,10 @@ export async function startOnePassword(account: Account) {
     if (!session || !isAuthentic(session, method, incoming)) return reply(401);
     const answer = answerSession(method, path, json && open(json, session.key));
     return answer === undefined ? reply(404) : reply(200, seal(answer, session.key, session.id));
-  }).listen(0, "127.0.0.1");
+  });
+  // Between two requests of a log-in, the SDK computes for long, and on a busy machine for longer than Node.js waits.
+  server.keepAliveTimeout = 0;
+  server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 

@@ -242,6 +242,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "executor/image/working-containers.ts",
       "executor/supervisor/supervisor.ts",
       "broker/providers/cmd.ts",
+      "broker/providers/op-command.ts",
       "shared/core-files.ts",
       "shared/lock.ts",
       "sdk/typescript/executor.ts",
@@ -259,9 +260,14 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   ],
   ["1Password's SDK, in its thread", /"@1password\/sdk"/, ["broker/providers/op-worker.ts"]],
   [
-    "undici and node-vault, where they are loaded when they are needed",
-    /^(import (?!type)|export ).*"(undici|node-vault)"/m,
-    ["broker/providers/vault-libraries.ts"],
+    "undici, node-vault, D-Bus's and AWS's libraries, where they are loaded when they are needed",
+    /^(import (?!type)|export |} from ).*"(undici|node-vault|@aws-sdk|@smithy|@homebridge)["/]/m,
+    [
+      "broker/providers/http-library.ts",
+      "broker/providers/vault-libraries.ts",
+      "broker/providers/aws-libraries.ts",
+      "broker/providers/dbus-library.ts",
+    ],
   ],
   [
     "the cache, which a run without it does not load",
@@ -287,9 +293,9 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
     // Text that begins with it: what is matched or made, not what is said about it.
-    new RegExp(`["'\`/^]${scheme}:(//|\\\\/)`),
+    new RegExp(`["'\`/^]${scheme.replace("+", "\\\\?\\+")}:(//|\\\\/)`),
     // Front ends know no providers, but have to know that all of a cmd:// is the command.
-    [`broker/providers/${scheme}.ts`, ...(scheme === "cmd" ? ["shared/uri.ts"] : [])],
+    [`broker/providers/${scheme.replace("+", "-")}.ts`, ...(scheme === "cmd" ? ["shared/uri.ts"] : [])],
   ]),
   ["process.env, in the composition root", /(?<!\.)\bprocess\.env/, ["bin/", "sdk/typescript/executor.ts"]],
   [

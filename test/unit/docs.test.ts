@@ -136,7 +136,7 @@ const usesFile = (block: { kind: string; command?: string; text?: string }, name
     : new RegExp(`: ${name}$`, "m").test(block.text ?? "");
 
 test("every scheme has a row in docs/secrets.md", () => {
-  const rows = [...read("docs/secrets.md").matchAll(/^\| `(\w+):\/\//gm)].map(([, scheme]) => scheme);
+  const rows = [...read("docs/secrets.md").matchAll(/^\| `([\w+]+):\/\//gm)].map(([, scheme]) => scheme);
   expect(rows).toEqual(schemes.map(({ name }) => name));
 });
 

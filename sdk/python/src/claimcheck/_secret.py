@@ -43,7 +43,7 @@ _values: WeakKeyDictionary[Secret, bytes] = WeakKeyDictionary()
 
 
 def secret(uri: str, *, cache_key: Optional[str] = None) -> Secret:
-    """A secret by its URI: env://NAME, file://PATH, cmd://COMMAND, op://VAULT/ITEM/FIELD, vault://PATH#FIELD.
+    """A secret by its URI: env://NAME, file://PATH, cmd://COMMAND, op://VAULT/ITEM/FIELD, vault://PATH#FIELD, aws+sm://NAME[?field=FIELD], aws+ps://NAME, libsecret://COLLECTION/ITEM.
 
     cache_key is a name that stands for the value in caches.
     """

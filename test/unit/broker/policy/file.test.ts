@@ -300,6 +300,13 @@ describe("schemes whose names say little", () => {
     },
   );
 
+  test.each(['"aws+sm://prod/db?stage=AWSPREVIOUS"', '"aws+ps:///prod/db?region=us-east-1"'])(
+    "allowing %s is clear, because it allows no more",
+    (secret) => {
+      expect(allowed(secret)).toEqual([]);
+    },
+  );
+
   test.each(['"cmd://ls"', '{ exact: "cmd://ls *" }', '"env://**"', '"vault://**"', '"op://Prod/**"'])(
     "allowing %s is clear",
     (secret) => {
@@ -319,6 +326,29 @@ describe("schemes whose names say little", () => {
   });
 
   test.each([
+    ['"aws+sm://prod/db?version=1"', "denies aws\\+sm:// in one version"],
+    ['"aws+sm://prod/*?stage=AWSPREVIOUS"', "denies aws\\+sm:// in one version"],
+    ['"aws+sm://prod/db?region=eu-west-1"', "denies aws\\+sm:// in one version"],
+    ['"aws+sm://prod/db?version=1&field=a"', "denies aws\\+sm:// in one version"],
+    ['"aws+sm://prod/**field=a"', "denies aws\\+sm:// in one version"],
+    ['"aws+ps:///prod/db?version=1"', "denies aws\\+ps:// in one version"],
+    ['"aws+ps://prod/**"', "begins the name of a parameter without its slash"],
+    ['"aws+ps://*"', "begins the name of a parameter without its slash"],
+    ['{ exact: "aws+ps://token" }', "begins the name of a parameter without its slash"],
+  ])("denying %s misses the same secret: %s", (secret, said) => {
+    expect(denied(secret)).toEqual([expect.stringMatching(`^12: "x" ${said}`)]);
+  });
+
+  test.each(['"aws+ps://prod/**"', '"aws+ps://*"'])("allowing %s would allow nothing", (secret) => {
+    expect(allowed(secret)).toEqual([expect.stringContaining("without its slash")]);
+  });
+
+  test.each([
+    '"aws+sm://prod/**"',
+    '"aws+sm://prod/db?field=pass*"',
+    '"aws+ps:///prod/**"',
+    '"aws+ps://**"',
+    '"aws+**"',
     '"**"',
     '"op://**"',
     `"op://${vaultId}/**"`,

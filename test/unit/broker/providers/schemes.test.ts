@@ -12,7 +12,7 @@ test("every provider's file has a row in the table, by the name of its scheme", 
   const files = list("broker/providers").filter((file) =>
     /: Scheme = /.test(read(`broker/providers/${file}`)),
   );
-  expect(files.sort()).toEqual(names.map((name) => `${name}.ts`).sort());
+  expect(files.sort()).toEqual(names.map((name) => `${name.replace("+", "-")}.ts`).sort());
 });
 
 test("a user's own broker reads them all", () => {

@@ -3,9 +3,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
+import type { AwsServer } from "../../../../broker/providers/aws-client.ts";
+import { awsPsProvider } from "../../../../broker/providers/aws-ps.ts";
+import { awsSmProvider } from "../../../../broker/providers/aws-sm.ts";
 import { cmdProvider } from "../../../../broker/providers/cmd.ts";
 import { envProvider } from "../../../../broker/providers/env.ts";
 import { fileProvider } from "../../../../broker/providers/file.ts";
+import { libsecretProvider } from "../../../../broker/providers/libsecret.ts";
 import { opProvider } from "../../../../broker/providers/op.ts";
 import type { Provider } from "../../../../broker/providers/provider.ts";
 import { vaultProvider } from "../../../../broker/providers/vault.ts";
@@ -29,12 +33,16 @@ function readVector(name: string) {
   return { ...Vector.parse(Object.fromEntries(fields)), uri: file.slice(end + 2) };
 }
 
+const aws: AwsServer = { region: "eu-west-1", logIn: { method: "machine" } };
 const providers = [
   envProvider({}),
   fileProvider({ roots: [], home: "/home/ci", workingDirectory: "/srv" }),
   cmdProvider({ commands: [], environment: {}, workingDirectory: "/srv" }),
   opProvider({ token: undefined, version: "0.0.0" }),
   vaultProvider({ server: { missing: "none" } }),
+  awsSmProvider({ server: aws }),
+  awsPsProvider({ server: aws }),
+  libsecretProvider({ address: undefined }),
 ] as unknown as Provider[];
 const resolver = createResolver(providers);
 const parse = (uri: string) => resolver.parse("acme", uri);
@@ -69,6 +77,10 @@ describe("for every scheme", () => {
     "namespace=a/b",
     "attribute=otp",
     "ssh-format=openssh",
+    "stage=AWSCURRENT",
+    "region=eu-west-1",
+    "field=a",
+    "login",
     "ttl=0",
     "trim=newline",
   );
@@ -97,11 +109,12 @@ describe("for every scheme", () => {
         const canonical = canonicalOf(text);
         if (canonical === undefined) return;
         expect(canonicalOf(canonical)).toBe(canonical);
-        const [, scheme, path = ""] = /^(\w+):\/\/(.*)$/su.exec(canonical) ?? [];
+        const [, scheme, path = ""] = /^([\w+]+):\/\/(.*)$/su.exec(canonical) ?? [];
         if (scheme === "cmd") return;
-        expect(path).not.toMatch(/%|\p{Cc}/u);
+        // The values of attributes are any text, and encoded.
+        expect(scheme === "libsecret" ? path.split("?")[0] : path).not.toMatch(/%|\p{Cc}/u);
         // A field is no path: whatever is in it is a name.
-        expect(scheme === "vault" ? path.split("#")[0] : path).not.toMatch(
+        expect(path.split(scheme === "vault" ? "#" : "?")[0]).not.toMatch(
           /(?:^|\/)\.{1,2}(?:\/|$)|\/(?:\/|$)/,
         );
       }),
@@ -116,7 +129,7 @@ describe("for every scheme", () => {
           parse(`${text}`);
         } catch (error) {
           const { detail = "" } = error as ClaimcheckError;
-          const shown = /^[a-z]+:\/\/(.*?)(?:…|: )/su.exec(detail)?.[1] ?? "";
+          const shown = /^[a-z+]+:\/\/(.*?)(?:…|: )/su.exec(detail)?.[1] ?? "";
           expect([...shown].length).toBeLessThanOrEqual(3);
         }
       }),
