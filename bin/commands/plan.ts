@@ -25,7 +25,7 @@ export function planCommand(): Command {
 async function check(path: string): Promise<void> {
   const [{ readPlanFile }, { checkPlan }] = await Promise.all([
     import("../run/plan-file.ts"),
-    import("../../executor/plan/plan.ts"),
+    import("../../executor/plan/check.ts"),
   ]);
   const read = await readPlanFile(path);
   if ("faults" in read) {

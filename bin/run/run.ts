@@ -12,7 +12,7 @@ import { connect } from "../connect/connection.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import type { HandlesAndValues } from "./handles-and-values.ts";
 import { createKeyboard } from "./keyboard.ts";
-import type { RunOptions } from "./options.ts";
+import { type RunOptions, saidOfPlan } from "./options.ts";
 import { type Output, plainOutput } from "./output.ts";
 import { leaveUnread } from "./standard-streams.ts";
 
@@ -76,8 +76,8 @@ export async function run(
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
     const { runtime, userns, seccomp, masking } = options;
-    const { audit, onLeak, cacheFrom, cacheTo, tag, publish } = options;
-    const ours = [audit, onLeak, cacheFrom, cacheTo, tag, publish];
+    const { audit, cacheFrom, cacheTo } = options;
+    const ours = [audit, cacheFrom, cacheTo, ...Object.values(saidOfPlan(options))];
     const isPlain = runtime === "runc" && userns === "own" && seccomp === "strict" && masking;
     if (ours.some((said) => said !== undefined) || !isPlain) {
       throw new Failure("usage", {
@@ -107,9 +107,7 @@ export async function run(
   const started = startRun(
     {
       ...described,
-      ...(options.onLeak && { onLeak: options.onLeak }),
-      ...(options.tag !== undefined && { tag: options.tag }),
-      ...(options.publish !== undefined && { publish: options.publish }),
+      ...saidOfPlan(options),
       masked,
       shortSecrets: options.shortSecrets,
     },

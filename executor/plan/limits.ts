@@ -3,7 +3,8 @@
  * before anything of it has run; the rest bounds what somebody else's plan can make this process hold and do.
  */
 import { Failure } from "../../shared/failure.ts";
-import type { Plan, SecretSource, Step } from "./plan.ts";
+import { type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
+import { rowOf } from "./step-table.ts";
 
 /** Each step has a layer on those before it, and this many go on one page with their names, of the usual image. */
 export const stepLimit = 400;
@@ -14,6 +15,7 @@ const pageSize = 4095;
 /** What supervisor.pl writes there beside the names of the layers, in bytes, with room for a little more. */
 const mountOptions = 150;
 
+/** Every list of a step is here, or this does not compile. */
 const counts = {
   args: 100_000,
   entrypoint: 100_000,
@@ -22,13 +24,18 @@ const counts = {
   files: 10_000,
   secretVariables: 1000,
   secretFiles: 1000,
-} as const satisfies Partial<Record<keyof Step, number>>;
+} as const satisfies Record<Lists, number>;
 
-/** What a document calls them, which is what its writer knows. */
-const documentNames: Partial<Record<keyof Step, string>> = {
-  binds: "volumes",
-  secretVariables: "secretEnv",
-};
+/** So is every text. */
+const texts = { name: "text", user: "text", workdir: "path" } as const satisfies Record<
+  Texts,
+  "text" | "path"
+>;
+
+type Lists = {
+  [Name in keyof Step]-?: NonNullable<Step[Name]> extends readonly unknown[] ? Name : never;
+}[keyof Step];
+type Texts = { [Name in keyof Step]-?: string extends NonNullable<Step[Name]> ? Name : never }[keyof Step];
 
 /** Different ones: as many as a broker gives handles for at once. */
 const secretLimit = 1000;
@@ -62,9 +69,7 @@ export function checkSizes({ image: from, registries, steps, tag, publish }: Pla
   const secrets = new Set(registries.map(({ password }) => JSON.stringify(password)));
   for (const [index, step] of steps.entries()) {
     checkStep(refusing(`steps[${index}]`), step);
-    for (const { source } of [...step.secretVariables, ...step.secretFiles])
-      secrets.add(JSON.stringify(source));
-    if (step.secretInput) secrets.add(JSON.stringify(step.secretInput));
+    for (const { source } of secretsOf(step)) secrets.add(JSON.stringify(source));
   }
   whole.count("secrets", secrets.size, secretLimit);
 }
@@ -90,13 +95,15 @@ export function checkStack(layers: readonly string[], steps: number): void {
 type Refusing = ReturnType<typeof refusing>;
 
 function checkStep(its: Refusing, step: Step): void {
-  for (const [field, limit] of Object.entries(counts)) {
-    const all = step[field as keyof typeof counts];
-    if (all) its.count(documentNames[field as keyof Step] ?? field, all.length, limit);
+  for (const field of Object.keys(counts) as (keyof typeof counts)[]) {
+    // What a document calls it, which is what its writer knows.
+    const all = step[field];
+    if (all) its.count(rowOf(field).document?.name ?? field, all.length, counts[field]);
   }
-  its.text("name", step.name, name);
-  its.text("user", step.user, name);
-  its.path("workdir", step.workdir);
+  for (const field of Object.keys(texts) as (keyof typeof texts)[]) {
+    if (texts[field] === "path") its.path(field, step[field]);
+    else its.text(field, step[field], name);
+  }
   its.together([...step.args, ...(step.entrypoint ?? [])], step.env);
   for (const { source, target } of step.binds) {
     its.path("the source of a volume", source);

@@ -1,7 +1,7 @@
 /** Files that come with a plan's document and are put among a container's own before its command runs. */
 import * as z from "zod/mini";
 import { Failure } from "../../shared/failure.ts";
-import { named, parseMode } from "./quantities.ts";
+import { named, parseMode, writeMode } from "./quantities.ts";
 
 export interface PlacedFile {
   /** The path in the container. What is there of this name is replaced, but for a folder. */
@@ -53,3 +53,11 @@ export function toPlacedFiles(files: readonly z.infer<typeof PlacedFileFields>[]
   }
   return placed;
 }
+
+/** The other way. */
+export const writePlacedFile = ({ content, link, mode, ...rest }: PlacedFile) => ({
+  ...rest,
+  ...(content && { content: Buffer.from(content).toString("base64") }),
+  ...(link !== undefined && { link }),
+  mode: writeMode(mode),
+});

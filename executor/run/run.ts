@@ -19,8 +19,9 @@ import { identityOf } from "../layers/folder-identity.ts";
 import { forward, unmasked } from "../output/forward.ts";
 import { createMasking } from "../output/masking.ts";
 import { bytesSource } from "../output/pipe.ts";
+import { checkPlan } from "../plan/check.ts";
 import { checkStack } from "../plan/limits.ts";
-import { checkPlan, keepsFiles, makesImage, type Plan, type Step } from "../plan/plan.ts";
+import { keepsFiles, makesImage, type Plan, type Step } from "../plan/plan.ts";
 import { hastenMove } from "../supervisor/cgroup.ts";
 import {
   type ContainerUsers,

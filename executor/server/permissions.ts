@@ -2,7 +2,10 @@
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
-import type { BindMount, Network, PlanFields, Step } from "../plan/plan.ts";
+import type { FieldsWith } from "../plan/field.ts";
+import type { BindMount, Network, Plan, PlanFields, Step } from "../plan/plan.ts";
+import { planFields, planRowOf } from "../plan/plan-table.ts";
+import { rowOf, stepFields, type stepTable } from "../plan/step-table.ts";
 
 export interface SharedFolder {
   /** Absolute, without links in it. Plans can name what is below it. */
@@ -14,13 +17,13 @@ export interface SharedFolder {
   readonly user?: string | undefined;
 }
 
-/** A step has at most so much of it; that much, if it does not say. Memory in bytes, the time in seconds. */
-export interface Ceilings {
-  readonly memory: number;
-  readonly cpus: number;
-  readonly pidsLimit: number;
-  readonly timeout: number;
-}
+/**
+ * A step has at most so much of it; that much, if it does not say. Memory in bytes, the time in seconds. A field with
+ * this permission in step-table.ts needs one here.
+ */
+export type Ceilings = { readonly [Name in CeilingField]: number };
+
+type CeilingField = FieldsWith<typeof stepTable, "permission", "ceiling">;
 
 export interface Permissions {
   /** Names as plans spell them; `*` is any text without /, `**` any text, and neither is a digest. */
@@ -43,54 +46,34 @@ interface Case {
   readonly refuse: (what: string) => never;
 }
 
-/**
- * Every field of a step is here, or this does not compile: what nobody has decided about no plan may have. A field may be
- * as it was asked for, or is what its row makes of it.
- */
-const rules: { readonly [Field in keyof Required<Step>]: true | ((one: Case) => Step[Field]) } = {
-  name: true,
-  args: true,
-  entrypoint: true,
-  env: true,
-  workdir: true,
-  files: true,
-  readOnly: true,
-  init: true,
-  secretVariables: true,
-  secretFiles: true,
-  secretInput: true,
+/** For each field that step-table.ts leaves to a rule of its own. */
+const decisions: {
+  readonly [Name in FieldsWith<typeof stepTable, "permission", "decided">]: (one: Case) => Step[Name];
+} = {
   user: ({ user }) => user,
   binds: ({ binds }) => binds,
   network: ({ step: { network }, permissions: { networks }, refuse }) =>
     networks.includes(network) ? network : refuse(`network ${network}`),
-  memory: bounded("memory"),
-  cpus: bounded("cpus"),
-  pidsLimit: bounded("pidsLimit"),
-  timeout: bounded("timeout"),
-  // No form says them; both belong to who sits before this host.
-  interactive: ({ step, refuse }) => step.interactive && refuse("interactive"),
-  terminal: ({ step, refuse }) => step.terminal && refuse("terminal"),
 };
 
-/** The same for what a plan says of all its steps, beside them and its image. */
-const planRules: {
-  readonly [Field in Exclude<keyof Required<PlanFields>, "steps" | "image">]: true | string;
-} = {
-  registries: true,
-  hash: true,
-  onLeak: true,
-  // An image of the host's could be put in another one's place, or pushed with the host's credentials.
-  tag: "to make an image",
-  publish: "to make an image",
-};
+/** A field as it may be. What has no row in the table is in no step. */
+function permitField(field: keyof Step, one: Case): unknown {
+  const { permission } = rowOf(field);
+  if (permission === "free") return one.step[field];
+  if (permission === "ceiling") return bounded(field as CeilingField, one);
+  if (permission === "decided") return decisions[field as keyof typeof decisions](one);
+  return one.step[field] && one.refuse(permission.never);
+}
 
 /**
  * @returns the steps as they may run.
  * @throws {ClaimcheckError} `not_permitted`.
  */
 export function permit(plan: PlanFields, permissions: Permissions): Step[] {
-  for (const [field, rule] of Object.entries(planRules)) {
-    if (rule !== true && plan[field as keyof typeof planRules] !== undefined) throw refusal(rule);
+  for (const field of planFields) {
+    const { permission } = planRowOf(field);
+    if (permission === "free" || (plan as Partial<Plan>)[field] === undefined) continue;
+    throw refusal(typeof permission === "object" ? permission.never : field);
   }
   permitImage(plan.image, permissions.images);
   return plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
@@ -108,10 +91,7 @@ function permitStep(step: Step, permissions: Permissions, whose: string): Step {
   }
   const [user] = users;
   const one: Case = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
-  const fields = Object.entries(rules).map(([field, rule]) => [
-    field,
-    rule === true ? step[field as keyof Step] : rule(one),
-  ]);
+  const fields = stepFields.map((field) => [field, permitField(field, one)]);
   return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Step;
 }
 
@@ -194,9 +174,7 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
 }
 
 /** What the step asks for, or as much as there is. */
-function bounded(name: keyof Ceilings) {
-  return ({ step, permissions: { ceilings }, refuse }: Case): number => {
-    const asked = step[name] ?? ceilings[name];
-    return asked > ceilings[name] ? refuse(`${name} ${asked}; at most ${ceilings[name]}`) : asked;
-  };
+function bounded(field: CeilingField, { step, permissions: { ceilings }, refuse }: Case): number {
+  const asked = step[field] ?? ceilings[field];
+  return asked > ceilings[field] ? refuse(`${field} ${asked}; at most ${ceilings[field]}`) : asked;
 }
