@@ -11,9 +11,9 @@ export type ExecutorAddress =
   | { readonly socketPath: string }
   | { readonly host: string; readonly port: number; readonly token: string };
 
-interface Surroundings {
-  /** Asked when a step, counted from 1 on, is about to start. */
-  readonly sinksOf: (order: number) => Sinks;
+interface Receiver {
+  /** Asked when a step, counted from 0 on, is about to start. */
+  readonly sinksOf: (index: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** Ends the run. */
   readonly signal: AbortSignal;
@@ -63,7 +63,7 @@ function post(address: ExecutorAddress, body: string, signal: AbortSignal): Prom
 }
 
 /** @returns what hands on an event, and tells the exit code once the run has ended. */
-function createHand({ sinksOf, onProgress, signal }: Surroundings) {
+function createHand({ sinksOf, onProgress, signal }: Receiver) {
   let deliveries: Record<keyof Sinks, Delivery> | undefined;
   let giveUp = (): void => {};
   signal.addEventListener("abort", () => giveUp(), { once: true });
@@ -89,7 +89,7 @@ function createHand({ sinksOf, onProgress, signal }: Surroundings) {
         return undefined;
       case "step":
         closeAll();
-        deliveries = deliveriesTo(sinksOf(event.step + 1));
+        deliveries = deliveriesTo(sinksOf(event.step));
         return undefined;
       case "stdout":
       case "stderr":
