@@ -10,8 +10,9 @@ import type { AddressInfo } from "node:net";
 import { constants } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import type { BrokerApp } from "../../broker/http/app.ts";
-import { createServer, type ServerLimits } from "../../broker/http/server.ts";
+import { createServer } from "../../broker/http/server.ts";
 import { Failure } from "../../shared/failure.ts";
+import type { ServerLimits } from "../../shared/http-hardening.ts";
 import type { Address } from "../host/address.ts";
 import type { LiveCertificate } from "./certificate.ts";
 

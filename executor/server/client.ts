@@ -29,10 +29,10 @@ const lineLimit = 1024 * 1024;
 export async function sendRun(
   address: ExecutorAddress,
   asked: RunRequest,
-  surroundings: Surroundings,
+  receiver: Receiver,
 ): Promise<number> {
-  const { signal } = surroundings;
-  const hand = createHand(surroundings);
+  const { signal } = receiver;
+  const hand = createHand(receiver);
   try {
     const response = await post(address, JSON.stringify(asked), signal);
     if (response.statusCode !== 200) throw refusal(response.statusCode, await readText(response));

@@ -1,6 +1,7 @@
 /** What an executor lets plans do. Nothing is allowed that its configuration does not name. */
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { compileGlob, matches } from "../../shared/glob.ts";
 import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
 import type { FieldsWith } from "../plan/field.ts";
 import type { BindMount, Network, Plan, PlanFields, Step } from "../plan/plan.ts";
@@ -149,14 +150,13 @@ const refusal = (what: string) => new ClaimcheckError("not_permitted", { detail:
 const areLike = (names: readonly string[], patterns: readonly string[]) =>
   names.some((name) => patterns.some((pattern) => isLike(name, pattern)));
 
+/** As in policies (shared/glob.ts); but no wildcard stands for a digest or a part of one. */
 function isLike(image: string, pattern: string): boolean {
-  const expression = pattern
-    .split(/(\*+)/)
-    .map((part) =>
-      part === "*" ? "[^/@]*" : /^\*+$/.test(part) ? "[^@]*" : part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"),
-    )
-    .join("");
-  return new RegExp(`^${expression}$`, "s").test(image);
+  const [parts, globs] = [image.split("@"), pattern.split("@")];
+  return (
+    parts.length === globs.length &&
+    parts.every((part, index) => matches(compileGlob(globs[index] as string), part))
+  );
 }
 
 /** A mount from within the folder that is nearest to its source, and whom its writer has to be. */
