@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { plainStep, type Step } from "../../executor/plan/plan.ts";
-import type { SupervisorProcess } from "../../executor/supervisor/supervisor.ts";
+import type { SupervisorProcess } from "../../executor/supervisor/launch.ts";
 import { Failure } from "../../shared/failure.ts";
 import { addStepFlags } from "../run/flags.ts";
 import { addHandleAndValueFlags, asVariables, type HandlesAndValues } from "../run/handles-and-values.ts";

@@ -8,7 +8,8 @@ import { isRootless } from "../host/rootless.ts";
 import type { ImageConfig } from "../image/image.ts";
 import type { User } from "../image/user.ts";
 import type { Step } from "../plan/plan.ts";
-import { places, type TerminalSize } from "../supervisor/supervisor.ts";
+import type { TerminalSize } from "../supervisor/orders.ts";
+import { places } from "../supervisor/supervisor.ts";
 import { kernelMounts } from "./mounts.ts";
 import { loadSeccomp, type SeccompProfile } from "./seccomp.ts";
 

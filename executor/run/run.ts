@@ -16,12 +16,8 @@ import { createMasking } from "../output/masking.ts";
 import { checkPlan } from "../plan/check.ts";
 import { checkStack } from "../plan/limits.ts";
 import type { Plan } from "../plan/plan.ts";
-import {
-  type ContainerUsers,
-  forbidCores,
-  type Supervisor,
-  type SupervisorSettings,
-} from "../supervisor/supervisor.ts";
+import { forbidCores } from "../supervisor/launch.ts";
+import type { ContainerUsers, Supervisor, SupervisorSettings } from "../supervisor/supervisor.ts";
 import { createLeftovers } from "./leftovers.ts";
 import { createSignals } from "./signals.ts";
 import { createSteps, type StepStreams, titleOf } from "./step.ts";

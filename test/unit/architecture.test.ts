@@ -235,7 +235,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "executor/image/image.ts",
       "executor/layers/gnu-tar.ts",
       "executor/image/pull.ts",
-      "executor/supervisor/supervisor.ts",
+      "executor/supervisor/launch.ts",
       "broker/providers/cmd.ts",
       "shared/core-files.ts",
       "shared/lock.ts",
