@@ -27,8 +27,8 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 function caches({ cache, cacheFrom, cacheTo }: RunOptions, isPlan: boolean): boolean {
   const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
   // What is in a layer belongs to many users, whom only root can give their files.
-  if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
-  return isWanted || (cache === undefined && isPlan && !isRootless);
+  if (isRootless() && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
+  return isWanted || (cache === undefined && isPlan && !isRootless());
 }
 
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
@@ -59,7 +59,7 @@ export type ToRun = PlanFields & {
   readonly document?: PlanDocument | undefined;
 };
 
-interface How {
+interface RunStreams {
   readonly output?: Output | undefined;
   readonly cancelled?: AbortSignal | undefined;
   readonly launched?: SupervisorProcess | undefined;
@@ -70,7 +70,7 @@ export async function run(
   { document, ...plan }: ToRun,
   given: HandlesAndValues,
   options: RunOptions,
-  { output = plainOutput, cancelled, launched }: How = {},
+  { output = plainOutput, cancelled, launched }: RunStreams = {},
 ): Promise<void> {
   const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
   const { handles, values } = given;
@@ -117,7 +117,7 @@ export async function run(
       connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
       values,
       runtime: options.runtime,
-      userns: isRootless ? "host" : options.userns,
+      userns: isRootless() ? "host" : options.userns,
       seccomp: options.seccomp,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),

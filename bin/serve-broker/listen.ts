@@ -33,14 +33,14 @@ interface Served {
   close(): Promise<void>;
 }
 
-interface Settings {
+interface ListenSettings {
   readonly limits?: ServerLimits;
   readonly shutdown: Shutdown;
   /** @param where it listens: this process, whatever its clients call the broker. */
   readonly onListening: (where: string) => void;
 }
 
-export function serve(broker: Served, { host, port }: Address, settings: Settings): void {
+export function serve(broker: Served, { host, port }: Address, settings: ListenSettings): void {
   const { certificate } = broker;
   const server = createServer(broker.app, settings.limits, certificate?.current());
   certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));

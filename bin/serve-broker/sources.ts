@@ -22,7 +22,7 @@ import { withBytes } from "../host/bytes.ts";
 import { needs } from "./source-faults.ts";
 import type { SourceEntries, SourceEntry, VaultEntry } from "./source-schema.ts";
 
-export interface Surroundings {
+export interface SourcesSettings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The folder of broker.yaml, which relative paths begin in. */
   readonly folder: string;
@@ -41,7 +41,7 @@ const nobody = "";
 
 export type Sources = ReturnType<typeof createSources>;
 
-export function createSources(surroundings: Surroundings) {
+export function createSources(surroundings: SourcesSettings) {
   const { environment, folder } = surroundings;
   const variables = withBytes(environment);
   const own = [
@@ -145,7 +145,7 @@ export const rootsOf = (roots: readonly (string | FileRoot)[]): FileRoot[] =>
 
 type Credential = (uri: string) => () => Promise<string>;
 
-function vault(entry: VaultEntry, credential: Credential, beside: Surroundings["beside"]) {
+function vault(entry: VaultEntry, credential: Credential, beside: SourcesSettings["beside"]) {
   const { address, namespace, prefix, ca, clientCertificate } = entry;
   const pem = (path: string) => () => readFile(beside(path), "utf8");
   return vaultProvider({

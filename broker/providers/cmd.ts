@@ -34,7 +34,7 @@ interface CommandReference extends SecretReference {
   readonly command: string;
 }
 
-interface Settings {
+interface CmdSettings {
   /** The commands that exist, to the byte; none of them, none. `"any"` is for a user's own broker. */
   readonly commands: readonly string[] | "any";
   /** All that a command gets of ours. */
@@ -48,7 +48,7 @@ interface Settings {
 const running = new Set<ChildProcess>();
 process.on("exit", () => running.forEach(killGroup));
 
-export function cmdProvider(settings: Settings): Provider<CommandReference> {
+export function cmdProvider(settings: CmdSettings): Provider<CommandReference> {
   const { commands, timeLimit = 30_000 } = settings;
   return {
     scheme: "cmd",
@@ -78,7 +78,7 @@ export function cmdProvider(settings: Settings): Provider<CommandReference> {
 async function run(
   command: string,
   shown: string,
-  { environment, workingDirectory }: Settings,
+  { environment, workingDirectory }: CmdSettings,
   signal: AbortSignal,
 ): Promise<ReadResult> {
   const mark = `${markName}=${randomUUID()}`;

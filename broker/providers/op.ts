@@ -18,7 +18,7 @@ import { signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
-interface Settings {
+interface OpSettings {
   readonly token: string | (() => Promise<string>) | undefined;
   /** Besides 1Password's own: where a token may lead. */
   readonly signInOrigins?: readonly string[];
@@ -28,7 +28,7 @@ interface Settings {
   readonly timeLimit?: number;
 }
 
-export function opProvider(settings: Settings): Provider {
+export function opProvider(settings: OpSettings): Provider {
   const { token, signInOrigins = [], version, timeLimit = 30_000 } = settings;
   let client: Promise<OpClient> | undefined;
   const connected = (): Promise<OpClient> => {

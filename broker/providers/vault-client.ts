@@ -143,7 +143,7 @@ async function send(pool: Pool, origin: string, { method, uri, headers, json, si
     const { statusCode } = answer;
     const text = await readText(answer.body);
     // Thrown here, because node-vault takes some failures for successes, by their path.
-    if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
+    if (statusCode !== 200 && statusCode !== 204) throw answerFailure(statusCode, text, answer.headers);
     return { statusCode, body: text === "" ? undefined : parse(text) };
   } catch (thrown) {
     if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
@@ -184,7 +184,7 @@ function keepNumbers(_: string, value: unknown, context?: { source?: string }): 
   return rawJSON ? rawJSON(source) : value;
 }
 
-function refusal(
+function answerFailure(
   status: number,
   text: string,
   headers: Readonly<Record<string, string | string[] | undefined>>,

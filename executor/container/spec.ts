@@ -55,7 +55,7 @@ export const userCount = 65_536;
 /** The scheduler's period, in microseconds. */
 const cpuPeriod = 100_000;
 
-interface Surroundings {
+interface SpecSettings {
   /** What the image says of how to run it. */
   readonly config: ImageConfig;
   readonly user: User;
@@ -74,7 +74,7 @@ interface Surroundings {
 
 export function createSpec(
   step: Step,
-  { config, user, hostname, cgroup, firstUser, seccomp, hook, screen }: Surroundings,
+  { config, user, hostname, cgroup, firstUser, seccomp, hook, screen }: SpecSettings,
 ) {
   const isRoot = user.uid === 0;
   return {
@@ -101,11 +101,11 @@ export function createSpec(
     hostname,
     hooks: { createRuntime: [hook] },
     mounts: kernelMounts(step.network, {
-      isNested: isRootless || firstUser !== undefined,
-      hasCgroups: !isRootless,
+      isNested: isRootless() || firstUser !== undefined,
+      hasCgroups: !isRootless(),
     }),
     linux: {
-      ...(isRootless ? {} : limitsOf(step, cgroup)),
+      ...(isRootless() ? {} : limitsOf(step, cgroup)),
       namespaces: namespacesOf(step, firstUser),
       ...(firstUser !== undefined && mappingsOf(firstUser)),
       maskedPaths,

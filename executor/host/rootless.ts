@@ -8,10 +8,10 @@ import type { Plan } from "../plan/plan.ts";
 import { planFields, planRowOf } from "../plan/plan-table.ts";
 import { rowOf, stepFields } from "../plan/step-table.ts";
 
-export const isRootless = process.getuid?.() !== 0;
+export const isRootless = (): boolean => process.getuid?.() !== 0;
 
 /** For unshare(1): the namespace, which buildah makes in the same way. */
-export const userNamespace = isRootless ? ["--user", "--map-root-user", "--map-auto"] : [];
+export const userNamespace = () => (isRootless() ? ["--user", "--map-root-user", "--map-auto"] : []);
 
 /**
  * Only root can divide up the host's network and resources, and read what other users of a container wrote.

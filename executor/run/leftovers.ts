@@ -3,7 +3,7 @@
  * where the next container finds it, and made an image in the end.
  */
 import type { Secrets } from "../broker-client/secrets.ts";
-import type { Result } from "../cache/entry.ts";
+import type { CachedResult } from "../cache/entry.ts";
 import type { StepCache } from "../cache/step-cache.ts";
 import type { Masking } from "../output/masking.ts";
 import { keepsFiles, makesImage, type Plan } from "../plan/plan.ts";
@@ -26,7 +26,7 @@ interface Left {
   readonly secrets: Secrets;
   readonly cache: StepCache | undefined;
   /** What the step printed, where that can be kept. */
-  readonly output: Pick<Result, "stdout" | "stderr"> | undefined;
+  readonly output: Pick<CachedResult, "stdout" | "stderr"> | undefined;
   readonly checkTime: () => void;
 }
 
@@ -71,7 +71,7 @@ export function createLeftovers({ plan, state, environment, signal, masking, tel
     layers: (): readonly string[] | undefined => layers,
 
     /** These steps need not be run. */
-    took(taken: readonly Result[]): void {
+    took(taken: readonly CachedResult[]): void {
       layers = taken.at(-1)?.layers ?? layers;
       cached = taken.at(-1)?.layers ?? cached;
     },

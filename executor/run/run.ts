@@ -98,7 +98,7 @@ export function startRun(plan: Plan, settings: RunSettings) {
 
   async function perform(): Promise<number> {
     checkPlan(plan);
-    if (isRootless) checkRootless(plan);
+    if (isRootless()) checkRootless(plan);
     const requesting = request();
     const preparing = prepare(requesting);
     // With a cache it is not known yet whether a container is needed.

@@ -2,7 +2,7 @@
 import type { Readable, Writable } from "node:stream";
 import { Failure } from "../../shared/failure.ts";
 import type { Secrets } from "../broker-client/secrets.ts";
-import type { Result } from "../cache/entry.ts";
+import type { CachedResult } from "../cache/entry.ts";
 import type { StepCache } from "../cache/step-cache.ts";
 import { attend, createContainer, draftContainer, type Sinks } from "../container/container.ts";
 import type { SeccompProfile } from "../container/seccomp.ts";
@@ -53,7 +53,7 @@ interface StepContext {
 interface StepEnd {
   readonly exitCode: number;
   /** All that it printed, where that can be kept. */
-  readonly output: Pick<Result, "stdout" | "stderr"> | undefined;
+  readonly output: Pick<CachedResult, "stdout" | "stderr"> | undefined;
   /** @throws {Failure} `timed_out`, where its time is over meanwhile. */
   readonly checkTime: () => void;
 }
@@ -76,7 +76,7 @@ export function createSteps(parts: Parts) {
   }
 
   /** What a step printed when it was run. */
-  async function replay(index: number, { stdout, stderr }: Result): Promise<void> {
+  async function replay(index: number, { stdout, stderr }: CachedResult): Promise<void> {
     announce(index, ", cached");
     const sinks = sinksOf(index);
     const { cut } = signals;
@@ -90,7 +90,7 @@ export function createSteps(parts: Parts) {
 
   async function perform(index: number, context: StepContext): Promise<StepEnd> {
     const step = plan.steps[index] as Step;
-    if (!isRootless) hastenMove();
+    if (!isRootless()) hastenMove();
     const redeeming = context.secrets.redeem(step);
     const drafting = draftContainer(step, { ...context, index, screen });
     // What is redeemed is wiped in the end: that is not to come first.

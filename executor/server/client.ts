@@ -35,7 +35,7 @@ export async function sendRun(
   const hand = createHand(receiver);
   try {
     const response = await post(address, JSON.stringify(asked), signal);
-    if (response.statusCode !== 200) throw refusal(response.statusCode, await readText(response));
+    if (response.statusCode !== 200) throw answerFailure(response.statusCode, await readText(response));
     for await (const line of linesOf(response)) {
       const event = RunEvent.safeParse(parseJson(line)).data;
       if (!event)
@@ -139,7 +139,7 @@ async function readText(response: IncomingMessage): Promise<string> {
   return text;
 }
 
-function refusal(status: number | undefined, text: string): Failure {
+function answerFailure(status: number | undefined, text: string): Failure {
   const problem = Problem.safeParse(parseJson(text)).data;
   if (!problem) return new Failure("executor_unreachable", { detail: `HTTP status ${status}` });
   const { code, title, detail } = problem;

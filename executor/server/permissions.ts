@@ -39,7 +39,7 @@ const transport =
   /^(containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball):/;
 
 /** A step as it was asked for, and what is decided about all of it together. */
-interface Case {
+interface AskedStep {
   readonly step: Step;
   readonly permissions: Permissions;
   readonly binds: readonly BindMount[];
@@ -49,7 +49,7 @@ interface Case {
 
 /** For each field that step-table.ts leaves to a rule of its own. */
 const decisions: {
-  readonly [Name in FieldsWith<typeof stepTable, "permission", "decided">]: (one: Case) => Step[Name];
+  readonly [Name in FieldsWith<typeof stepTable, "permission", "decided">]: (one: AskedStep) => Step[Name];
 } = {
   user: ({ user }) => user,
   binds: ({ binds }) => binds,
@@ -58,7 +58,7 @@ const decisions: {
 };
 
 /** A field as it may be. What has no row in the table is in no step. */
-function permitField(field: keyof Step, one: Case): unknown {
+function permitField(field: keyof Step, one: AskedStep): unknown {
   const { permission } = rowOf(field);
   if (permission === "free") return one.step[field];
   if (permission === "ceiling") return bounded(field as CeilingField, one);
@@ -74,7 +74,7 @@ export function permit(plan: PlanFields, permissions: Permissions): Step[] {
   for (const field of planFields) {
     const { permission } = planRowOf(field);
     if (permission === "free" || (plan as Partial<Plan>)[field] === undefined) continue;
-    throw refusal(typeof permission === "object" ? permission.never : field);
+    throw notPermitted(typeof permission === "object" ? permission.never : field);
   }
   permitImage(plan.image, permissions.images);
   return plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
@@ -82,7 +82,7 @@ export function permit(plan: PlanFields, permissions: Permissions): Step[] {
 
 function permitStep(step: Step, permissions: Permissions, whose: string): Step {
   const refuse = (what: string): never => {
-    throw refusal(`${whose}: ${what}`);
+    throw notPermitted(`${whose}: ${what}`);
   };
   const binds = step.binds.map((bind) => place(bind, permissions.volumes, refuse));
   const users = new Set(binds.flatMap(({ user }) => (user === undefined ? [] : [user])));
@@ -91,7 +91,7 @@ function permitStep(step: Step, permissions: Permissions, whose: string): Step {
     refuse(`to write to a folder as another user than ${[...users].join(" and ")}`);
   }
   const [user] = users;
-  const one: Case = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
+  const one: AskedStep = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
   const fields = stepFields.map((field) => [field, permitField(field, one)]);
   return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Step;
 }
@@ -104,7 +104,7 @@ function permitStep(step: Step, permissions: Permissions, whose: string): Step {
 function permitImage(asked: string, patterns: readonly string[]): void {
   const { repository, tag, digest } = parseImageName(asked);
   const meant = digest === undefined ? [asked] : [asked, ...namesOf(repository, { tag, digest })];
-  if (transport.test(asked) || !areLike(meant, patterns)) throw refusal(`the image ${asked}`);
+  if (transport.test(asked) || !areLike(meant, patterns)) throw notPermitted(`the image ${asked}`);
 }
 
 /**
@@ -132,7 +132,7 @@ export function permitFound(asked: string, names: readonly string[], patterns: r
     ];
   });
   if (areLike(meant, patterns)) return;
-  throw refusal(`the image ${asked}: what this host has for it is another one`);
+  throw notPermitted(`the image ${asked}: what this host has for it is another one`);
 }
 
 function isShortFor(wanted: ImageName, { full, tag }: { full: string; tag: string | undefined }): boolean {
@@ -145,7 +145,7 @@ const namesOf = (repository: string, { tag, digest }: Omit<ImageName, "repositor
   ...(digest === undefined ? [] : [`${repository}@${digest}`, `${repository}:${digest.replace(":", "-")}`]),
 ];
 
-const refusal = (what: string) => new ClaimcheckError("not_permitted", { detail: what.slice(0, 500) });
+const notPermitted = (what: string) => new ClaimcheckError("not_permitted", { detail: what.slice(0, 500) });
 
 const areLike = (names: readonly string[], patterns: readonly string[]) =>
   names.some((name) => patterns.some((pattern) => isLike(name, pattern)));
@@ -174,7 +174,7 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
 }
 
 /** What the step asks for, or as much as there is. */
-function bounded(field: CeilingField, { step, permissions: { ceilings }, refuse }: Case): number {
+function bounded(field: CeilingField, { step, permissions: { ceilings }, refuse }: AskedStep): number {
   const asked = step[field] ?? ceilings[field];
   return asked > ceilings[field] ? refuse(`${field} ${asked}; at most ${ceilings[field]}`) : asked;
 }

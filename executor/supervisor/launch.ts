@@ -31,7 +31,7 @@ export function launchSupervisor(environment: Readonly<Record<string, string>>) 
   const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
   const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   // What the host unmounts is unmounted here as well, or it would stay in use; nothing goes the other way.
-  const namespaces = [...userNamespace, ...own, "--propagation", "slave"];
+  const namespaces = [...userNamespace(), ...own, "--propagation", "slave"];
   const child = spawn("prlimit", [...withoutCores, "unshare", ...namespaces, "--", "perl", script], {
     // Our output as 5: libuv has what a child gets as 1 block, for this process too.
     stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", 1],

@@ -16,7 +16,7 @@ export interface Result {
 /** A command that failed, with what it printed; or a run that could not be. */
 export class RunError extends Error {
   override readonly name = "RunError";
-  /** `command_failed`, or what README.md calls the code of a failure. */
+  /** `command_failed`, or the code of a failure (docs/reference/errors.md). */
   readonly code: string;
   readonly exitCode: number;
   /** Of the command that failed. Known secrets are masked in it. */
