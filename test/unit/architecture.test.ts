@@ -334,7 +334,7 @@ function roomOf(path: string, rows: Record<string, readonly string[]>): string |
 const testRoomOf = (path: string) => Object.keys(testRooms).find((room) => path.startsWith(`${room}/`));
 
 function importsOf({ path, text }: Source): string[] {
-  return [...text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, to]) =>
+  return [...text.matchAll(/(?:from|import\(?)\s*"(\.[^"]+)"/g)].map(([, to]) =>
     relative(root, resolve(root, path, "..", to as string)),
   );
 }
