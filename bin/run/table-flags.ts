@@ -1,8 +1,8 @@
 /** The flags of `claimcheck run` that the tables of plan fields describe, and what commander makes of them. */
 import { type Command, Option } from "commander";
-import type { Field, Flag } from "../../executor/plan/field.ts";
+import type { AnyField, Flag } from "../../executor/plan/field.ts";
 
-type Rows = readonly (readonly [field: string, row: Field<unknown>])[];
+type Rows = readonly (readonly [field: string, row: AnyField])[];
 
 const flagsOf = (rows: Rows) =>
   rows.flatMap(([field, { flag }]) => (typeof flag === "object" ? [[field, optionOf(flag)] as const] : []));

@@ -3,7 +3,7 @@
  * root and the subordinate ones of /etc/subuid for all others, as with podman and buildah.
  */
 import { Failure } from "../../shared/failure.ts";
-import type { Field } from "../plan/field.ts";
+import type { AnyField } from "../plan/field.ts";
 import type { Plan } from "../plan/plan.ts";
 import { planFields, planRowOf } from "../plan/plan-table.ts";
 import { rowOf, stepFields } from "../plan/step-table.ts";
@@ -28,7 +28,7 @@ export function checkRootless(plan: Plan): void {
 }
 
 /** @returns the flag, where only root can do what it says. */
-function flagForRoot({ needsRoot, flag, document }: Field<unknown>, value: unknown): string | undefined {
+function flagForRoot({ needsRoot, flag, document }: AnyField, value: unknown): string | undefined {
   if (value === undefined || needsRoot === false) return undefined;
   const name = (typeof flag === "object" && /--[\w-]+/.exec(flag.flags)?.[0]) || document?.name;
   if (needsRoot === true) return name;

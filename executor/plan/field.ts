@@ -11,6 +11,8 @@ export interface Field<Value> {
   /** How `claimcheck run` says it; "ordered" where the order of flags counts (bin/run/flags.ts). */
   readonly flag: Flag<Value> | "ordered" | undefined;
   readonly cache: Meaning<Value>;
+  /** How much of it there may be (limits.ts): items of a list, or bytes of a text of this kind. */
+  readonly bound: BoundOf<NonNullable<Value>>;
   /** What a host's executor lets other people's plans have of it (executor/server/permissions.ts). */
   readonly permission: Permission;
   /** Whether only root can do it; or the values with which only root can. */
@@ -18,6 +20,14 @@ export interface Field<Value> {
   /** Whether chains can say it, in every language of sdk/. */
   readonly frontEnds: boolean;
 }
+
+/** A list and a text have a bound; nothing else needs one. */
+type BoundOf<Value> = Value extends readonly unknown[] ? number : string extends Value ? TextKind : undefined;
+
+export type TextKind = "name" | "path" | "image";
+
+/** A field of which only the table knows the type. */
+export type AnyField = Omit<Field<unknown>, "bound"> & { readonly bound: number | TextKind | undefined };
 
 /** Makes a path of this host of one that a document says. */
 export type ToSource = (path: string) => string;

@@ -3,8 +3,10 @@
  * before anything of it has run; the rest bounds what somebody else's plan can make this process hold and do.
  */
 import { Failure } from "../../shared/failure.ts";
-import { type Plan, type SecretSource, type Step, secretsOf } from "./plan.ts";
-import { rowOf } from "./step-table.ts";
+import type { AnyField } from "./field.ts";
+import { type Plan, type PlanFields, type SecretSource, type Step, secretsOf } from "./plan.ts";
+import { planFields, planRowOf } from "./plan-table.ts";
+import { rowOf, stepFields } from "./step-table.ts";
 
 /** Each step has a layer on those before it, and this many go on one page with their names, of the usual image. */
 export const stepLimit = 400;
@@ -15,52 +17,27 @@ const pageSize = 4095;
 /** What supervisor.pl writes there beside the names of the layers, in bytes, with room for a little more. */
 const mountOptions = 150;
 
-/** Every list of a step is here, or this does not compile. */
-const counts = {
-  args: 100_000,
-  entrypoint: 100_000,
-  env: 10_000,
-  binds: 256,
-  files: 10_000,
-  secretVariables: 1000,
-  secretFiles: 1000,
-} as const satisfies Record<Lists, number>;
-
-/** So is every text. */
-const texts = { name: "text", user: "text", workdir: "path" } as const satisfies Record<
-  Texts,
-  "text" | "path"
->;
-
-type Lists = {
-  [Name in keyof Step]-?: NonNullable<Step[Name]> extends readonly unknown[] ? Name : never;
-}[keyof Step];
-type Texts = { [Name in keyof Step]-?: string extends NonNullable<Step[Name]> ? Name : never }[keyof Step];
-
 /** Different ones: as many as a broker gives handles for at once. */
 const secretLimit = 1000;
-const registryLimit = 100;
 
 /** Bytes of one argument or variable (MAX_ARG_STRLEN, execve(2)), of all together, of a path, and of a name in it. */
 const argument = 128 * 1024 - 1;
 const allArguments = 2 * 1024 * 1024;
 const path = 4095;
 const pathPart = 255;
-/** Bytes of what people call something, and of a user's name. */
+/** Bytes of what people call something, and of an image's name, with its registry and digest. */
 const name = 256;
-/** Bytes of an image's name, with its registry and digest. */
 const image = 1024;
 /** Bytes of a URI, a cache key or a handle: what a broker takes. */
 const reference = 8192;
 
-type Plain = Pick<Plan, "image" | "registries" | "steps" | "tag" | "publish">;
-
 /** @throws {Failure} `invalid_plan`, which repeats nothing that may be large. */
-export function checkSizes({ image: from, registries, steps, tag, publish }: Plain): void {
+export function checkSizes(plan: PlanFields): void {
+  const { registries, steps } = plan;
   const whole = refusing("the plan");
   whole.count("steps", steps.length, stepLimit);
-  whole.count("registryAuth", registries.length, registryLimit);
-  for (const [what, text] of Object.entries({ image: from, tag, publish })) whole.text(what, text, image);
+  whole.text("image", plan.image, image);
+  for (const field of planFields) whole.field(field, planRowOf(field), (plan as Partial<Plan>)[field]);
   for (const { address, user, password } of registries) {
     whole.text("the address of a registry", address, image);
     whole.text("the user of a registry", user, name);
@@ -95,15 +72,7 @@ export function checkStack(layers: readonly string[], steps: number): void {
 type Refusing = ReturnType<typeof refusing>;
 
 function checkStep(its: Refusing, step: Step): void {
-  for (const field of Object.keys(counts) as (keyof typeof counts)[]) {
-    // What a document calls it, which is what its writer knows.
-    const all = step[field];
-    if (all) its.count(rowOf(field).document?.name ?? field, all.length, counts[field]);
-  }
-  for (const field of Object.keys(texts) as (keyof typeof texts)[]) {
-    if (texts[field] === "path") its.path(field, step[field]);
-    else its.text(field, step[field], name);
-  }
+  for (const field of stepFields) its.field(field, rowOf(field), step[field]);
   its.together([...step.args, ...(step.entrypoint ?? [])], step.env);
   for (const { source, target } of step.binds) {
     its.path("the source of a volume", source);
@@ -142,16 +111,25 @@ function refusing(whose: string) {
     if (value.includes("\0")) refuse(`${what} has a NUL byte`);
     return size;
   };
+  const count = (what: string, length: number, limit: number): void => {
+    if (length > limit) refuse(`it has ${length} ${what}; at most ${limit} are allowed`);
+  };
+  const checkPath = (what: string, value: string | undefined): void => {
+    text(what, value, path);
+    for (const part of value?.split("/") ?? []) text(`a name in ${what}`, part, pathPart);
+  };
   return {
     text,
+    count,
+    path: checkPath,
 
-    count(what: string, length: number, limit: number): void {
-      if (length > limit) refuse(`it has ${length} ${what}; at most ${limit} are allowed`);
-    },
-
-    path(what: string, value: string | undefined): void {
-      text(what, value, path);
-      for (const part of value?.split("/") ?? []) text(`a name in ${what}`, part, pathPart);
+    /** By its row, and by the name in a document, which is what its writer knows. */
+    field(field: string, { bound, document }: AnyField, value: unknown): void {
+      const what = document?.name ?? field;
+      if (value === undefined || bound === undefined) return;
+      if (typeof bound === "number") count(what, (value as readonly unknown[]).length, bound);
+      else if (bound === "path") checkPath(what, value as string);
+      else text(what, value as string, bound === "image" ? image : name);
     },
 
     /** What a program is started with: Linux copies all of it. */

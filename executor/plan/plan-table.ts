@@ -1,7 +1,7 @@
 /** Every field that a plan has beside its image and its steps, as step-table.ts has those of a step. */
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
-import { asItIs, type Field, written } from "./field.ts";
+import { type AnyField, asItIs, type Field, written } from "./field.ts";
 import { leakActions, type Plan } from "./plan.ts";
 import { referenceTo, SecretReference, sourceOf } from "./references.ts";
 
@@ -24,6 +24,7 @@ export const planTable = {
     ),
     flag: "ordered",
     cache: "ignored", // Where the image came from.
+    bound: 100,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -32,6 +33,7 @@ export const planTable = {
     document: undefined, // It is the document's.
     flag: undefined,
     cache: "ignored", // Handles for one plan are refused in another, cached or not.
+    bound: "name",
     permission: "free",
     needsRoot: false,
     frontEnds: false,
@@ -40,6 +42,7 @@ export const planTable = {
     document: undefined,
     flag: undefined,
     cache: { forbids: (is) => !is && "its output is not masked" },
+    bound: undefined,
     permission: { never: "masked" },
     needsRoot: false,
     frontEnds: false,
@@ -48,6 +51,7 @@ export const planTable = {
     document: undefined,
     flag: undefined,
     cache: { forbids: (what) => what === "show" && "it may show short secrets" },
+    bound: undefined,
     permission: { never: "shortSecrets" },
     needsRoot: false,
     frontEnds: false,
@@ -66,6 +70,7 @@ export const planTable = {
       choices: leakActions,
     },
     cache: "ignored", // What leaked is not kept, whatever else is done about it.
+    bound: undefined,
     permission: "free",
     needsRoot: true,
     frontEnds: false,
@@ -75,6 +80,7 @@ export const planTable = {
     document: asItIs("tag", described(word, "The name on this host of the image that the steps make.")),
     flag: { flags: "--tag <NAME>", description: "make an image of the final files, with this name" },
     cache: "ignored",
+    bound: "image",
     permission: { never: "to make an image" },
     needsRoot: true,
     frontEnds: false,
@@ -86,6 +92,7 @@ export const planTable = {
     ),
     flag: { flags: "--publish <NAME>", description: "push the image to this name's registry" },
     cache: "ignored",
+    bound: "image",
     permission: { never: "to make an image" },
     needsRoot: true,
     frontEnds: true,
@@ -97,4 +104,4 @@ export type PlanField = keyof typeof planTable;
 export const planFields = Object.keys(planTable) as PlanField[];
 
 /** Its row, where any will do. */
-export const planRowOf = (field: PlanField): Field<unknown> => planTable[field] as Field<unknown>;
+export const planRowOf = (field: PlanField): AnyField => planTable[field] as AnyField;

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
 import { record } from "../../shared/record.ts";
-import { asItIs, type Field, type Meaning, written } from "./field.ts";
+import { type AnyField, asItIs, type Field, type Meaning, written } from "./field.ts";
 import { PlacedFileFields, toPlacedFiles, writePlacedFile } from "./placed-files.ts";
 import { networks, type SecretSource, type Step, secretFileDefaults } from "./plan.ts";
 import {
@@ -56,6 +56,7 @@ export const stepTable = {
     document: asItIs("name", described(word, "The step's name.")),
     flag: undefined,
     cache: "ignored",
+    bound: "name",
     permission: "free",
     needsRoot: false,
     frontEnds: false,
@@ -69,6 +70,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: "counts",
+    bound: 100_000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -86,6 +88,7 @@ export const stepTable = {
       read: (text) => (text === "" ? [] : [text]),
     },
     cache: "counts",
+    bound: 100_000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -99,6 +102,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: "counts",
+    bound: 10_000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -116,6 +120,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: secrets,
+    bound: 1000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -142,6 +147,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: secrets,
+    bound: 1000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -155,6 +161,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: { counts: (source, cacheIdOf) => source && cacheIdOf(source) },
+    bound: undefined,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -163,6 +170,7 @@ export const stepTable = {
     document: asItIs("user", described(word, "USER[:GROUP], by name or number.")),
     flag: { flags: "-u, --user <USER[:GROUP]>", description: "run as this user, by name or number" },
     cache: "counts",
+    bound: "name",
     permission: "decided",
     needsRoot: false,
     frontEnds: true,
@@ -171,6 +179,7 @@ export const stepTable = {
     document: asItIs("workdir", described(word, "The folder that the command runs in.")),
     flag: { flags: "-w, --workdir <FOLDER>", description: "run in this folder of the container" },
     cache: "counts",
+    bound: "path",
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -189,6 +198,7 @@ export const stepTable = {
     ),
     flag: "ordered",
     cache: { forbids: ({ length }) => length > 0 && "it shares files of this host" },
+    bound: 256,
     permission: "decided",
     needsRoot: false,
     frontEnds: true,
@@ -211,6 +221,7 @@ export const stepTable = {
           ...(content && { content: createHash("sha256").update(content).digest("hex") }),
         })),
     },
+    bound: 10_000,
     permission: "free",
     needsRoot: false,
     frontEnds: true,
@@ -227,6 +238,7 @@ export const stepTable = {
       default: "none",
     },
     cache: "counts",
+    bound: undefined,
     permission: "decided",
     needsRoot: ["bridge"],
     frontEnds: true,
@@ -244,6 +256,7 @@ export const stepTable = {
       read: named("--memory", parseMemory),
     },
     cache: "counts",
+    bound: undefined,
     permission: "ceiling",
     needsRoot: true,
     frontEnds: false,
@@ -261,6 +274,7 @@ export const stepTable = {
       read: named("--cpus", parseCpus),
     },
     cache: "counts",
+    bound: undefined,
     permission: "ceiling",
     needsRoot: true,
     frontEnds: false,
@@ -278,6 +292,7 @@ export const stepTable = {
       read: named("--pids-limit", parsePids),
     },
     cache: "counts",
+    bound: undefined,
     permission: "ceiling",
     needsRoot: true,
     frontEnds: false,
@@ -295,6 +310,7 @@ export const stepTable = {
       read: named("--timeout", parseDuration),
     },
     cache: "counts",
+    bound: undefined,
     permission: "ceiling",
     needsRoot: false,
     frontEnds: true,
@@ -303,6 +319,7 @@ export const stepTable = {
     document: asItIs("readOnly", described(z.boolean(), "Whether the container can only read its files.")),
     flag: { flags: "--read-only", description: "let the container only read its files" },
     cache: "counts",
+    bound: undefined,
     permission: "free",
     needsRoot: false,
     frontEnds: false,
@@ -320,6 +337,7 @@ export const stepTable = {
       description: "run the command as process 1, without an init; systemd and s6 need this",
     },
     cache: "counts",
+    bound: undefined,
     permission: "free",
     needsRoot: false,
     frontEnds: false,
@@ -329,6 +347,7 @@ export const stepTable = {
     document: undefined,
     flag: { flags: "-i, --interactive", description: "let the command read standard input" },
     cache: { forbids: (is) => is && "it reads standard input" },
+    bound: undefined,
     permission: { never: "interactive" },
     needsRoot: false,
     frontEnds: false,
@@ -337,6 +356,7 @@ export const stepTable = {
     document: undefined,
     flag: { flags: "-t, --tty", description: "give the command a terminal; with -i, yours" },
     cache: { forbids: (is) => is && "it runs in a terminal" },
+    bound: undefined,
     permission: { never: "terminal" },
     needsRoot: false,
     frontEnds: false,
@@ -346,4 +366,4 @@ export const stepTable = {
 export const stepFields = Object.keys(stepTable) as (keyof Step)[];
 
 /** Its row, where any will do. */
-export const rowOf = (field: keyof Step): Field<unknown> => stepTable[field] as Field<unknown>;
+export const rowOf = (field: keyof Step): AnyField => stepTable[field] as AnyField;

@@ -1,5 +1,7 @@
 /** Steps that say something of every field, for tests that hold a table against what it describes. */
+import type { FieldsWith } from "../../executor/plan/field.ts";
 import { type SecretSource, type Step, secretFileDefaults } from "../../executor/plan/plan.ts";
+import type { stepTable } from "../../executor/plan/step-table.ts";
 
 export const token: SecretSource = { uri: "env://TOKEN" };
 export const otherToken: SecretSource = { uri: "env://OTHER", cacheKey: "of both" };
@@ -63,4 +65,22 @@ export const otherValues: { readonly [Field in keyof Required<Step>]: readonly S
   binds: [[{ source: "/srv", target: "/srv", readOnly: true }]],
   interactive: [true],
   terminal: [true],
+};
+
+/** A flag that is not here does not compile. */
+export const spoken: {
+  readonly [Name in FieldsWith<typeof stepTable, "flag", object>]: [words: string[], Step[Name]];
+} = {
+  entrypoint: [["--entrypoint", "sh"], ["sh"]],
+  user: [["-u", "nobody"], "nobody"],
+  workdir: [["-w", "/srv"], "/srv"],
+  network: [["--network", "host"], "host"],
+  memory: [["--memory", "64m"], 64 * 1024 ** 2],
+  cpus: [["--cpus", "1.5"], 1.5],
+  pidsLimit: [["--pids-limit", "10"], 10],
+  timeout: [["--timeout", "10m"], 600],
+  readOnly: [["--read-only"], true],
+  init: [["--no-init"], false],
+  interactive: [["-i"], true],
+  terminal: [["-t"], true],
 };

@@ -5,12 +5,11 @@ import { describe, expect, test } from "vitest";
 import { addStepFlags } from "../../../../bin/run/flags.ts";
 import { checkRootless } from "../../../../executor/host/rootless.ts";
 import { PlanDocument, toStep, writeStep } from "../../../../executor/plan/document.ts";
-import type { FieldsWith } from "../../../../executor/plan/field.ts";
 import { type Plan, plainStep, type Step } from "../../../../executor/plan/plan.ts";
 import { planFields, planRowOf } from "../../../../executor/plan/plan-table.ts";
-import { rowOf, stepFields, type stepTable } from "../../../../executor/plan/step-table.ts";
+import { rowOf, stepFields } from "../../../../executor/plan/step-table.ts";
 import { permit } from "../../../../executor/server/permissions.ts";
-import { otherValues } from "../../../support/step-examples.ts";
+import { otherValues, spoken } from "../../../support/step-examples.ts";
 
 const planOf = (step: Partial<Step>): Plan => ({
   image: "alpine",
@@ -45,24 +44,6 @@ describe("a document", () => {
     expect(writeStep(plainStep)).toEqual({});
   });
 });
-
-/** A flag that is not here does not compile. */
-const spoken: {
-  readonly [Name in FieldsWith<typeof stepTable, "flag", object>]: [words: string[], Step[Name]];
-} = {
-  entrypoint: [["--entrypoint", "sh"], ["sh"]],
-  user: [["-u", "nobody"], "nobody"],
-  workdir: [["-w", "/srv"], "/srv"],
-  network: [["--network", "host"], "host"],
-  memory: [["--memory", "64m"], 64 * 1024 ** 2],
-  cpus: [["--cpus", "1.5"], 1.5],
-  pidsLimit: [["--pids-limit", "10"], 10],
-  timeout: [["--timeout", "10m"], 600],
-  readOnly: [["--read-only"], true],
-  init: [["--no-init"], false],
-  interactive: [["-i"], true],
-  terminal: [["-t"], true],
-};
 
 const said = (words: string[]) => {
   const command = new Command();
