@@ -65,7 +65,7 @@ export PATH
 # Sets `missing` to the Debian packages whose program is not on the PATH, or whose file is not there.
 list_missing() {
   missing=
-  pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox"
+  pairs="runc:runc buildah:buildah nftables:nft iproute2:ip busybox-static:busybox e2fsprogs:mke2fs"
   pairs="$pairs golang-github-containers-common:/usr/share/containers/seccomp.json"
   case $level in
     tests | faults)

@@ -15,6 +15,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { createIdentity } from "../executor/broker-client/identity.ts";
 import { makeProof } from "../shared/proof.ts";
+import type { EncryptionKey } from "../shared/wire.ts";
 import { startPostgres } from "../test/parts/postgres.ts";
 import { median, table } from "./report.ts";
 
@@ -25,7 +26,7 @@ const connections = 32;
 const requests = 1000;
 const rounds = 7;
 
-interface Call {
+export interface Call {
   readonly path: string;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -45,7 +46,10 @@ async function send(url: string, { path, body, headers }: Call, agent: Agent): P
 }
 
 /** Sends every call, so many at a time, and tells how many went through in a second. */
-async function measure(url: string, calls: readonly Call[]): Promise<{ rate: number; answers: string[] }> {
+export async function measure(
+  url: string,
+  calls: readonly Call[],
+): Promise<{ rate: number; answers: string[] }> {
   // Its own connections: those of the last round were closed for being idle.
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const answers: string[] = [];
@@ -61,21 +65,38 @@ async function measure(url: string, calls: readonly Call[]): Promise<{ rate: num
   return { rate, answers };
 }
 
-const identity = await createIdentity();
+export const identity = await createIdentity();
 
-const issueBody = (batch: number) =>
+export const issueBody = (batch: number) =>
   JSON.stringify({
     secrets: Array.from({ length: batch }, () => ({ uri: "env://API_TOKEN", jkt: identity.jkt })),
   });
 
-async function redemption(handles: readonly string[], accessToken: string): Promise<Call> {
-  const { encryptionKey, proofKey } = identity;
-  const path = "/v1/redemptions";
-  const body = JSON.stringify({ id: randomUUID(), handles, key: encryptionKey });
-  const covered = { method: "POST", url: `${brokerName}${path}`, accessToken, body, encryptionKey };
-  const { jwt: dpop } = await makeProof(covered, proofKey);
+/** A request with a proof of its own. */
+export async function proven(
+  accessToken: string,
+  path: string,
+  body: string,
+  encryptionKey?: EncryptionKey,
+): Promise<Call> {
+  const covered = { method: "POST", url: `${brokerName}${path}`, accessToken, body };
+  const { jwt: dpop } = await makeProof(
+    { ...covered, ...(encryptionKey && { encryptionKey }) },
+    identity.proofKey,
+  );
   return { path, body, headers: { authorization: `DPoP ${accessToken}`, dpop } };
 }
+
+/** Redeems what each of these answers of `POST /v1/handles` has. */
+export const redemptionsOf = (answers: readonly string[], accessToken: string): Promise<Call[]> =>
+  Promise.all(
+    answers.map((answer) => {
+      const { handles } = JSON.parse(answer) as { handles: { handle: string }[] };
+      const { encryptionKey: key } = identity;
+      const body = { id: randomUUID(), handles: handles.map(({ handle }) => handle), key };
+      return proven(accessToken, "/v1/redemptions", JSON.stringify(body), key);
+    }),
+  );
 
 async function measureBroker(url: string, accessToken: string, batch: number) {
   const calls = Math.ceil(requests / Math.sqrt(batch));
@@ -88,15 +109,7 @@ async function measureBroker(url: string, accessToken: string, batch: number) {
     url,
     Array.from({ length: calls }, () => call),
   );
-  const redemptions = await Promise.all(
-    issued.answers.map((answer) => {
-      const { handles } = JSON.parse(answer) as { handles: { handle: string }[] };
-      return redemption(
-        handles.map(({ handle }) => handle),
-        accessToken,
-      );
-    }),
-  );
+  const redemptions = await redemptionsOf(issued.answers, accessToken);
   return { issue: issued.rate, redeem: (await measure(url, redemptions)).rate };
 }
 
@@ -118,8 +131,11 @@ async function start(command: string, args: readonly string[], isReady: (line: s
   throw new Error(`${command} ended`);
 }
 
-async function startOurs(...args: string[]) {
-  const script = fileURLToPath(new URL("broker-server.ts", import.meta.url));
+const startOurs = (...args: string[]) =>
+  startServer(fileURLToPath(new URL("broker-server.ts", import.meta.url)), ...args);
+
+/** @param script this checkout's broker-server.ts, or another one's. */
+export async function startServer(script: string, ...args: string[]) {
   const { line, stop } = await start(process.execPath, [script, ...args], () => true);
   return { ...(JSON.parse(line) as { url: string; accessToken: string }), stop };
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 ":" //; for arg; do case ${arg%%=*} in --experimental-config-file|--experimental-default-config-file) echo "claimcheck: The command line is invalid: Node.js would read ${arg%%=*} for itself; give the container's command as the text of a sh -c, or in a plan [usage]" >&2; exit 125;; esac; done
-":" //; exec node -- "$0" "$@"
+":" //; exec "${CLAIMCHECK_NODE:-node}" -- "$0" "$@"
 // Text to JavaScript, and to sh the way to start it: without the "--" Node.js looks for an --env-file of its own among our
 // arguments. It ends where that file is not there, and does to this process what NODE_OPTIONS in it says.
 // A configuration file of its own it looks for behind the "--" too, and runs code that this one names: that is refused before.

@@ -6,7 +6,8 @@
  *
  * `chain` is the id of the chain, `seq` and `hash` the number and the hash of the last line that it is about, `iat`
  * when it was signed, in seconds since 1970 with a fraction. Heads that a broker gives away have no `seq`: from two of
- * them anybody could tell how much all tenants do.
+ * them anybody could tell how much all tenants do. A head that is in the log says the `version` of the log's format that
+ * its lines are in, where that is above 1; this name keeps its meaning in every later version.
  */
 
 import * as jose from "jose";
@@ -23,6 +24,7 @@ const AuditHead = z.strictObject({
   seq: z.optional(z.int().check(z.nonnegative())),
   hash: z.string(),
   iat: z.number(),
+  version: z.optional(z.int().check(z.gt(1))),
 });
 
 export type AuditHead = z.infer<typeof AuditHead>;

@@ -30,6 +30,7 @@ const table = {
   invalid_handle: [400, "The broker did not issue this handle."],
   handle_expired: [410, "The handle has expired."],
   handle_outdated: [410, "An older version of Claimcheck made the handle; request a new one."],
+  handle_newer: [410, "A newer version of Claimcheck made the handle; upgrade the program that reads it."],
   handle_spent: [410, "The handle has no uses left."],
   not_redeemed: [409, "This run did not redeem the handle."],
   handle_void: [410, "The handle is void; request a new one."],

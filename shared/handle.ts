@@ -8,6 +8,7 @@
 import * as jose from "jose";
 import * as z from "zod/mini";
 import { ClaimcheckError } from "./errors.ts";
+import { expectKnownStatement, NewerStatement } from "./newer.ts";
 import { type FindKey, type SigningKey, signStatement } from "./statement.ts";
 
 const typ = "claimcheck+jwt";
@@ -48,17 +49,20 @@ export async function signHandle(claims: HandleClaims, key: SigningKey): Promise
 /**
  * Checks signature, type, issuer and expiry.
  *
- * @throws {ClaimcheckError} `handle_expired`, `handle_outdated` for the form of a version before this one, or
+ * @throws {ClaimcheckError} `handle_expired`, `handle_outdated` or `handle_newer` for the form of another version, or
  * `invalid_handle` for everything else that is wrong with it.
  */
 export async function verifyHandle(handle: string, findKey: FindKey, issuer: string): Promise<HandleClaims> {
   try {
-    const { payload } = await jose.jwtVerify(handle, findKey, { algorithms: ["EdDSA"], typ, issuer });
+    const verified = await jose.jwtVerify(handle, findKey, { algorithms: ["EdDSA"], typ, issuer });
+    const { payload, protectedHeader } = verified;
+    expectKnownStatement(protectedHeader);
     // By its digest and its cache id, values could be compared.
     if ("cache_id" in payload) throw new ClaimcheckError("handle_outdated");
     return HandleClaims.parse(payload);
   } catch (cause) {
     if (cause instanceof ClaimcheckError) throw cause;
+    if (cause instanceof NewerStatement) throw new ClaimcheckError("handle_newer", { cause });
     throw new ClaimcheckError(cause instanceof jose.errors.JWTExpired ? "handle_expired" : "invalid_handle", {
       cause,
     });

@@ -3,6 +3,7 @@
  * was signed is taken for anything else.
  */
 import * as jose from "jose";
+import { expectKnownStatement } from "./newer.ts";
 
 /** A key that signs for the broker, and the `kid` under which its JWKS has the public half. */
 export interface SigningKey {
@@ -25,12 +26,14 @@ export async function signStatement(
 
 /**
  * @returns what it says, for a schema to judge.
+ * @throws {NewerStatement} for the form of a later version.
  * @throws when none of the keys signed it, or as something else.
  */
 export async function readStatement(typ: string, statement: string, findKey: FindKey): Promise<unknown> {
   const { payload, protectedHeader } = await jose.compactVerify(statement, findKey, {
     algorithms: ["EdDSA"],
   });
+  expectKnownStatement(protectedHeader);
   if (protectedHeader.typ !== typ) throw new Error(`not a ${typ.replace("claimcheck-", "")}`);
   return JSON.parse(Buffer.from(payload).toString());
 }

@@ -1,6 +1,8 @@
 /** The bodies of the broker's HTTP interface. openapi.yaml says the same, and a test holds the two together. */
 import * as z from "zod/mini";
 import { errorCodes } from "./errors.ts";
+import { record } from "./record.ts";
+import { sourceName } from "./source-name.ts";
 
 const thumbprint = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 const compact = z.string().check(z.regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)+$/), z.maxLength(8192));
@@ -32,9 +34,20 @@ const IssueItem = z.strictObject({
   ...terms,
 });
 
+/** A compact JWE; shared/wrapping.ts says what it holds. */
+const wrapped = z
+  .string()
+  .check(z.regex(/^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+$/));
+
 export const IssueRequest = z.strictObject({
   secrets: z.array(IssueItem).check(z.minLength(1), z.maxLength(1000)),
   run: z.optional(label),
+  /** By source: the requester's own tokens for sources that log in with them. */
+  sourceTokens: z.optional(
+    record(z.string().check(z.regex(sourceName)), wrapped.check(z.maxLength(16384))).check(
+      z.refine((tokens) => Object.keys(tokens).length <= 16),
+    ),
+  ),
 });
 
 export const IssueResponse = z.strictObject({
@@ -42,8 +55,7 @@ export const IssueResponse = z.strictObject({
 });
 
 const WrapItem = z.strictObject({
-  /** A compact JWE; shared/wrapping.ts says what it holds. */
-  value: z.string().check(z.regex(/^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+$/)),
+  value: wrapped,
   ...terms,
 });
 
@@ -108,6 +120,26 @@ export const RevocationRequest = z.union([
 ]);
 
 export const Revoked = z.strictObject({ status: z.literal("revoked") });
+
+/** Patterns over text: `*` and `**` are wildcards, an exact one is taken as it stands. */
+const patterns = z.array(z.union([z.string(), z.strictObject({ exact: z.string() })]));
+
+/** How the broker knows its caller, and the rules of the policy that are about it. */
+export const WhoAmI = z.strictObject({
+  tenant: z.string(),
+  principal: z.string(),
+  roles: z.array(z.enum(["requester", "executor", "operator"])),
+  proven: z.boolean(),
+  rules: z.array(
+    z.strictObject({
+      name: z.string(),
+      effect: z.enum(["allow", "deny"]),
+      actions: z.array(z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"])),
+      secrets: z.optional(patterns),
+    }),
+  ),
+  more: z.boolean(),
+});
 
 /** The signed heads of the broker's audit log, one for each place that it is kept in; shared/audit-head.ts says more. */
 export const AuditHeads = z.strictObject({ heads: z.array(compact) });
@@ -176,6 +208,7 @@ export type ReceiptRequest = z.infer<typeof ReceiptRequest>;
 export type ReceiptResponse = z.infer<typeof ReceiptResponse>;
 export type HandleStatus = z.infer<typeof HandleStatus>;
 export type RevocationRequest = z.infer<typeof RevocationRequest>;
+export type WhoAmI = z.infer<typeof WhoAmI>;
 export type Revoked = z.infer<typeof Revoked>;
 export type IssueResponse = z.infer<typeof IssueResponse>;
 export type EncryptionKey = z.infer<typeof EncryptionKey>;

@@ -6,6 +6,7 @@
  *     ath       base64url SHA-256 of the access token of the request
  *     audience  the item's, where it has one
  *     jkt       the item's, where it has one
+ *     source    of a requester's token for a source, which travels in the same way: the source's name
  *
  * So a proxy that ends TLS cannot read the value, and cannot have it wrapped in another name, for another
  * executor or for a key of its own either.
@@ -24,6 +25,8 @@ export interface WrappingContext {
   readonly accessToken: string;
   readonly audience?: string | undefined;
   readonly jkt?: string | undefined;
+  /** The one source that a token is for; of no value that becomes a handle. */
+  readonly source?: string | undefined;
 }
 
 export async function wrapValue(
@@ -45,7 +48,7 @@ export async function unwrapValue(
   const { plaintext, protectedHeader } = await decrypt(jwe, findKey);
   const value = new Secret(plaintext);
   const expected: Record<string, unknown> = { typ, ...bound(context) };
-  const wrong = ["typ", "iss", "ath", "audience", "jkt"].find(
+  const wrong = ["typ", "iss", "ath", "audience", "jkt", "source"].find(
     (name) => protectedHeader[name] !== expected[name],
   );
   if (wrong === undefined) return value;
@@ -69,12 +72,13 @@ async function decrypt(jwe: string, findKey: (kid: string | undefined) => jose.C
   }
 }
 
-function bound({ iss, accessToken, audience, jkt }: WrappingContext) {
+function bound({ iss, accessToken, audience, jkt, source }: WrappingContext) {
   return {
     iss,
     ath: createHash("sha256").update(accessToken).digest("base64url"),
     ...(audience !== undefined && { audience }),
     ...(jkt !== undefined && { jkt }),
+    ...(source !== undefined && { source }),
   };
 }
 

@@ -2,6 +2,7 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
+import { newerDocument } from "./newer.ts";
 
 /** Something that is wrong with a file. */
 export interface Fault {
@@ -59,6 +60,8 @@ export function readDocument<Schema extends z.ZodMiniType>(
   }
   const parsed = schema.safeParse(content, { error: localeError });
   if (parsed.success) return { value: parsed.data, lineOf };
+  const newer = newerDocument(content);
+  if (newer !== undefined) return { faults: [{ line: lineOf(["version"]), message: newer }] };
   const faults = parsed.error.issues.slice(0, shownFaults).flatMap((issue): Fault[] => {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {

@@ -48,7 +48,7 @@ async function issue(
   if (secrets.length > 1 && (names.includes(undefined) || new Set(names).size < names.length)) {
     throw new Failure("usage", { detail: "several secrets need names of their own: NAME=URI" });
   }
-  const broker = await connectRequester({ ...where, format }, process.env);
+  const broker = await connectRequester(where, process.env);
   const handles = await broker.issue({ secrets, ...(run !== undefined && { run }) });
   if (handles.length !== secrets.length) {
     throw new Failure("broker_untrusted", { detail: "handles are missing" });

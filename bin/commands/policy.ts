@@ -25,7 +25,8 @@ export function policyCommand(): Command {
           "Print which rule decides, why, and its limits; exit code 1 if the policy denies the request.",
         )
         .argument("<file>")
-        .requiredOption("--as <FILE>", "the claims of a token, as JSON")
+        .option("--as <FILE>", "the claims of a token, as JSON")
+        .option("--token <FILE>", "a token itself; its signature is not checked")
         .option("--uri <URI>", "the secret, as the audit log spells it; not for audit.read")
         .addOption(new Option("--action <ACTION>", "what is asked for").choices(actions).default("issue"))
         .action(explainQuestion),
@@ -55,7 +56,7 @@ async function check(path: string): Promise<void> {
 
 async function explainQuestion(
   path: string,
-  { as, uri, action }: { as: string; uri?: string; action: Action },
+  { as, token, uri, action }: { as?: string; token?: string; uri?: string; action: Action },
 ): Promise<void> {
   if (action === "audit.read" && uri !== undefined) {
     throw new Failure("usage", { detail: "audit.read is about no secret: leave out --uri" });
@@ -65,7 +66,7 @@ async function explainQuestion(
     throw new Failure("usage", { detail: `${action} is about one secret: name it with --uri` });
   }
   const { explain } = await import("../../broker/policy/explain.ts");
-  const claims = parseClaims(await read(as), as);
+  const claims = await readCaller(as, token);
   const loaded = await load(path);
   if (!loaded) throw new Failure("usage", { detail: `${path} has faults` });
   const { allowed, text } = explain(loaded, { claims, action, ...(uri !== undefined && { uri }) });
@@ -84,11 +85,23 @@ function read(path: string): Promise<string> {
   });
 }
 
-function parseClaims(text: string, path: string): Record<string, unknown> {
+/** Who asks. Whose signature a token has, and until when it counts, a broker decides; here it only says who it would be. */
+async function readCaller(as?: string, token?: string): Promise<Record<string, unknown>> {
+  if (as !== undefined && token === undefined) {
+    return parseClaims(await read(as), `${as} is no JSON object of claims`);
+  }
+  if (token !== undefined && as === undefined) {
+    const [, payload = ""] = (await read(token)).split(".");
+    return parseClaims(Buffer.from(payload, "base64url").toString(), `${token} holds no JSON Web Token`);
+  }
+  throw new Failure("usage", { detail: "say who asks, by --as FILE with claims or by --token FILE" });
+}
+
+/** @param fault what to say where there are none: a parser's message would quote the file. */
+function parseClaims(text: string, fault: string): Record<string, unknown> {
   try {
     return readClaims(text);
   } catch {
-    // Told below: a parser's message would quote the file.
+    throw new Failure("usage", { detail: fault });
   }
-  throw new Failure("usage", { detail: `${path} is no JSON object of claims` });
 }

@@ -16,6 +16,8 @@ const commands = {
   issue: async () => (await import("./issue.ts")).issueCommand(),
   inspect: async () => (await import("./inspect.ts")).inspectCommand(),
   revoke: async () => (await import("./revoke.ts")).revokeCommand(),
+  whoami: async () => (await import("./whoami.ts")).whoamiCommand(),
+  doctor: async () => (await import("./doctor.ts")).doctorCommand(),
   policy: async () => (await import("./policy.ts")).policyCommand(),
   audit: async () => (await import("./audit.ts")).auditCommand(),
 };

@@ -91,13 +91,19 @@ async function connectRemote(
   keepsProofKey: boolean,
 ): Promise<BrokerClient> {
   const origin = brokerUrl(url);
-  const [{ createIdentity }, { createBrokerClient }, { broughtToken, tokenSource }, { namesAnyKey }] =
-    await Promise.all([
-      import("../../executor/broker-client/identity.ts"),
-      import("../../executor/broker-client/client.ts"),
-      import("./token.ts"),
-      import("../../shared/bound-token.ts"),
-    ]);
+  const [
+    { createIdentity },
+    { createBrokerClient },
+    { broughtToken, tokenSource },
+    { namesAnyKey },
+    { sourceTokensOf },
+  ] = await Promise.all([
+    import("../../executor/broker-client/identity.ts"),
+    import("../../executor/broker-client/client.ts"),
+    import("./token.ts"),
+    import("../../shared/bound-token.ts"),
+    import("./source-tokens.ts"),
+  ]);
   const brought = await broughtToken(tokenFile, environment)?.();
   // Whoever asked for a token that names a key can have known the kept one alone: `claimcheck executor key` prints it.
   const isKept = keepsProofKey || (brought !== undefined && namesAnyKey(brought));
@@ -108,6 +114,7 @@ async function connectRemote(
     url: origin,
     fetch: directFetch,
     findToken,
+    findSourceTokens: sourceTokensOf(environment),
     pinnedKeys,
     identity,
     keepHeads: keepHeadsOf(environment),

@@ -1,10 +1,11 @@
-/** What `claimcheck issue`, `inspect` and `revoke` share: a broker at a URL, and the ids of handles. */
+/** What `claimcheck issue`, `inspect`, `revoke` and `whoami` share: a broker at a URL, and the ids of handles. */
 import type { Command } from "commander";
 import { Option } from "commander";
 import { createAuthorizedCall } from "../../executor/broker-client/authorized-call.ts";
 import { createBrokerCall, understand } from "../../executor/broker-client/call.ts";
 import { createIdentity } from "../../executor/broker-client/identity.ts";
 import { createBrokerKeys } from "../../executor/broker-client/keys.ts";
+import { sealSourceTokens } from "../../executor/broker-client/source-tokens.ts";
 import { Failure } from "../../shared/failure.ts";
 import { peekPayload } from "../../shared/jws-peek.ts";
 import {
@@ -13,16 +14,21 @@ import {
   IssueResponse,
   type RevocationRequest,
   Revoked,
+  WhoAmI,
 } from "../../shared/wire.ts";
 import { stateFolder } from "../host/environment.ts";
 import { loadProofKey } from "../host/key-files.ts";
 import { limits, readNamed } from "../host/read.ts";
 import { brokerUrl, directFetch, pinnedKeysOf, sayThatWeWait } from "./connection.ts";
+import { sourceTokensOf } from "./source-tokens.ts";
 import { tokenSource } from "./token.ts";
 
-export interface RequesterOptions {
+export interface BrokerAddress {
   readonly broker?: string;
   readonly tokenFile?: string;
+}
+
+export interface RequesterOptions extends BrokerAddress {
   readonly format: "text" | "json";
 }
 
@@ -41,30 +47,43 @@ export function withBroker(command: Command): Command {
     );
 }
 
-/** @throws {Failure} `usage` when nothing says which broker, or who we are. */
+/**
+ * @param state where the key lies that proves who we are; the user's own folder unless it is somebody else's.
+ * @throws {Failure} `usage` when nothing says which broker, or who we are.
+ */
 export async function connectRequester(
-  { broker, tokenFile }: RequesterOptions,
+  { broker, tokenFile }: BrokerAddress,
   environment: NodeJS.ProcessEnv,
+  state = stateFolder(environment),
 ) {
   const given = broker ?? environment.CLAIMCHECK_BROKER;
   if (!given)
     throw new Failure("usage", { detail: "--broker or CLAIMCHECK_BROKER must give the broker's URL" });
   const url = brokerUrl(given);
-  const identity = await createIdentity(await loadProofKey(stateFolder(environment)));
+  const identity = await createIdentity(await loadProofKey(state));
   const findToken = tokenSource(tokenFile, environment, url, identity.jkt);
   const { signal } = new AbortController();
   const call = createBrokerCall({ url, fetch: directFetch, signal });
   // They are needed for tokens that name no key alone.
   const keys = { wrappingKey: () => createBrokerKeys(call, pinnedKeysOf(environment)).wrappingKey() };
   const authorized = createAuthorizedCall({ url, call, keys, identity, signal, onWait: sayThatWeWait });
-  const ask = async (method: string, path: string, asked?: object) => {
-    const request = { method, path, ...(asked && { body: JSON.stringify(asked) }) };
+  const findSourceTokens = sourceTokensOf(environment);
+  const ask = async (
+    method: string,
+    path: string,
+    asked?: object,
+    more?: (accessToken: string) => object,
+  ) => {
+    const body = async (accessToken: string) => JSON.stringify({ ...asked, ...(await more?.(accessToken)) });
+    const request = { method, path, ...(asked && { body }) };
     return (await authorized.ask(findToken, request)).answer;
   };
 
   return {
     async issue(asked: IssueRequest) {
-      const answer = await ask("POST", "/v1/handles", asked).catch((thrown) => {
+      const answer = await ask("POST", "/v1/handles", asked, (accessToken) =>
+        sealSourceTokens(findSourceTokens, { iss: url, accessToken }, keys),
+      ).catch((thrown) => {
         if (thrown instanceof Failure) thrown.nameItems(asked.secrets.map(({ name }) => name));
         throw thrown;
       });
@@ -73,6 +92,7 @@ export async function connectRequester(
     inspect: async (jti: string) => understand(HandleStatus, await ask("GET", `/v1/handles/${jti}`)),
     revoke: async (asked: RevocationRequest) =>
       understand(Revoked, await ask("POST", "/v1/revocations", asked)),
+    whoAmI: async () => understand(WhoAmI, await ask("GET", "/v1/whoami")),
   };
 }
 

@@ -30,6 +30,12 @@ export interface RunOptions {
 
 const rows = planFields.map((field) => [field, planRowOf(field)] as const);
 
+/** What of it an executor chooses, where one of a host runs the plan. */
+export const hostsChoices = (said: ReturnType<typeof saidOfPlan>): unknown[] =>
+  rows.flatMap(([field, { flag }]) =>
+    typeof flag === "object" && flag.isHosts ? [said[field as keyof typeof said]] : [],
+  );
+
 /** What a command line says of a whole plan. */
 export const saidOfPlan = (options: RunOptions): Pick<Plan, FieldsWith<typeof planTable, "flag", object>> =>
   readTableFlags(options, rows);

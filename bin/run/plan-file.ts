@@ -4,7 +4,7 @@ import { generalOf, mapHandles, PlanDocument, toStep } from "../../executor/plan
 import { hashPlan } from "../../executor/plan/hash.ts";
 import { type PlanFields, plainStep } from "../../executor/plan/plan.ts";
 import { Failure } from "../../shared/failure.ts";
-import { type Fault, readDocument } from "../../shared/yaml-document.ts";
+import { type Fault, inOrder, readDocument } from "../../shared/yaml-document.ts";
 import { decodeText } from "../host/bytes.ts";
 import { printFaults } from "../host/print-faults.ts";
 import { limits, readNamed } from "../host/read.ts";
@@ -37,8 +37,15 @@ export async function readPlanFile(
       return plainStep;
     }
   });
-  if (faults.length > 0) return { faults };
-  return { ...generalOf(document), steps, hash: hashPlan(document), document };
+  let general: ReturnType<typeof generalOf> | undefined;
+  try {
+    general = generalOf(document);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    faults.push({ line: written.lineOf(["storage"]), message: error.detail ?? error.message });
+  }
+  if (!general || faults.length > 0) return { faults: inOrder(faults) };
+  return { ...general, steps, hash: hashPlan(document), document };
 }
 
 /** @throws {Failure} `usage`, once everything that is wrong has been printed. */

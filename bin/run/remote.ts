@@ -1,7 +1,8 @@
 /** claimcheck run --executor: the same command, run by the executor of this host. */
 import { constants } from "node:os";
 import { isAbsolute } from "node:path";
-import { type PlanDocument, writeStep } from "../../executor/plan/document.ts";
+import { isDeepStrictEqual } from "node:util";
+import { generalOf, type PlanDocument, writePlan, writeStep } from "../../executor/plan/document.ts";
 import { loginsOf, type Plan, type Step, secretsOf } from "../../executor/plan/plan.ts";
 import { planTable } from "../../executor/plan/plan-table.ts";
 import { type ExecutorAddress, sendRun } from "../../executor/server/client.ts";
@@ -22,7 +23,7 @@ interface Where {
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
-  plan: Pick<Plan, "image" | "registries" | "steps"> & {
+  plan: Pick<Plan, "image" | "registries" | "steps" | "storage"> & {
     readonly document?: PlanDocument | undefined;
     /** Whether results may come from the executor's cache. */
     readonly cache: boolean;
@@ -33,7 +34,16 @@ export async function runRemotely(
   { sinksOf, progress }: Pick<Output, "sinksOf" | "progress">,
   cancelled?: AbortSignal,
 ): Promise<number> {
-  const written = plan.document ?? { version: 1, image: plan.image, steps: plan.steps.map(toFields) };
+  const { storage } = plan;
+  const written = plan.document ?? {
+    version: 1,
+    image: plan.image,
+    steps: plan.steps.map(toFields),
+    ...writePlan({ storage }),
+  };
+  if (!isDeepStrictEqual(generalOf(written).storage, storage)) {
+    throw new Failure("usage", { detail: "--storage-opt: the plan's `storage` says it for an executor" });
+  }
   // The document's own stay as they are, or it would be another plan.
   const logins = plan.registries.slice(written.registryAuth?.length ?? 0);
   const document: PlanDocument = {

@@ -5,6 +5,7 @@ import { generalOf, PlanDocument, toStep } from "../../executor/plan/document.ts
 import { hashPlan } from "../../executor/plan/hash.ts";
 import type { PlanFields } from "../../executor/plan/plan.ts";
 import { Failure } from "../../shared/failure.ts";
+import { newerDocument } from "../../shared/newer.ts";
 import { record } from "../../shared/record.ts";
 import { Secret } from "../../shared/secret.ts";
 
@@ -24,6 +25,8 @@ const { localeError } = en();
 export function toRunRequest(content: unknown): RunRequest {
   const parsed = RunRequestFields.safeParse(content, { error: localeError });
   if (!parsed.success) {
+    const newer = newerDocument(Object(content).plan);
+    if (newer !== undefined) throw new Failure("usage", { detail: `plan: ${newer}` });
     const [issue] = parsed.error.issues;
     throw new Failure("usage", { detail: `${issue?.path.join(".")}: ${issue?.message}` });
   }

@@ -4,6 +4,7 @@ import { type KeptLayers, openKeptLayers } from "../../executor/cache/kept-layer
 import type { SharedResults } from "../../executor/cache/shared-results.ts";
 import { type CacheStore, openStore } from "../../executor/cache/store.ts";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
+import { Failure } from "../../shared/failure.ts";
 import { loadCacheKey } from "../host/key-files.ts";
 
 /**
@@ -18,9 +19,17 @@ export async function openResults(
   const key = await loadCacheKey(keyFolder);
   const macKey = createSecretKey(key.expose());
   key.wipe();
-  const onSpoilt = (spoilt: string) =>
-    tell(`the cached result ${spoilt.slice(0, 12)} is damaged; the step runs again`);
-  return openStore(folder, { macKey, onSpoilt });
+  return openStore(folder, {
+    macKey,
+    onSpoilt: (spoilt, version) =>
+      tell(
+        version
+          ? new Failure(version, {
+              detail: `${spoilt.slice(0, 12)}; claimcheck cache prune removes it`,
+            }).toString()
+          : `the cached result ${spoilt.slice(0, 12)} is damaged; the step runs again`,
+      ),
+  });
 }
 
 /**

@@ -13,7 +13,7 @@ import { connect } from "../connect/connection.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import type { HandlesAndValues } from "./handles-and-values.ts";
 import { createKeyboard } from "./keyboard.ts";
-import { type RunOptions, saidOfPlan } from "./options.ts";
+import { hostsChoices, type RunOptions, saidOfPlan } from "./options.ts";
 import { type Output, plainOutput } from "./output.ts";
 import { leaveUnread } from "./standard-streams.ts";
 
@@ -72,13 +72,18 @@ export async function run(
   options: RunOptions,
   { output = plainOutput, cancelled, launched }: RunStreams = {},
 ): Promise<void> {
-  const described = { ...plan, registries: [...plan.registries, ...options.registryAuth] };
+  const said = saidOfPlan(options);
+  const described = {
+    ...plan,
+    ...said,
+    registries: [...plan.registries, ...options.registryAuth],
+  };
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
     const { runtime, userns, seccomp, masking } = options;
     const { audit, cacheFrom, cacheTo } = options;
-    const ours = [audit, cacheFrom, cacheTo, ...Object.values(saidOfPlan(options))];
+    const ours = [audit, cacheFrom, cacheTo, ...hostsChoices(said)];
     const isPlain = runtime === "runc" && userns === "own" && seccomp === "strict" && masking;
     if (ours.some((said) => said !== undefined) || !isPlain) {
       throw new Failure("usage", {
@@ -108,7 +113,6 @@ export async function run(
   const started = startRun(
     {
       ...described,
-      ...saidOfPlan(options),
       masked,
       shortSecrets: options.shortSecrets,
     },

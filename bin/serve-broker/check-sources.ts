@@ -17,7 +17,9 @@ export async function tryLogIns(sources: readonly Source[]): Promise<TriedLogIn[
 }
 
 /** All tenants of a source log in with the same credentials, so one stands for all. */
-async function tryLogIn({ name = "", tenants = [], open }: Source): Promise<TriedLogIn | undefined> {
+async function tryLogIn(source: Source): Promise<TriedLogIn | undefined> {
+  const { name = "", tenants = [], byRequester, open } = source;
+  if (byRequester) return undefined;
   const provider = open(tenants[0] ?? "");
   if (!provider.logIn) return undefined;
   try {

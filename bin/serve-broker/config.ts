@@ -2,8 +2,7 @@
 import { access, constants, readFile } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { remoteKeys } from "../../broker/authn/issuer-keys.ts";
-import { loadPolicy } from "../../broker/policy/file.ts";
+import { readPolicy } from "../../broker/policy/file.ts";
 import { pathIn } from "../../broker/providers/file.ts";
 import { Failure } from "../../shared/failure.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
@@ -17,7 +16,7 @@ import { openFolders, ownFolders } from "./file-roots.ts";
 import { explainFormer } from "./former-fields.ts";
 import { BrokerFile, type Source } from "./schema.ts";
 import { secretPatterns } from "./secret-patterns.ts";
-import { checkSources } from "./source-faults.ts";
+import { checkSources, checkTenants } from "./source-faults.ts";
 import { credentialsOf } from "./source-schema.ts";
 import { rootsOf } from "./sources.ts";
 
@@ -123,7 +122,9 @@ export async function readBrokerConfig(
     }
   }
   const policy = beside(value.policy);
-  const wrong = await checkPolicy(policy);
+  const { faults: wrong, tenants } = await checkPolicy(policy);
+  if (tenants)
+    checkTenants(value.sources, tenants, (place, message) => faults.push({ line: lineOf(place), message }));
 
   if (faults.length > 0 || wrong.length > 0 || !address || !rootKey) {
     const found = new Map([
@@ -147,13 +148,15 @@ export async function readBrokerConfig(
   };
 }
 
-/** The faults of a policy file, none for a good one. */
-export async function checkPolicy(path: string): Promise<readonly Fault[]> {
+/** The faults of a policy file, none for a good one; and the tenants of a good one. */
+async function checkPolicy(
+  path: string,
+): Promise<{ readonly faults: readonly Fault[]; readonly tenants?: readonly string[] }> {
   try {
-    const loaded = loadPolicy(await readFile(path, "utf8"), remoteKeys, secretPatterns);
-    return "faults" in loaded ? loaded.faults : [];
+    const read = readPolicy(await readFile(path, "utf8"), secretPatterns);
+    return "faults" in read ? read : { faults: [], tenants: Object.keys(read.file.tenants) };
   } catch (error) {
-    return [unreadable(error)];
+    return { faults: [unreadable(error)] };
   }
 }
 

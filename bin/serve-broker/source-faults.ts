@@ -3,7 +3,7 @@ import { envUri } from "../../broker/providers/env.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import { splitSource } from "../../shared/source-name.ts";
 import type { Path } from "../../shared/yaml-document.ts";
-import { credentialsOf, type SourceEntries } from "./source-schema.ts";
+import { credentialsOf, isByRequester, type SourceEntries } from "./source-schema.ts";
 
 type Report = (path: Path, message: string) => void;
 
@@ -35,6 +35,21 @@ export function checkSources(sources: SourceEntries, report: Report): void {
   }
   checkCommands(sources, report);
 }
+
+/** A tenant that is not there reads nothing, and a name with a slip in it would say so only when a job fails. */
+export function checkTenants(sources: SourceEntries, known: readonly string[], report: Report): void {
+  for (const [name, { tenants }] of Object.entries(sources)) {
+    for (const tenant of tenants.filter((each) => !known.includes(each))) {
+      report(
+        ["sources", name, "tenants"],
+        `sources.${name}.tenants: the policy has no tenant ${tenant}; it has ${shownTenants(known)}`,
+      );
+    }
+  }
+}
+
+const shownTenants = (known: readonly string[]) =>
+  known.length > 10 ? `${known.slice(0, 10).join(", ")} and ${known.length - 10} more` : known.join(", ");
 
 /** A command is all that follows ://, so its URI cannot say which source it means. */
 function checkCommands(sources: SourceEntries, report: Report): void {
@@ -68,6 +83,7 @@ function faultOf(uri: string, sources: SourceEntries): string | undefined {
   }
   const entry = Object.hasOwn(sources, source) ? sources[source] : undefined;
   if (!entry) return `names the source ${source}, which is not there`;
+  if (isByRequester(entry)) return `names the source ${source}, which requesters alone can log in to`;
   return entry.provider === scheme
     ? undefined
     : `names the source ${source}, which reads ${entry.provider}://`;

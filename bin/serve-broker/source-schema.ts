@@ -78,8 +78,14 @@ const vaultAuth = z.union(
         "A JWT.",
       ),
     }),
+    z.strictObject({
+      requester: described(
+        z.strictObject({ role, mount: mount("jwt") }),
+        "The JWT that each requester sends for this source, so that the server's own policies apply to the very job.",
+      ),
+    }),
   ],
-  { error: "one of { token: … }, { approle: … }, { kubernetes: … } and { jwt: … }" },
+  { error: "one of { token: … }, { approle: … }, { kubernetes: … }, { jwt: … } and { requester: … }" },
 );
 
 const vault = z.strictObject({
@@ -147,6 +153,10 @@ export const SourceEntries = record(
 );
 export type SourceEntries = Readonly<Record<string, SourceEntry>>;
 
+/** Whether each requester logs in there with a token of its own. */
+export const isByRequester = (entry: SourceEntry): boolean =>
+  entry.provider === "vault" && "requester" in entry.auth;
+
 /** The URIs of what a source logs in with. */
 export function credentialsOf(entry: SourceEntry): string[] {
   if (entry.provider === "op") return [entry.token];
@@ -155,5 +165,6 @@ export function credentialsOf(entry: SourceEntry): string[] {
   const key = clientCertificate ? [clientCertificate.key] : [];
   if ("token" in auth) return [auth.token, ...key];
   if ("approle" in auth) return [auth.approle.secretId, ...key];
+  if ("requester" in auth) return key;
   return ["jwt" in auth ? auth.jwt.jwt : auth.kubernetes.jwt, ...key];
 }

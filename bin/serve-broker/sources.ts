@@ -20,7 +20,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 import { withBytes } from "../host/bytes.ts";
 import { needs } from "./source-faults.ts";
-import type { SourceEntries, SourceEntry, VaultEntry } from "./source-schema.ts";
+import { isByRequester, type SourceEntries, type SourceEntry, type VaultEntry } from "./source-schema.ts";
 
 export interface SourcesSettings {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -67,7 +67,7 @@ export function createSources(surroundings: SourcesSettings) {
     }
   }
 
-  function open(name: string, entry: SourceEntry, closed: readonly string[]): Provider {
+  function open(name: string, entry: SourceEntry, closed: readonly string[], token?: string): Provider {
     const credential = (uri: string) => () => read(name, uri);
     switch (entry.provider) {
       case "env":
@@ -93,11 +93,12 @@ export function createSources(surroundings: SourcesSettings) {
       case "op":
         return opProvider({
           token: credential(entry.token),
+          tokenName: `the token of the source ${name}`,
           signInOrigins: entry.signInOrigins,
           version: manifest.version,
         });
       case "vault":
-        return vault(entry, credential, surroundings.beside) as unknown as Provider;
+        return vault(name, entry, credential, surroundings.beside, token) as unknown as Provider;
     }
   }
 
@@ -109,7 +110,13 @@ export function createSources(surroundings: SourcesSettings) {
         const key = keyOf(name, sources, closed);
         const before = made.get(name);
         const { provider: scheme, tenants } = entry;
-        const source = { name, scheme, tenants, open: () => open(name, entry, closed) };
+        const source = {
+          name,
+          scheme,
+          tenants,
+          byRequester: isByRequester(entry),
+          open: (_: string, token?: string) => open(name, entry, closed, token),
+        };
         const fresh = { key, source, forBroker: { ...source, tenants: [nobody] } };
         next.set(name, before?.key === key ? before : fresh);
       }
@@ -145,33 +152,48 @@ export const rootsOf = (roots: readonly (string | FileRoot)[]): FileRoot[] =>
 
 type Credential = (uri: string) => () => Promise<string>;
 
-function vault(entry: VaultEntry, credential: Credential, beside: SourcesSettings["beside"]) {
+function vault(
+  name: string,
+  entry: VaultEntry,
+  credential: Credential,
+  beside: SourcesSettings["beside"],
+  token: string | undefined,
+) {
   const { address, namespace, prefix, ca, clientCertificate } = entry;
   const pem = (path: string) => () => readFile(beside(path), "utf8");
   return vaultProvider({
     server: {
       address,
-      ...(ca !== undefined && { ca: pem(ca) }),
+      ...(ca !== undefined && { ca: pem(ca), caName: `sources.${name}.ca` }),
       ...(clientCertificate && {
         clientCertificate: {
           certificate: pem(clientCertificate.certificate),
           key: credential(clientCertificate.key),
         },
       }),
-      logIn: logInOf(entry.auth, credential),
+      logIn: logInOf(entry.auth, credential, token),
     },
     namespace,
     prefix,
   });
 }
 
-function logInOf(auth: VaultEntry["auth"], credential: Credential): LogIn {
+function logInOf(auth: VaultEntry["auth"], credential: Credential, token: string | undefined): LogIn {
   if ("token" in auth) return { method: "token", token: credential(auth.token) };
   if ("approle" in auth) {
     const { mount, roleId, secretId } = auth.approle;
     return { method: "approle", mount, roleId, secretId: credential(secretId) };
   }
+  if ("requester" in auth) {
+    const { mount, role } = auth.requester;
+    return { method: "jwt", mount, role, jwt: async () => token ?? refuseWithout() };
+  }
   const [method, { mount, role, jwt }] =
     "jwt" in auth ? (["jwt", auth.jwt] as const) : (["kubernetes", auth.kubernetes] as const);
   return { method, mount, role, jwt: credential(jwt) };
+}
+
+/** Nothing comes here without one; if it did, it would get no further. */
+function refuseWithout(): never {
+  throw new SourceFailure("provider_denied", { detail: "the requester sent no token for this source" });
 }

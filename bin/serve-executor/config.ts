@@ -6,6 +6,7 @@ import * as z from "zod/mini";
 import { findUser } from "../../executor/image/user.ts";
 import { networks } from "../../executor/plan/plan.ts";
 import { parseDuration, parseSize } from "../../executor/plan/quantities.ts";
+import { toStorage, usualInodes } from "../../executor/plan/storage.ts";
 import type { Permissions, SharedFolder } from "../../executor/server/permissions.ts";
 import type { ExecutorLimits } from "../../executor/server/server.ts";
 import { described } from "../../shared/described.ts";
@@ -60,11 +61,28 @@ const Volume = z.strictObject({
   ),
 });
 
+const Storage = z.strictObject({
+  size: described(z._default(z.string(), "10g"), "The maximum size, for example 10g."),
+  inodes: z.optional(
+    described(
+      count,
+      "The maximum number of files, folders and links; one for each 16k of the size by default.",
+    ),
+  ),
+});
+
 const Ceilings = z.strictObject({
   memory: described(z._default(z.string(), "1g"), "The memory limit, for example 512m."),
   cpus: described(z._default(z.number().check(z.gte(0.01)), 1), "The number of CPUs, for example 1.5."),
   pids: described(z._default(count, 512), "Processes."),
   timeout: described(z._default(z.string(), "1h"), "The time limit, for example 90s."),
+  storage: described(
+    z._default(
+      z.union([z.literal("none"), Storage], { error: "none or { size: …, inodes: … }" }),
+      z.parse(Storage, {}),
+    ),
+    "What all steps of a run together may write into their containers' files; with none, as much as the plan says or the disk has.",
+  ),
 });
 
 const Limits = z.strictObject({
@@ -125,7 +143,7 @@ const ExecutorConfig = described(
     ),
     ceilings: described(
       z._default(Ceilings, z.parse(Ceilings, {})),
-      "The maximum of each step, which is also the default.",
+      "The maximum of each step, or of each run, which is also the default.",
     ),
     cache: described(
       z._default(z.string(), "10g"),
@@ -212,6 +230,11 @@ export async function readExecutorConfig(
   );
   const size = (at: readonly PropertyKey[], written: string) => read(at, () => parseSize(written), 0);
   const time = (at: readonly PropertyKey[], written: string) => read(at, () => parseDuration(written), 0);
+  const readStorage = (written: Fields["ceilings"]["storage"]) => {
+    if (written === "none") return undefined;
+    const { size: most, inodes } = read(["ceilings", "storage"], () => toStorage(written), { size: 0 });
+    return { size: most, inodes: inodes ?? usualInodes(most) };
+  };
   const config = {
     state: value.state,
     runtime: value.runtime,
@@ -227,6 +250,7 @@ export async function readExecutorConfig(
         cpus: ceilings.cpus,
         pidsLimit: ceilings.pids,
         timeout: time(["ceilings", "timeout"], ceilings.timeout),
+        storage: readStorage(ceilings.storage),
       },
     },
     cacheSize: value.cache === "none" ? 0 : size(["cache"], value.cache),

@@ -29,6 +29,11 @@ export async function serveExecutor(config: ExecutorConfig, environment: NodeJS.
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     throw new Failure("unsupported_host", { detail: "containers need Linux and root" });
   }
+  if (config.permissions.ceilings.storage && !existsSync("/dev/loop-control")) {
+    throw new Failure("unsupported_host", {
+      detail: "ceilings.storage: this host has no loop devices; storage: none does without a limit",
+    });
+  }
   const { broker, limits, listen } = config;
   const url = brokerUrl(broker.url);
   const identity = await createIdentity(await loadProofKey(config.state));

@@ -93,18 +93,19 @@ export async function openChain(
 
   /** @returns a head of what has the lines, to be given away. */
   async function commit(lines: readonly Unplaced[]): Promise<string> {
-    const begins = end === undefined || sink.isFull();
+    const begins = end?.version !== auditVersion || sink.isFull();
     const chain = end?.chain ?? randomUUID();
     const now = Date.now();
     const time = new Date(now).toISOString();
-    let last: ChainEnd = end ?? { chain, seq: -1, hash: "" };
+    const version = auditVersion;
+    let last: ChainEnd = end ?? { chain, seq: -1, hash: "", version };
     let text = "";
     const add = (line: Unplaced) => {
       const encoded = encodeLine({ seq: last.seq + 1, prev: last.hash, time, ...line } as AuditLine);
-      last = { chain, seq: last.seq + 1, hash: hashLine(encoded) };
+      last = { chain, seq: last.seq + 1, hash: hashLine(encoded), version };
       text += `${encoded}\n`;
     };
-    if (begins) add({ type: "chain", version: auditVersion, chain });
+    if (begins) add({ type: "chain", version, chain });
     for (const line of lines) add(line);
     const [signed, given] = await Promise.all([
       signAuditHead({ ...last, iat: now / 1000 }, key),

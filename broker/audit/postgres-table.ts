@@ -21,7 +21,7 @@ import {
   writeCursor,
 } from "./query.ts";
 import { BrokenChain } from "./reader.ts";
-import { decodeLine } from "./record.ts";
+import { decodeLine, newerForm, newerVersionOf } from "./record.ts";
 
 interface Column {
   readonly type: string;
@@ -104,7 +104,8 @@ export async function queryTable(pool: Pool, filter: AuditFilter, asked: PageReq
     const { broker, line } = row as { broker: string; line: string };
     const entry = decodeLine(Buffer.from(line));
     // A row that no broker wrote: to pass over it would hide it, and to show it would be to believe it.
-    if (!entry || wrongColumn(row)) throw changed();
+    if (!entry) throw await unreadable(pool, broker);
+    if (wrongColumn(row)) throw changed();
     if (fits(filter, entry) && !page.add(entry, line.length)) {
       isLast = false;
       break;
@@ -200,6 +201,19 @@ export async function* readChain(pool: Pool, broker: string): AsyncGenerator<Uin
     if (rows.length < batch) return;
     last = rows.at(-1)?.seq ?? last;
   }
+}
+
+/** For a line that this program cannot read; a newer version of it says so in the chain's last line. */
+async function unreadable(pool: Pool, broker: string): Promise<ClaimcheckError> {
+  const { rows } = await pool.query<{ line: string }>(
+    "SELECT line FROM claimcheck_audit WHERE broker = $1 ORDER BY seq DESC LIMIT 1",
+    [broker],
+  );
+  const newer = rows[0] && newerVersionOf(Buffer.from(rows[0].line));
+  if (newer === undefined) return changed();
+  return new ClaimcheckError("audit_unavailable", {
+    detail: `${broker}: ${newerForm(newer)}; read it with that version`,
+  });
 }
 
 const changed = () =>

@@ -11,7 +11,8 @@ import { Client, type ClientConfig, Pool } from "pg";
 import { readAuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { createTable, insertion, insertionOf, queryTable } from "./postgres-table.ts";
-import { type AuditLine, decodeLine, hashLine } from "./record.ts";
+import { versionOf } from "./reader.ts";
+import { type AuditLine, decodeLine, hashLine, newerForm, newerVersionOf } from "./record.ts";
 import { type AuditSink, type ChainEnd, type OpenedChain, unavailable } from "./sink.ts";
 
 interface PostgresSettings {
@@ -148,13 +149,16 @@ async function findEnd(client: Client, broker: string, findKey: FindKey): Promis
   );
   const [last] = rows;
   if (!last) return undefined;
+  const newer = newerVersionOf(Buffer.from(last.line));
+  if (newer !== undefined)
+    throw unavailable(`${newerForm(newer)}; start that version, or give this broker another name there`);
   const line: AuditLine | undefined = decodeLine(Buffer.from(last.line));
   const head =
     line?.type === "checkpoint" && (await readAuditHead(line.head, findKey).catch(() => undefined));
   if (!line || !head || head.hash !== line.prev || head.seq !== line.seq - 1) {
     throw unavailable("it was changed, or another key signed it; `claimcheck audit verify` says where");
   }
-  return { chain: head.chain, seq: line.seq, hash: hashLine(last.line) };
+  return { chain: head.chain, seq: line.seq, hash: hashLine(last.line), version: versionOf(head) };
 }
 
 const missing = () => unavailable("its last lines are gone");

@@ -1,7 +1,7 @@
 /** Reads a chain line by line, and stops where it is not whole. */
-import { keyIdOf, readAuditHead } from "../../shared/audit-head.ts";
+import { type AuditHead, keyIdOf, readAuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/statement.ts";
-import { type AuditLine, auditVersion, decodeLine, decodeNewer, hashLine } from "./record.ts";
+import { type AuditLine, auditVersion, decodeLine, decodeNewer, decodePlace, hashLine } from "./record.ts";
 import type { ChainEnd } from "./sink.ts";
 
 /** Where a chain is broken: what was expected of the next line, or of the one with that number. */
@@ -32,6 +32,9 @@ function named(head: string): string {
   return kid === undefined ? "" : ` (it names the key ${kid})`;
 }
 
+/** Of the lines that a head in the log is about. */
+export const versionOf = ({ version = 1 }: AuditHead): number => version;
+
 export type ChainReader = ReturnType<typeof createChainReader>;
 
 /**
@@ -55,7 +58,9 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
       const newer = decodeNewer(bytes);
       if (!newer) throw new BrokenChain(end && end.seq + 1, "a line in the log's form");
       expectNext(newer);
-      throw new NewerChain(newer.version);
+      const { seq, version } = newer;
+      end = { chain: end?.chain ?? "", seq, hash: hashLine(bytes), version };
+      throw new NewerChain(version);
     }
     expectNext(line);
     const { seq, prev } = line;
@@ -83,12 +88,21 @@ export function createChainReader(findKey: FindKey | undefined, from?: ChainEnd)
         if (head.chain !== end?.chain || head.seq !== seq - 1 || head.hash !== prev) {
           throw new BrokenChain(seq, `the head of line ${seq - 1}`);
         }
+        if (versionOf(head) !== end.version) throw new BrokenChain(seq, `a head of version ${end.version}`);
         if (head.iat !== Date.parse(time) / 1000) throw new BrokenChain(seq, "the time of its head");
       }
-      const chain = line.type === "chain" ? line.chain : (end as ChainEnd).chain;
-      end = { chain, seq, hash: hashLine(bytes) };
+      const { chain, version } = line.type === "chain" ? line : (end as ChainEnd);
+      end = { chain, seq, hash: hashLine(bytes), version };
       if (line.type === "checkpoint") sealed = end;
       return line;
+    },
+
+    /** For the lines behind a chain line in a newer form. @throws {BrokenChain} when it is not what has to come next. */
+    follow(bytes: Uint8Array): void {
+      const place = decodePlace(bytes);
+      if (!place) throw new BrokenChain(end && end.seq + 1, "a line in the log's form");
+      expectNext(place);
+      end = { ...(end as ChainEnd), seq: place.seq, hash: hashLine(bytes) };
     },
 
     /** The last line that was read. */

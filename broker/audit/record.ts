@@ -9,9 +9,12 @@
  *   type        what kind of line it is:
  *
  *   chain       the first line of a chain and of each of its files
- *     version     of this format: 1. Every change of the format is a new version, and every version reads all older ones.
+ *     version     of this format: 2. Every change of the format is a new version, and every version reads all older ones.
  *                 A broker begins a newer form with a chain line of that version: in a file the first line of a new file.
- *                 The fields up to this one stay as they are for ever, so that an older reader knows where it has to stop
+ *                 The fields up to this one stay as they are for ever, so that an older reader knows where it has to stop;
+ *                 and the head of every checkpoint says the version, so that the last line alone tells
+ *                   1  as of 0.1.0, where no head says it
+ *                   2  there are `accepted` lines
  *     chain       the chain's id, a UUID that its first line makes up
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
@@ -54,10 +57,11 @@
  */
 import { hash } from "node:crypto";
 import * as z from "zod/mini";
+import { peekPayload } from "../../shared/jws-peek.ts";
 import { actions } from "../authn/roles.ts";
 
 /** What this program writes, and the newest that it reads. */
-export const auditVersion = 1;
+export const auditVersion = 2;
 
 const sha256 = z.string().check(z.regex(/^[A-Za-z0-9_-]{43}$/));
 
@@ -72,7 +76,7 @@ const place = {
 const Chain = z.strictObject({
   ...place,
   type: z.literal("chain"),
-  version: z.literal(auditVersion),
+  version: z.int().check(z.gte(1), z.lte(auditVersion)),
   chain: z.uuid(),
 });
 
@@ -184,3 +188,33 @@ export function decodeNewer(bytes: Uint8Array): z.infer<typeof NewerChain> | und
     return undefined;
   }
 }
+
+const AnyPlace = z.looseObject(place);
+
+/** Where a line of any version stands, also of one that is newer than this program; undefined for what is no line. */
+export function decodePlace(bytes: Uint8Array): z.infer<typeof AnyPlace> | undefined {
+  try {
+    return AnyPlace.safeParse(JSON.parse(utf8.decode(bytes))).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The newer version that a chain line or a checkpoint is of; undefined for every other line. Nobody has verified it, so it
+ * is only good for saying why a log is refused.
+ */
+export function newerVersionOf(bytes: Uint8Array): number | undefined {
+  try {
+    const { type, head } = JSON.parse(utf8.decode(bytes));
+    if (type !== "checkpoint") return decodeNewer(bytes)?.version;
+    const { version } = peekPayload(head);
+    return typeof version === "number" && version > auditVersion ? version : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why this program neither reads nor continues what a newer one wrote. */
+export const newerForm = (version: number): string =>
+  `a newer version of Claimcheck wrote the log (version ${version} of the log's format; this one knows up to ${auditVersion})`;

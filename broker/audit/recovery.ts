@@ -6,8 +6,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { readAuditHead } from "../../shared/audit-head.ts";
 import type { FindKey } from "../../shared/statement.ts";
-import { createChainReader } from "./reader.ts";
-import { auditVersion, decodeLine, decodeNewer, hashLine } from "./record.ts";
+import { createChainReader, versionOf } from "./reader.ts";
+import { decodeLine, hashLine, newerForm, newerVersionOf } from "./record.ts";
 import { type ChainEnd, unavailable } from "./sink.ts";
 
 const firstWindow = 16 * 1024;
@@ -49,12 +49,9 @@ export async function findEnd(file: FileHandle, size: number, findKey: FindKey):
 /** A file in a newer form says so in its first line. */
 async function refuseNewer(file: FileHandle, size: number): Promise<void> {
   const bytes = await readAll(file, 0, Math.min(size, firstWindow));
-  const newer = decodeNewer(bytes.subarray(0, Math.max(0, bytes.indexOf(lineFeed))));
-  if (!newer) return;
-  throw unavailable(
-    `a newer version of Claimcheck wrote it (version ${newer.version} of the log's format; this one knows up to ${auditVersion}); ` +
-      "start that version, or give this one another log",
-  );
+  const newer = newerVersionOf(bytes.subarray(0, Math.max(0, bytes.indexOf(lineFeed))));
+  if (newer !== undefined)
+    throw unavailable(`${newerForm(newer)}; start that version, or give this one another log`);
 }
 
 /** @returns undefined where the window holds too little to tell. */
@@ -94,7 +91,8 @@ async function findAnchor(lines: readonly Line[], findKey: FindKey) {
     const checkpoint = checkpointOf(bytes);
     const head = checkpoint && (await readAuditHead(checkpoint.head, findKey).catch(() => undefined));
     if (!checkpoint || head?.hash !== checkpoint.prev || head.seq !== checkpoint.seq - 1) continue;
-    const from: ChainEnd = { chain: head.chain, seq: checkpoint.seq, hash: hashLine(bytes) };
+    const { chain } = head;
+    const from = { chain, seq: checkpoint.seq, hash: hashLine(bytes), version: versionOf(head) };
     return { index, from, length: after };
   }
   return undefined;

@@ -18,7 +18,7 @@ import {
   writeCursor,
   wrongCursor,
 } from "./query.ts";
-import { decodeLine } from "./record.ts";
+import { decodeLine, newerForm, newerVersionOf } from "./record.ts";
 
 /** How much one page reads, in bytes. */
 const scanSize = 16 * 1024 * 1024;
@@ -74,7 +74,7 @@ export async function queryFiles(
       if (budget <= 0) return stop(false);
       if (offset === given || bytes.includes(mark)) {
         const line = decodeLine(bytes);
-        if (line?.seq !== seq) throw offset === given && given > 0 ? wrongCursor() : changed();
+        if (line?.seq !== seq) throw offset === given && given > 0 ? wrongCursor() : unreadable(bytes);
         if (fits(filter, line) && !page.add(line, bytes.length)) return stop(false);
       }
       seq += 1;
@@ -115,13 +115,17 @@ async function firstOf(path: string): Promise<number | undefined> {
   for await (const bytes of readLines(path)) {
     if (!bytes) return undefined;
     const line = decodeLine(bytes);
-    if (!line) throw changed();
+    if (!line) throw unreadable(bytes);
     return line.seq;
   }
   return undefined;
 }
 
-const changed = () =>
-  new ClaimcheckError("audit_unavailable", {
-    detail: "the log was changed; `claimcheck audit verify` says where",
+/** @param line that this program cannot read. */
+function unreadable(line: Uint8Array): ClaimcheckError {
+  const newer = newerVersionOf(line);
+  const changed = "the log was changed; `claimcheck audit verify` says where";
+  return new ClaimcheckError("audit_unavailable", {
+    detail: newer === undefined ? changed : `${newerForm(newer)}; read it with that version`,
   });
+}

@@ -8,6 +8,8 @@ export interface ChainEnd {
   readonly chain: string;
   readonly seq: number;
   readonly hash: string;
+  /** Of the format that its lines are in. */
+  readonly version: number;
 }
 
 export interface OpenedChain {

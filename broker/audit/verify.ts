@@ -23,7 +23,7 @@ export interface Verdict {
     readonly seq: number | undefined;
     readonly expected: string;
   };
-  /** The first line that only a newer version of this program can read; the lines before it are whole. */
+  /** The first line that only a newer version of this program can read; the lines before it are whole, and those behind follow each other. */
   readonly newer?: { readonly part: string; readonly line: number; readonly why: string };
 }
 
@@ -50,6 +50,7 @@ export async function verifyChain(
   const sought = new Map(heads.map(({ hash, iat }) => [hash, iat]));
   let lines = 0;
   let losses = 0;
+  let newer: Verdict["newer"];
   let part = parts[0] as ChainPart;
   let line = 0;
   try {
@@ -58,7 +59,16 @@ export async function verifyChain(
       for await (const bytes of part.lines()) {
         line += 1;
         if (!bytes) throw new BrokenChain(undefined, "a line feed at the end of the line");
-        const { seq, type } = await reader.read(bytes);
+        if (newer) {
+          reader.follow(bytes);
+          continue;
+        }
+        const read = await reader.read(bytes).catch(expectNewer);
+        if (read instanceof NewerChain) {
+          newer = { part: part.name, line, why: read.message };
+          continue;
+        }
+        const { seq, type } = read;
         expectBeginning(lines, seq);
         const end = reader.end() as ChainEnd;
         expectHeads(heads, end);
@@ -67,17 +77,20 @@ export async function verifyChain(
         if (type === "accepted") losses += 1;
       }
     }
+    if (newer) return { lines, losses, newer };
     line += 1;
     if (lines > 0 || heads.length > 0) expectEnd(heads, reader.end(), reader.sealed());
     expectAll(sought, reader.end());
   } catch (thrown) {
-    if (thrown instanceof NewerChain) {
-      return { lines, losses, newer: { part: part.name, line, why: thrown.message } };
-    }
     if (!(thrown instanceof BrokenChain)) throw thrown;
     return { lines, losses, broken: { part: part.name, line, seq: thrown.seq, expected: thrown.message } };
   }
   return { lines, losses };
+}
+
+function expectNewer(thrown: unknown): NewerChain {
+  if (thrown instanceof NewerChain) return thrown;
+  throw thrown;
 }
 
 /** The key that the first checkpoint says it is signed by; undefined where there is none. */

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import * as jose from "jose";
 import { boundAudience, keyOf } from "../../shared/bound-token.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { isSealed } from "../../shared/sealed-token.ts";
 import type { Caller } from "./caller.ts";
 import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./claims.ts";
 import { type Confinement, confinements, type Role, roles } from "./roles.ts";
@@ -38,8 +39,10 @@ export interface Issuer {
   readonly members: readonly Membership[];
 }
 
-/** @param sealedTo the key that the client named when it sealed the token to this broker. */
-export type Authenticate = (authorization: string | undefined, sealedTo?: string) => Promise<Caller>;
+/** Opens a token that was sealed to this broker, and says which key the client named; shared/sealed-token.ts says how. */
+export type Unseal = (sent: string) => Promise<{ readonly token: string; readonly jkt: string }>;
+
+export type Authenticate = (authorization: string | undefined, unseal?: Unseal) => Promise<Caller>;
 
 /** Verified tokens that are remembered at most, and their length together; the oldest go first. */
 const remembered = 10_000;
@@ -60,7 +63,7 @@ export function prepare(issuer: Issuer) {
 /** @param audience what a token's `aud` has to name: this broker. */
 export function createAuthenticator(issuers: readonly Issuer[], audience: string): Authenticate {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, prepare(issuer)]));
-  // By hash: a dump of this process's memory is no list of tokens.
+  // By the hash of what was sent: a dump of this process's memory is no list of tokens. Sealed ones are opened once.
   const verified = new Map<string, Verified & { readonly length: number }>();
   let length = 0;
   const forget = (hash: string) => {
@@ -68,15 +71,17 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     verified.delete(hash);
   };
 
-  return async (authorization, sealedTo) => {
+  return async (authorization, unseal) => {
     const accessToken = /^(?:Bearer|DPoP) +(\S+)$/i.exec(authorization ?? "")?.[1];
     if (!accessToken) throw new ClaimcheckError("unauthenticated", { reason: "token_missing" });
     const hash = createHash("sha256").update(accessToken).digest("base64");
     const before = verified.get(hash);
-    if (before && (await isGood(before))) return confine({ ...before.known, accessToken }, sealedTo);
+    if (before && (await isGood(before))) return confine({ ...before.known, accessToken }, before.sealedTo);
     forget(hash);
 
-    const { iss = "", exp = 0 } = peek(accessToken);
+    const sealed = unseal && isSealed(accessToken) ? await unseal(accessToken) : undefined;
+    const token = sealed?.token ?? accessToken;
+    const { iss = "", exp = 0 } = peek(token);
     const issuer = byName.get(iss);
     if (!issuer) throw new ClaimcheckError("unauthenticated", { reason: "issuer_unknown" });
     // Whoever signed it, and whether or not its key can be found: what says that it is over is over.
@@ -84,7 +89,7 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
       throw new ClaimcheckError("unauthenticated", { reason: "token_expired" });
     }
     const keysVersion = await issuer.keysVersion?.();
-    const claims = await verify(accessToken, issuer, audience);
+    const claims = await verify(token, issuer, audience);
     const boundKey = keyOfToken(claims, issuer.audience ?? audience);
     const known = { ...recognise(claims, issuer), ...(boundKey !== undefined && { boundKey }) };
     for (const oldest of verified.keys()) {
@@ -94,8 +99,10 @@ export function createAuthenticator(issuers: readonly Issuer[], audience: string
     // Another request may have brought it meanwhile.
     forget(hash);
     const until = claims.exp + issuer.skew;
-    verified.set(hash, { known, until, issuer, keysVersion, length: accessToken.length });
+    const sealedTo = sealed?.jkt;
+    verified.set(hash, { known, until, issuer, keysVersion, sealedTo, length: accessToken.length });
     length += accessToken.length;
+    // Proofs are about the token as it was sent.
     return confine({ ...known, accessToken }, sealedTo);
   };
 }
@@ -117,6 +124,8 @@ interface Verified {
   readonly until: number;
   readonly issuer: ReadyIssuer;
   readonly keysVersion: number | undefined;
+  /** The key that the client named when it sealed the token to this broker. */
+  readonly sealedTo: string | undefined;
 }
 
 /** Once the issuer has other keys, the one that signed the token may be withdrawn. */

@@ -153,6 +153,11 @@ export function createApp(broker: Broker): BrokerApp {
     c.json(await revokeOne(broker, c.get("caller"), c.req.param("jti"), c.get("request"))),
   );
 
+  app.get("/v1/whoami", looking, async (c) => {
+    const { whoAmI } = await import("../requests/who-am-i.ts");
+    return c.json(whoAmI(broker, c.get("caller")));
+  });
+
   // An embedded broker, which is started for each run, has nobody who asks these.
   app.get("/v1/audit", looking, async (c) => {
     const { AuditQuery, readAudit } = await import("../requests/read-audit.ts");

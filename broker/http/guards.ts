@@ -4,13 +4,14 @@ import type { Context } from "hono";
 import { every } from "hono/combine";
 import { createMiddleware } from "hono/factory";
 import { asClaimcheckError, ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import { openToken } from "../../shared/sealed-token.ts";
+import type { Unseal } from "../authn/authenticate.ts";
 import type { Caller } from "../authn/caller.ts";
 import type { Broker } from "../broker.ts";
 import type { Account } from "../quota/budget.ts";
 import type { QuotaName } from "../quota/quota.ts";
 import { confirmCaller, type ProvenMessage } from "../requests/presentation.ts";
 import { readBody, refuseUnread } from "./body.ts";
-import { identify } from "./identify.ts";
 
 export type Env = {
   /** What the answer is written to, where it goes over a socket. */
@@ -31,6 +32,7 @@ function count({ audit }: Broker, { reason }: ClaimcheckError, caller: Caller | 
 }
 
 export function createGuards(broker: Broker) {
+  const unseal: Unseal = (sent) => openToken(sent, broker.url, broker.keys.findDecryptionKey);
   const readable = createMiddleware<Env>(async (c, next) => {
     refuseUnread(c);
     return next();
@@ -58,7 +60,7 @@ export function createGuards(broker: Broker) {
   /** A caller that is unknown, or over its quota, is refused before its body is read. */
   const authenticated = (quota: QuotaName) =>
     createMiddleware<Env>(async (c, next) => {
-      const caller = await identify(broker, c.req.header("authorization"));
+      const caller = await broker.authenticate(c.req.header("authorization"), unseal);
       c.set("caller", caller);
       await charge(c, quota, 1);
       const account = broker.budgets?.account(caller.tenant);

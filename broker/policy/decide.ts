@@ -72,6 +72,8 @@ export interface Policy {
   decide(caller: Caller, action: Action, uri?: string): Decision;
   /** Whether there is any secret for which a rule allows it: for requests that use up none of them. */
   decideForAny(caller: Caller, action: Action): Decision;
+  /** The rules about this caller, in the order of the file; of each, the actions that its roles permit. */
+  rulesAbout(caller: Caller): Rule[];
 }
 
 export const createPolicy = (rules: readonly Rule[], patterns: SecretPatterns): Policy =>
@@ -122,6 +124,16 @@ export function* buildPolicy(compiled: readonly CompiledRule[]): Generator<void,
         fitting.find(({ rule }) => rule.effect === "allow"),
       );
     },
+
+    rulesAbout: (caller) =>
+      [...rulesOf(caller.tenant), ...rulesOf(undefined)]
+        .filter((each) => isAbout(each, caller))
+        .sort((a, b) => a.order - b.order)
+        .map(({ rule }) => ({
+          ...rule,
+          actions: rule.actions.filter((action) => isPermitted(caller, action)),
+        }))
+        .filter(({ actions }) => actions.length > 0),
   };
 }
 

@@ -148,10 +148,11 @@ export async function openPolicy({
   }
 
   return {
-    authenticate: (authorization, sealedTo) => current.authenticate(authorization, sealedTo),
+    authenticate: (authorization, unseal) => current.authenticate(authorization, unseal),
     policy: {
       decide: (caller, action, uri) => current.policy.decide(caller, action, uri),
       decideForAny: (caller, action) => current.policy.decideForAny(caller, action),
+      rulesAbout: (caller) => current.policy.rulesAbout(caller),
     },
     reload(whole = false) {
       reloading = reloading.then(() => reload(whole));

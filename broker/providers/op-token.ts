@@ -10,12 +10,18 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 
 const domains = ["1password.com", "1password.eu", "1password.ca"];
 
-/** @throws {ClaimcheckError} which says what is wrong, and shows nothing of the token. */
-export function signInOrigin(token: string, furtherOrigins: readonly string[]): string {
+/** Where the operator has no other name for the token: the variable of a user's own broker. */
+export const defaultName = "OP_SERVICE_ACCOUNT_TOKEN";
+
+/**
+ * @param name what the operator calls the token.
+ * @throws {ClaimcheckError} which says what is wrong, and shows nothing of the token.
+ */
+export function signInOrigin(token: string, furtherOrigins: readonly string[], name = defaultName): string {
   const address = readAddress(token);
   if (address === undefined) {
     throw new ClaimcheckError("provider_failed", {
-      detail: "OP_SERVICE_ACCOUNT_TOKEN is no token of a service account",
+      detail: `${name} is no token of a service account`,
     });
   }
   // As the SDK does.
@@ -28,7 +34,7 @@ export function signInOrigin(token: string, furtherOrigins: readonly string[]): 
   const plain = url?.username === "" && url.password === "" && url.pathname === "/" && url.search === "";
   if (!url || !plain || !(own || furtherOrigins.includes(url.origin))) {
     throw new ClaimcheckError("provider_failed", {
-      detail: "OP_SERVICE_ACCOUNT_TOKEN leads to an address that is not 1Password's",
+      detail: `${name} leads to an address that is not 1Password's`,
     });
   }
   return url.origin;

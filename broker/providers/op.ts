@@ -14,12 +14,14 @@ import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head, shownName } from "../../shared/uri.ts";
 import { createOpClient, type OpClient, OpFailure } from "./op-client.ts";
-import { signInOrigin } from "./op-token.ts";
+import { defaultName, signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
 interface OpSettings {
   readonly token: string | (() => Promise<string>) | undefined;
+  /** What the operator calls the token. */
+  readonly tokenName?: string;
   /** Besides 1Password's own: where a token may lead. */
   readonly signInOrigins?: readonly string[];
   /** Ours, for 1Password's records. */
@@ -29,7 +31,7 @@ interface OpSettings {
 }
 
 export function opProvider(settings: OpSettings): Provider {
-  const { token, signInOrigins = [], version, timeLimit = 30_000 } = settings;
+  const { token, tokenName = defaultName, signInOrigins = [], version, timeLimit = 30_000 } = settings;
   let client: Promise<OpClient> | undefined;
   const connected = (): Promise<OpClient> => {
     client ??= connect().catch((thrown) => {
@@ -42,9 +44,9 @@ export function opProvider(settings: OpSettings): Provider {
   async function connect(): Promise<OpClient> {
     const text = typeof token === "function" ? await token() : token;
     if (!text) {
-      throw new ClaimcheckError("provider_failed", { detail: "OP_SERVICE_ACCOUNT_TOKEN is not set" });
+      throw new ClaimcheckError("provider_failed", { detail: `${tokenName} is not set` });
     }
-    return createOpClient({ token: text, origin: signInOrigin(text, signInOrigins), version });
+    return createOpClient({ token: text, origin: signInOrigin(text, signInOrigins, tokenName), version });
   }
 
   return {

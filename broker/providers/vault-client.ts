@@ -16,6 +16,8 @@ export interface VaultServer {
   readonly address: string;
   /** Certificates to trust instead of the system's, PEM. */
   readonly ca?: (() => Promise<string>) | undefined;
+  /** What the operator calls the file with them. */
+  readonly caName?: string;
   /** What we identify ourselves with in TLS, PEM; read when we connect first. */
   readonly clientCertificate?:
     | { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> }
@@ -65,12 +67,13 @@ interface TransportRequest {
 export async function createVaultClient({
   address,
   ca,
+  caName = "VAULT_CACERT",
   clientCertificate,
 }: VaultServer): Promise<VaultClient> {
   const [{ nodeVault, Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
     ca?.().catch((cause: NodeJS.ErrnoException) => {
-      throw new SourceFailure("provider_failed", { detail: `VAULT_CACERT cannot be read (${cause.code})` });
+      throw new SourceFailure("provider_failed", { detail: `${caName} cannot be read (${cause.code})` });
     }),
     clientCertificate && readPair(clientCertificate),
   ]);

@@ -9,11 +9,12 @@ import type { ResolvableReference } from "../resolve/resolver.ts";
 import { auditReasonOfItem } from "./audit-reason.ts";
 import { type About, authorize, type Granted } from "./authorize.ts";
 import { makeHandles } from "./make-handles.ts";
+import { openSourceTokens } from "./source-tokens.ts";
 
 export async function issue(
   broker: Broker,
   caller: Caller,
-  { secrets, run }: IssueRequest,
+  { secrets, run, sourceTokens }: IssueRequest,
   request: string,
   account?: Account,
 ): Promise<IssueResponse> {
@@ -32,10 +33,12 @@ export async function issue(
 
   let values: Secret[];
   try {
+    const requester = await openSourceTokens(broker, caller, sourceTokens);
     values = await broker.resolver.resolve(
       caller.tenant,
       granted.map(({ reference }) => reference),
       account,
+      requester,
     );
   } catch (thrown) {
     const error = asClaimcheckError(thrown);

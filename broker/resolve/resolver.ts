@@ -8,7 +8,7 @@ import type { Provider, ReadResult, SecretReference } from "../providers/provide
 import { schemes } from "../providers/schemes.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
 import { createSharedRead, type Observer, type SharedRead } from "./shared-read.ts";
-import { isFor, type Source, unnamed } from "./source.ts";
+import { isFor, type Requester, type Source, unnamed } from "./source.ts";
 
 /** A reference with what the URI asks to be done with the value. */
 export interface ResolvableReference extends SecretReference {
@@ -100,6 +100,7 @@ export function createResolver(
      * @param tenant whose secrets these are: nothing that was read for one is given to another.
      * @returns the values in the order of the references, each to be wiped by the caller.
      * @param account pays for the values.
+     * @param requester whose tokens go to the sources that are read with one.
      * @returns the values in the order of the references, each to be wiped by the caller; one for all that are alike.
      * @throws {ClaimcheckError} `secrets_unavailable`, with the failures by index; `values_too_large`.
      */
@@ -107,12 +108,13 @@ export function createResolver(
       tenant: string,
       references: readonly ResolvableReference[],
       account?: Account,
+      requester?: Requester,
     ): Promise<Secret[]> {
       const alike = new Map<string, Promise<ReadResult>>();
       const purse = createPurse(account);
       const read = async (reference: ResolvableReference): Promise<ReadResult> => {
         const { from, own, maxAge } = reference;
-        const result = await from.read(tenant, own, maxAge);
+        const result = await from.read(tenant, own, maxAge, requester);
         if (!(result instanceof Secret)) return result;
         return purse.pay(finish(result, reference));
       };

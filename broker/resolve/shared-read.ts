@@ -4,7 +4,7 @@
  * and its turns too: what one tenant asks for can neither close a source for another nor make it wait. There are as many
  * as the policy has tenants.
  */
-import type { ErrorCode } from "../../shared/errors.ts";
+import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import {
   type Provider,
@@ -13,7 +13,8 @@ import {
   SourceFailure,
 } from "../providers/provider.ts";
 import { createReader } from "./attempt.ts";
-import type { Source } from "./source.ts";
+import { createRequesterLanes } from "./requester-lanes.ts";
+import type { Requester, Source } from "./source.ts";
 import { createValueCache } from "./value-cache.ts";
 
 /** A read that has been asked for and is not over. */
@@ -49,8 +50,25 @@ export function createSharedRead(source: Source, valueTime: number, observer?: O
     openCircuits += open ? 1 : -1;
     observer?.circuit(source, openCircuits);
   };
+  const requesters = new Map<string, ReturnType<typeof createRequesterLanes<Lane>>>();
+  const requestersOf = (tenant: string) => {
+    // What a requester's token meets says little about the source, so nobody else hears of it.
+    const made =
+      requesters.get(tenant) ??
+      createRequesterLanes((token) =>
+        createLane(source, tenant, source.open(tenant, token), {
+          valueTime,
+          maxBytes: requesterBytes,
+          observer,
+        }),
+      );
+    requesters.set(tenant, made);
+    return made;
+  };
   const laneOf = (tenant: string): Lane => {
-    const lane = lanes.get(tenant) ?? createLane(source, tenant, valueTime, observer, onCircuit);
+    const lane =
+      lanes.get(tenant) ??
+      createLane(source, tenant, source.open(tenant), { valueTime, observer, onCircuit });
     lanes.set(tenant, lane);
     return lane;
   };
@@ -66,39 +84,66 @@ export function createSharedRead(source: Source, valueTime: number, observer?: O
 
     /**
      * @param maxAge how long ago it may have been read, in milliseconds; as long as it is kept where it is missing.
+     * @param requester needed where the source is read with the requester's own token.
      * @returns a value that is the caller's to wipe, or a coded error; it never throws.
      */
-    read: (tenant: string, reference: SecretReference, maxAge?: number): Promise<ReadResult> =>
-      laneOf(tenant).read(reference, maxAge),
+    async read(
+      tenant: string,
+      reference: SecretReference,
+      maxAge?: number,
+      requester?: Requester,
+    ): Promise<ReadResult> {
+      if (!source.byRequester) return laneOf(tenant).read(reference, maxAge);
+      const { name = source.scheme } = source;
+      const token = requester?.tokens.get(name);
+      if (!requester || token === undefined) return tokenMissing(name);
+      return requestersOf(tenant).use(requester.principal, token, (lane) => lane.read(reference, maxAge));
+    },
 
     async close(): Promise<void> {
       // Several tenants may share one where sources have no names.
       const providers = new Set([...lanes.values()].map(({ provider }) => provider));
       if (source.name === undefined) providers.add(source.open(""));
+      for (const each of requesters.values()) each.close();
       await Promise.all([...providers].map((provider) => provider.close?.()));
       observer?.circuit(source, 0);
     },
   };
 }
 
+/** What is remembered for one requester's token. There may be many, and together they have what a tenant has elsewhere. */
+const requesterBytes = 64 * 1024;
+
+const tokenMissing = (name: string) =>
+  new ClaimcheckError("provider_denied", {
+    detail: `the source ${name} is read with your own token for it: send one, as by CLAIMCHECK_SOURCE_TOKENS=${name}=env://VARIABLE`,
+  });
+
 type Lane = ReturnType<typeof createLane>;
 
-/** One tenant's way to a source. */
+interface LaneSettings {
+  readonly valueTime: number;
+  readonly maxBytes?: number;
+  readonly observer?: Observer | undefined;
+  readonly onCircuit?: (open: boolean) => void;
+}
+
+/** One tenant's way to a source, or that of one token of a requester. */
 function createLane(
   source: Source,
   tenant: string,
-  valueTime: number,
-  observer: Observer | undefined,
-  onCircuit: (open: boolean) => void,
+  provider: Provider,
+  { valueTime, maxBytes, observer, onCircuit }: LaneSettings,
 ) {
-  const provider = source.open(tenant);
   const read = createReader(provider, tenant, onCircuit);
-  const cache = createValueCache(valueTime);
+  const cache = createValueCache(valueTime, maxBytes);
   const flights = new Map<string, Flight>();
   let waiting: Flight[] = [];
 
   return {
     provider,
+
+    close: async () => provider.close?.(),
 
     async read(reference: SecretReference, maxAge?: number): Promise<ReadResult> {
       const key = reference.canonical;
@@ -139,13 +184,22 @@ function createLane(
     for (const flight of batch) flight.startedAt = startedAt;
     const results = await read(batch.map(({ reference }) => reference));
     for (const [nth, flight] of batch.entries()) {
-      const result = results[nth] as ReadResult;
+      const result = named(results[nth] as ReadResult, source);
       observer?.read(source, result);
       if (flights.get(flight.key) === flight) flights.delete(flight.key);
       if (isAnswer(result)) cache.put(flight.key, result, startedAt);
       flight.settle(result);
     }
   }
+}
+
+/** What is wrong with a source is for its operator to mend, who knows it by its name. */
+function named(result: ReadResult, { name }: Source): ReadResult {
+  if (name === undefined || !(result instanceof SourceFailure) || result.detail?.includes(`source ${name}`))
+    return result;
+  const { code, again, after, cause } = result;
+  const detail = `the source ${name}${result.detail === undefined ? "" : `: ${result.detail}`}`;
+  return new SourceFailure(code, { detail, again, after, cause });
 }
 
 /** Who wants a secret read again is not content with a read that began before. */

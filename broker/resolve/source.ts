@@ -7,8 +7,21 @@ export interface Source {
   readonly scheme: string;
   /** Every tenant's where it is missing. */
   readonly tenants?: readonly string[];
-  /** Makes what one tenant reads with: a log-in, a session and connections that no other tenant uses. */
-  open(tenant: string): Provider;
+  /** Whether each requester reads with a token of its own, and nobody without one. */
+  readonly byRequester?: boolean;
+  /**
+   * Makes what one tenant reads with: a log-in, a session and connections that no other tenant uses.
+   *
+   * @param token the requester's, where the source is read with one; without it the provider is good for parsing alone.
+   */
+  open(tenant: string, token?: string): Provider;
+}
+
+/** Whose tokens may go to sources that ask for one. */
+export interface Requester {
+  readonly principal: string;
+  /** By source. */
+  readonly tokens: ReadonlyMap<string, string>;
 }
 
 /** A source without a name, which every tenant reads from in the same way. */

@@ -27,10 +27,10 @@ interface Entry {
 export type ValueCache = ReturnType<typeof createValueCache>;
 
 /** @param valueTime how long a value is kept, in milliseconds; 0 keeps none. */
-export function createValueCache(valueTime: number) {
+export function createValueCache(valueTime: number, maxSize = maxBytes) {
   const sealingKey = randomBytes(32);
   const entries = new LRUCache<string, Entry>({
-    maxSize: maxBytes,
+    maxSize,
     sizeCalculation: ({ known }, key) =>
       overhead + 2 * key.length + (known instanceof Uint8Array ? known.length : 0),
     // Without a purge, what is out of date would stay in memory until something else needs the room.

@@ -11,6 +11,8 @@ const ofClients: Record<string, string> = {
     "Thumbprints of the broker's keys, with commas between them. Clients believe no other key.",
   CLAIMCHECK_TOKEN: "The token for the broker. It counts before CLAIMCHECK_TOKEN_FILE.",
   CLAIMCHECK_TOKEN_FILE: "A file with the token, as `--token-file`. Clients read it again at each use.",
+  CLAIMCHECK_SOURCE_TOKENS:
+    "Where your own tokens are, for [sources that log in with them](../sources.md#log-in-with-the-jobs-own-token): `SOURCE=env://VARIABLE` or `SOURCE=file://PATH`, with commas between them.",
   CLAIMCHECK_EXECUTOR: "The socket of an executor, or HOST:PORT, as `--executor`.",
   CLAIMCHECK_EXECUTOR_TOKEN: "For an executor on HOST:PORT: the content of its `listen.tokenFile`.",
   CLAIMCHECK_HANDLE_NAME:
@@ -19,6 +21,7 @@ const ofClients: Record<string, string> = {
   CLAIMCHECK_NO_MASKING: "`1` shows secrets in the output, as `--no-masking`.",
   CLAIMCHECK_AUDIT_URL:
     "The PostgreSQL database of the audit log, for `claimcheck audit … --postgres`. Without it, psql's own variables count.",
+  CLAIMCHECK_NODE: "The Node.js that the command `claimcheck` starts with; without it, the one on the PATH.",
   CLAIMCHECK_COMMAND:
     "The `claimcheck` command that the front ends start. Without it: the package's own, or the one on the PATH.",
   ACTIONS_ID_TOKEN_REQUEST_URL:

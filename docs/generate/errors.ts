@@ -65,6 +65,10 @@ const help: Record<ErrorCode | FailureCode, Help> = {
     "An older version of the broker made the handle.",
     "Upgrade all brokers and executors, and ask for a new handle.",
   ],
+  handle_newer: [
+    "A newer version of the broker made the handle, and this broker or command is of an older one.",
+    "Upgrade all brokers and executors to the same version.",
+  ],
   handle_spent: [
     "The handle was redeemed as often as it allows.",
     "Ask for a new one, or for more `--uses` as far as the policy allows. If you did not redeem it, somebody else did: look for its id in the audit log.",
@@ -184,6 +188,10 @@ const help: Record<ErrorCode | FailureCode, Help> = {
     "The principal or its tenant asked for more than its quota, or holds more bytes than it may.",
     "Wait for as long as `Retry-After` says, ask for fewer secrets at once, or raise `quotas:` of the broker.",
   ],
+  receipt_newer: [
+    "A result in the registry is from a newer version.",
+    "Nothing: the step runs again. Upgrade this executor to share results with the newer ones.",
+  ],
   receipt_outdated: ["A result in the registry is from an older version.", "Nothing: the step runs again."],
   redemption_conflict: [
     "One redemption id came with two different requests.",
@@ -196,6 +204,14 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   runtime_failed: [
     "runc or the supervisor could not start the container.",
     "Read the rest of the line: it is the runtime's own. Check with `runc --version` and `buildah --version` that both work.",
+  ],
+  result_newer: [
+    "A cached result, in the local folder or in a registry, is from a newer version.",
+    "Nothing: the step runs again. Upgrade this Claimcheck to use such results.",
+  ],
+  result_outdated: [
+    "A cached result in the local folder is from an older version, which keeps results under other keys.",
+    "Nothing: the step runs again. `claimcheck cache prune` removes such results.",
   ],
   secret_leaked: [
     "The step wrote a value into its files.",
@@ -224,6 +240,10 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   state_unusable: [
     "A folder or file of Claimcheck cannot be read or written, belongs to somebody else, or has the wrong mode.",
     "Read the rest of the line: it names the path.",
+  ],
+  storage_full: [
+    "The steps of the run have written as much as `--storage-opt`, the plan's `storage` or the executor's ceiling allows, and the next step cannot begin. (A command that writes more gets ENOSPC, and its exit code is its own.)",
+    "Raise the limit, or remove what a step does not need any more before it ends.",
   ],
   store_unavailable: [
     "Redis did not answer in time.",

@@ -7,6 +7,7 @@ import { openConfirmation } from "../../shared/confirmation.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 import { type HandleClaims, verifyHandle } from "../../shared/handle.ts";
+import { NewerStatement } from "../../shared/newer.ts";
 import { OutdatedReceipt, verifyReceipt } from "../../shared/receipt.ts";
 import { openRedemption, type RedeemedValue } from "../../shared/redemption.ts";
 import type { Secret } from "../../shared/secret.ts";
@@ -25,6 +26,7 @@ import { createBrokerCall, type Fetch, type Patience, understand } from "./call.
 import type { KeepHeads } from "./heads.ts";
 import type { Identity } from "./identity.ts";
 import { asUntrusted, type BrokerKeys, createBrokerKeys } from "./keys.ts";
+import { type FindSourceTokens, sealSourceTokens } from "./source-tokens.ts";
 
 interface Connection extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
@@ -37,6 +39,8 @@ interface Connection extends Patience {
     /** The executor's principal, which handles have to be for. */
     readonly audience: string;
   };
+  /** The requester's own, for sources that are read with them. */
+  readonly findSourceTokens?: FindSourceTokens | undefined;
   /** RFC 7638 thumbprints of the broker's keys: no other key is believed, whoever sends it. */
   readonly pinnedKeys: readonly string[];
   /** Those that are known from before. */
@@ -73,6 +77,13 @@ export function createBrokerClient(connection: Connection) {
   const { findKeys, wrappingKey } = keys;
   const { ask, sentTokens } = createAuthorizedCall({ ...connection, call, keys });
 
+  const sentForSources = new Set<string>();
+  const findSourceTokens = async () => {
+    const tokens = (await connection.findSourceTokens?.()) ?? new Map<string, string>();
+    for (const token of tokens.values()) sentForSources.add(token);
+    return tokens;
+  };
+
   /** What handles that are asked for here have in common. */
   const bound = { jkt: identity.jkt, ...(requester && { audience: requester.audience }) };
 
@@ -80,18 +91,18 @@ export function createBrokerClient(connection: Connection) {
    * Asks in the requester's name.
    *
    * @param names what the user calls the secrets.
-   * @param describe the secrets of a request with this token, as many as there are names.
+   * @param describe a request with this token, for as many secrets as there are names.
    * @returns handles in the order of the secrets, their signatures checked.
    */
   async function askForHandles(
     path: string,
     names: readonly (string | undefined)[],
-    describe: (accessToken: string) => object[] | Promise<object[]>,
+    describe: (accessToken: string) => Promise<{ readonly secrets: object[] }>,
   ): Promise<IssuedHandle[]> {
     const asking = ask(requester?.findToken ?? findToken, {
       method: "POST",
       path,
-      body: async (accessToken) => JSON.stringify({ secrets: await describe(accessToken) }),
+      body: async (accessToken) => JSON.stringify(await describe(accessToken)),
       tokenIsEnough: true,
     }).catch((thrown) => {
       if (thrown instanceof Failure) thrown.nameItems(names);
@@ -104,10 +115,10 @@ export function createBrokerClient(connection: Connection) {
     return Promise.all(
       handles.map(async ({ handle }) => {
         const claims = await verifyHandle(handle, find, url).catch((cause) => {
-          if (isOutdated(cause)) {
-            const detail = "the broker is of an older version; upgrade it";
-            throw new Failure("handle_outdated", { detail, cause });
-          }
+          throwOtherVersion(cause, {
+            handle_outdated: "the broker is of an older version; upgrade it",
+            handle_newer: "the broker is of a newer version",
+          });
           const detail = "a handle is not the broker's, or it knows itself by another URL";
           throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
         });
@@ -120,7 +131,8 @@ export function createBrokerClient(connection: Connection) {
     ask(findToken, { method: "POST", path, body, ...(encryptionKey && { encryptionKey }) });
 
   return {
-    sentTokens,
+    /** Those of the requester for sources among them. */
+    sentTokens: () => [...sentTokens(), ...sentForSources],
 
     /**
      * Asks for handles, bound to this executor's key.
@@ -131,7 +143,10 @@ export function createBrokerClient(connection: Connection) {
       askForHandles(
         "/v1/handles",
         secrets.map(({ name }) => name),
-        () => secrets.map((secret) => ({ ...secret, ...bound })),
+        async (accessToken) => ({
+          secrets: secrets.map((secret) => ({ ...secret, ...bound })),
+          ...(await sealSourceTokens(findSourceTokens, { iss: url, accessToken }, keys)),
+        }),
       ),
 
     /** Asks for handles for values of the requester's own, encrypted to the broker; bound in the same way. */
@@ -144,20 +159,19 @@ export function createBrokerClient(connection: Connection) {
         async (accessToken) => {
           const key = await wrappingKey();
           const context = { iss: url, accessToken, ...bound };
-          return Promise.all(
-            items.map(async ({ value, ...terms }) => ({
-              ...terms,
-              ...bound,
-              value: await wrapValue(value, context, key),
-            })),
-          );
+          const secrets = items.map(async ({ value, ...terms }) => ({
+            ...terms,
+            ...bound,
+            value: await wrapValue(value, context, key),
+          }));
+          return { secrets: await Promise.all(secrets) };
         },
       ),
 
     /** Reads a handle that somebody else was given. Whether it may be redeemed here, the broker says. */
     async accept(handle: string): Promise<IssuedHandle> {
       const claims = await verifyHandle(handle, await findKeys(), url).catch((cause) => {
-        if (isOutdated(cause)) throw new Failure("handle_outdated", { cause });
+        throwOtherVersion(cause);
         const detail = "it has expired, or is not this broker's";
         throw asUntrusted(cause, new Failure("invalid_handle", { detail, cause }));
       });
@@ -203,7 +217,7 @@ export function createBrokerClient(connection: Connection) {
     /**
      * @returns the digest of the manifest that a receipt is about; undefined where it is no receipt for a result
      * under this key, of this tenant, made with these secrets.
-     * @throws {Failure} `receipt_outdated`.
+     * @throws {Failure} `receipt_outdated`, `receipt_newer`.
      */
     async readReceipt(
       receipt: string,
@@ -215,6 +229,7 @@ export function createBrokerClient(connection: Connection) {
       const expected = { iss: url, tenant, key: result.key, secrets: [...result.secrets] };
       return verifyReceipt(receipt, await findKeys(), expected).catch((cause) => {
         if (cause instanceof OutdatedReceipt) throw new Failure("receipt_outdated", { cause });
+        if (cause instanceof NewerStatement) throw new Failure("receipt_newer", { cause });
         return undefined;
       });
     },
@@ -270,6 +285,15 @@ export function createBrokerClient(connection: Connection) {
 const foreign = (cause?: unknown) =>
   new Failure("broker_untrusted", { detail: "the values are not what the handles stand for", cause });
 
-const isOutdated = (cause: unknown) => cause instanceof ClaimcheckError && cause.code === "handle_outdated";
+/** @param details what the user is told besides. @throws {Failure} for a handle of another version. */
+function throwOtherVersion(cause: unknown, details: Partial<Record<OtherVersion, string>> = {}): void {
+  const code = cause instanceof ClaimcheckError && otherVersions.find((each) => each === cause.code);
+  if (!code) return;
+  const detail = details[code];
+  throw new Failure(code, { ...(detail !== undefined && { detail }), cause });
+}
+
+const otherVersions = ["handle_outdated", "handle_newer"] as const;
+type OtherVersion = (typeof otherVersions)[number];
 
 const isWorthRepeating = ({ code }: Failure) => code === "broker_unreachable" || code === "store_unavailable";

@@ -1,17 +1,18 @@
 /**
  * A result as it lies in a file:
  *
- *     claimcheck-cache/1 MAC LF       base64url HMAC-SHA-256 over all that follows
+ *     claimcheck-cache/2 MAC LF       base64url HMAC-SHA-256 over all that follows
  *     {"key":…,"image":…,"layers":[…],"stdout":LENGTH,"stderr":LENGTH} LF
  *     what the command printed, scrubbed: standard output, then standard error
  *
- * The MAC's key lies elsewhere. So what was cut, changed, or put in another result's place by somebody who can only
+ * The number is the version of this form and of the keys (key.ts). The MAC's key lies elsewhere. So what was cut, changed, or put in another result's place by somebody who can only
  * write here is no result.
  */
 import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 import * as z from "zod/mini";
 
-const magic = "claimcheck-cache/1";
+const version = 2;
+const magic = `claimcheck-cache/${version}`;
 const lineFeed = 0x0a;
 
 /** What a command that ended with 0 left behind. */
@@ -66,6 +67,13 @@ export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Cac
   if (word !== magic || given.length !== expected.length || !timingSafeEqual(given, expected))
     return undefined;
   return decodeBody(key, body);
+}
+
+/** Which other version wrote a result that cannot be decoded, as it says itself; undefined where it says none. */
+export function otherVersionOf(bytes: Buffer): "result_outdated" | "result_newer" | undefined {
+  const [, written] = /^claimcheck-cache\/(\d{1,9}) /.exec(bytes.toString("latin1", 0, 64)) ?? [];
+  if (written === undefined || Number(written) === version) return undefined;
+  return Number(written) < version ? "result_outdated" : "result_newer";
 }
 
 /**

@@ -16,7 +16,7 @@ import { rowOf, stepFields } from "../plan/step-table.ts";
  */
 const version = "claimcheck-cache/2";
 
-export interface Origin {
+export interface Origin extends Partial<Plan> {
   /** The broker's name for itself. */
   readonly broker: string;
   readonly tenant: string;
@@ -35,6 +35,14 @@ export function obstacleOf(plan: Plan, step: Step): string | undefined {
   ];
   return reasons.find((reason) => typeof reason === "string");
 }
+
+/** What a plan says of all its steps, and what can change their results. */
+export const countedOf = (plan: Plan): Partial<Plan> =>
+  Object.fromEntries(
+    planFields
+      .filter((field) => planRowOf(field).cache === "counts" && plan[field] !== undefined)
+      .map((field) => [field, plan[field]]),
+  );
 
 /** @returns 64 digits in hex. */
 export function keyOfStep(step: Step, { cacheIdOf, ...origin }: Origin): string {

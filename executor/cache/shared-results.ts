@@ -19,6 +19,7 @@ import { sizeLimit } from "./recording.ts";
 import { indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
 
 const artifactType = "application/vnd.claimcheck.result.v1";
+const otherVersions = new Set(["receipt_outdated", "receipt_newer", "result_newer"]);
 const outputType = "application/vnd.claimcheck.output.v1";
 const layerType = "application/vnd.oci.image.layer.v1.tar";
 const receiptAnnotation = "dev.claimcheck.receipt";
@@ -31,6 +32,7 @@ const layerLimit = 4 * 1024 ** 3;
 
 const Index = z.object({ annotations: z.object({ [receiptAnnotation]: z.string() }) });
 const Manifest = z.object({
+  artifactType: z.string(),
   layers: z.tuple([z.object({ digest: z.string() })], z.object({ digest: z.string() })),
 });
 
@@ -72,7 +74,7 @@ export function openSharedResults({ from, to, layers }: SharedResultsSettings, t
       if (!result) say("result_untrusted");
       return result;
     } catch (thrown) {
-      if (!(thrown instanceof Failure && thrown.code === "receipt_outdated")) throw thrown;
+      if (!(thrown instanceof Failure && otherVersions.has(thrown.code))) throw thrown;
       say(thrown.code);
       return undefined;
     }
@@ -157,7 +159,11 @@ async function read(
   const digest = index && (await believe(index.annotations[receiptAnnotation] as string));
   const manifest = digest && (await registry.getManifest(digest));
   if (!manifest || digestOf(manifest) !== digest) return undefined;
-  const named = Manifest.safeParse(parse(manifest)).data?.layers[0].digest;
+  const said = Manifest.safeParse(parse(manifest)).data;
+  const [, version = "1"] =
+    /^application\/vnd\.claimcheck\.result\.v(\d+)$/.exec(said?.artifactType ?? "") ?? [];
+  if (Number(version) > 1) throw new Failure("result_newer");
+  const named = said?.layers[0].digest;
   const output = named && (await registry.getBlob(named, sizeLimit + headerLimit));
   return output && digestOf(output) === named ? decodeBody(key, output) : undefined;
 }

@@ -10,7 +10,7 @@ import type { Secrets } from "../broker-client/secrets.ts";
 import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan/plan.ts";
 import type { CachedResult } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
-import { keyOfStep, obstacleOf } from "./key.ts";
+import { countedOf, keyOfStep, obstacleOf } from "./key.ts";
 import { prune } from "./pruning.ts";
 import { createRecording } from "./recording.ts";
 import type { SharedResults } from "./shared-results.ts";
@@ -75,7 +75,8 @@ export function openStepCache(
     for (const step of plan.steps.slice(0, cacheable)) {
       if (!membership || unnamedIn(step)) break;
       const cacheIdOf = (source: SecretSource) => secrets.cacheIdOf(source) as string;
-      made.push(keyOfStep(step, { ...membership, parent: made.at(-1) ?? image, cacheIdOf }));
+      const origin = { ...membership, parent: made.at(-1) ?? image, ...countedOf(plan) };
+      made.push(keyOfStep(step, { ...origin, cacheIdOf }));
     }
     return made;
   }

@@ -24,7 +24,7 @@ import {
 import { lock } from "../../shared/lock.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
 import { absent } from "./absent.ts";
-import { type CachedResult, decodeResult, encodeResult, layersIn } from "./entry.ts";
+import { type CachedResult, decodeResult, encodeResult, layersIn, otherVersionOf } from "./entry.ts";
 
 /** What comes before a result's output is shorter, in bytes: a plan of a thousand steps has a thousand digests. */
 const headerLimit = 256 * 1024;
@@ -46,8 +46,8 @@ export type CacheStore = ReturnType<typeof openStore>;
 
 interface CacheStoreSettings {
   readonly macKey: KeyObject;
-  /** Told the key of what is not as it was stored; it is as good as not there. */
-  readonly onSpoilt?: (key: string) => void;
+  /** Told the key of what is not as it was stored, or of another version; it is as good as not there. */
+  readonly onSpoilt?: (key: string, version: ReturnType<typeof otherVersionOf>) => void;
 }
 
 export function openStore(folder: string, { macKey, onSpoilt = () => {} }: CacheStoreSettings) {
@@ -100,7 +100,7 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Cache
     const bytes = await readFile(resultOf(key)).catch(absent);
     const result = bytes && decodeResult(key, bytes, macKey);
     if (!bytes || result) return result;
-    onSpoilt(key);
+    onSpoilt(key, otherVersionOf(bytes));
     return undefined;
   }
 

@@ -10,6 +10,9 @@ export interface Mount {
 
 const restricted = ["nosuid", "noexec", "nodev"];
 
+/** Each costs the kernel about a kilobyte, whatever it holds; one for each page of the size. */
+const inodes = "nr_inodes=16384";
+
 /** Docker's and podman's, or stricter. */
 const kernelFolders: readonly Mount[] = [
   { destination: "/proc", type: "proc", source: "proc", options: restricted },
@@ -17,7 +20,7 @@ const kernelFolders: readonly Mount[] = [
     destination: "/dev",
     type: "tmpfs",
     source: "tmpfs",
-    options: ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"],
+    options: ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k", inodes],
   },
   {
     destination: "/dev/pts",
@@ -29,7 +32,7 @@ const kernelFolders: readonly Mount[] = [
     destination: "/dev/shm",
     type: "tmpfs",
     source: "shm",
-    options: [...restricted, "mode=1777", "size=65536k"],
+    options: [...restricted, "mode=1777", "size=65536k", inodes],
   },
   { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: restricted },
 ];

@@ -3,7 +3,7 @@
  * is not there is pulled.
  *
  * Runs of one image share the folders of its layers. A buildah working container tells where they are, and is removed
- * when it has: it would keep the image in use. Every run locks the folders that it uses (supervisor.pl).
+ * when it has (working-containers.ts). Every run locks the folders that it uses (supervisor.pl).
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -18,6 +18,7 @@ import { parseImageName } from "./name.ts";
 import { openPrivateImages } from "./private-images.ts";
 import { type Login, pull } from "./pull.ts";
 import { openPulledImages } from "./pulled-images.ts";
+import { containerOf, openWorkingContainers } from "./working-containers.ts";
 
 const exec = promisify(execFile);
 
@@ -62,6 +63,7 @@ export async function prepareImage(name: string, surroundings: ImageSettings): P
   if (name === "" || name.startsWith("-")) {
     throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
   }
+  await sweepContainers(surroundings);
   const memory = `${surroundings.state}/images/${createHash("sha256").update(meaningOf(name)).digest("hex")}.json`;
   const pulled = openPulledImages(surroundings.state);
   const remembered = recall(memory, surroundings);
@@ -74,6 +76,10 @@ export async function prepareImage(name: string, surroundings: ImageSettings): P
   if (pulled.use(image)) surroundings.onPulled?.();
   return image;
 }
+
+/** Removes the working containers of runs that were killed. */
+export const sweepContainers = (surroundings: Pick<ImageSettings, "state" | "environment" | "signal">) =>
+  openWorkingContainers(surroundings).sweep((container) => runBuildah(["rm", container], surroundings));
 
 /** A tag says nothing where there is a digest, and somebody could write one after the other. */
 function meaningOf(name: string): string {
@@ -104,26 +110,33 @@ async function askBuildah(name: string, surroundings: ImageSettings): Promise<Im
   const buildah = (...args: string[]) => runBuildah(args, surroundings);
   const { id, config, names } = await obtain(name, surroundings);
 
-  // Two first runs at once may remove each other's container, and one that was killed has left its own.
-  const container = `claimcheck-${id}`;
+  // Two first runs at once may remove each other's container.
+  const container = containerOf(id);
   const mount = async () =>
     layersOf(isRootless() ? await buildah(...mountUnshared, container) : await mounted(buildah, container));
-  let layers: Layers | undefined;
-  for (let attempt = 1; !layers; attempt++) {
-    layers = await mount().catch(async (cause) => {
-      surroundings.signal.throwIfAborted();
-      if (attempt > mountAttempts) {
-        throw new Failure("image_unavailable", {
-          detail: `${name} cannot be mounted (${reasonOf(cause)})`,
-          cause,
-        });
-      }
-      await buildah("from", "--pull-never", "--name", container, id).catch(() => {});
-      return undefined;
-    });
+  const made: Awaited<ReturnType<typeof working.make>>[] = [];
+  const working = openWorkingContainers(surroundings);
+  try {
+    let layers: Layers | undefined;
+    for (let attempt = 1; !layers; attempt++) {
+      layers = await mount().catch(async (cause) => {
+        surroundings.signal.throwIfAborted();
+        if (attempt > mountAttempts) {
+          throw new Failure("image_unavailable", {
+            detail: `${name} cannot be mounted (${reasonOf(cause)})`,
+            cause,
+          });
+        }
+        made.push(await working.make(id));
+        return undefined;
+      });
+    }
+    if (layers.areShared) await buildah("rm", container).catch(() => surroundings.signal.throwIfAborted());
+    for (const each of made) each.isGone();
+    return { id, config, layers: layers.folders, ...(names && { names }) };
+  } finally {
+    for (const each of made) await each.close();
   }
-  if (layers.areShared) await buildah("rm", container).catch(() => {});
-  return { id, config, layers: layers.folders, ...(names && { names }) };
 }
 
 const mountAttempts = 5;

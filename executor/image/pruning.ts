@@ -1,8 +1,9 @@
 /** Takes images away that were pulled for runs and that no run uses. */
 import { type FileHandle, lstat, open, readdir } from "node:fs/promises";
 import { lock } from "../../shared/lock.ts";
-import { listImages, runBuildah } from "./image.ts";
+import { listImages, runBuildah, sweepContainers } from "./image.ts";
 import { openPulledImages, type PulledImage } from "./pulled-images.ts";
+import { containerOf } from "./working-containers.ts";
 
 interface PruningSettings {
   readonly state: string;
@@ -31,6 +32,7 @@ export async function pruneImages(
   { keep, lately }: Limits,
   settings: PruningSettings,
 ): Promise<RemovedImage[]> {
+  await sweepContainers(settings);
   const pulled = openPulledImages(settings.state);
   const there = new Map((await listImages(settings)).map(({ id, names }) => [id, names]));
   const removed: RemovedImage[] = [];
@@ -67,8 +69,11 @@ async function remove(
     // A run that begins meanwhile does not get its own lock, and tells so.
     top = layers[0] === undefined ? undefined : await open(layers[0]);
     if (top && !(await lock(top))) return false;
-    // One that was killed while it asked where the layers are may have left its container.
-    await runBuildah(["rm", `claimcheck-${id}`], settings).catch(() => {});
+    // A storage without overlays has the files in a container that stays. Elsewhere one is there only while a run asks
+    // where its layers are, and keeps the image.
+    if (top && !/\/overlay\//.test(layers[0] ?? "")) {
+      await runBuildah(["rm", containerOf(id)], settings).catch(() => {});
+    }
     // Of several names, each takes one away; with the last one goes the image.
     for (const name of names.length > 0 ? names : [id]) await runBuildah(["rmi", name], settings);
     return true;

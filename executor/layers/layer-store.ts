@@ -73,11 +73,17 @@ export function openLayerStore(folder: string, { environment }: LayerStoreSettin
     /**
      * @param changes as `changes` gave them, and as they were looked at.
      * @param scratch a folder of the run; a draft that is not kept goes with it.
+     * @param limit of the archive, in bytes: a name may need more there than on a disk.
+     * @throws {Failure} `invalid_layer` for what would be larger.
      */
-    async draft(changes: AsyncIterable<Member>, scratch: string): Promise<Draft> {
+    async draft(
+      changes: AsyncIterable<Member>,
+      scratch: string,
+      limit = Number.POSITIVE_INFINITY,
+    ): Promise<Draft> {
       makeFolder(folder);
       const path = `${await mkdtemp(`${scratch}/layer-`)}/tar`;
-      const layer = await write(path, (sink) => writeLayer(changes, sink));
+      const layer = await write(path, (sink) => writeLayer(changes, sink), limit);
       return {
         layer,
         archive: path,
@@ -130,10 +136,10 @@ export function openLayerStore(folder: string, { environment }: LayerStoreSettin
 }
 
 /** What `fill` writes becomes a file. */
-async function write<T>(path: string, fill: (sink: Sink) => Promise<T>) {
+async function write<T>(path: string, fill: (sink: Sink) => Promise<T>, limit = Number.POSITIVE_INFINITY) {
   const file = await open(path, "wx", 0o600);
   try {
-    const sink = createSink(file);
+    const sink = createSink(file, limit);
     const filled = await fill(sink);
     return { ...(await sink.finish()), ...filled };
   } finally {
@@ -158,7 +164,7 @@ async function writeLayer(changes: AsyncIterable<Member>, sink: Sink): Promise<{
 type Sink = ReturnType<typeof createSink>;
 
 /** Writes few large pieces, and reckons the digest. */
-function createSink(file: FileHandle) {
+function createSink(file: FileHandle, limit: number) {
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafeSlow(bufferSize);
   let filled = 0;
@@ -166,6 +172,11 @@ function createSink(file: FileHandle) {
 
   async function empty(): Promise<void> {
     const bytes = buffer.subarray(0, filled);
+    if (size + filled > limit) {
+      throw new Failure("invalid_layer", {
+        detail: `their archive is larger than ${limit} bytes, which is all that the run may write`,
+      });
+    }
     hash.update(bytes);
     // Unlike write(), it does not stop half-way.
     await file.appendFile(bytes);

@@ -16,8 +16,17 @@ export interface Member {
 /** More than what a file system lets a file have of names and attributes, and of extents in a map. */
 const extendedLimit = 16 * 1024 * 1024;
 
+/** Who stops reading half-way has the source end too: whatever writes it waits for nobody. */
 export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerator<Member> {
   const reader = createReader(source);
+  try {
+    yield* readMembers(reader);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function* readMembers(reader: Reader): AsyncGenerator<Member> {
   let records: ReadonlyMap<string, Buffer> = new Map();
   for (;;) {
     const block = await reader.take(blockSize);
@@ -96,6 +105,10 @@ function createReader(source: AsyncIterable<Uint8Array>) {
         at += part.length;
       }
       return bytes;
+    },
+
+    async close(): Promise<void> {
+      await chunks.return?.();
     },
 
     async skip(length: number): Promise<void> {

@@ -86,6 +86,17 @@ function readMember(
   return member === undefined ? [] : [[field, written.read(member, toSource)]];
 }
 
+/** The other way, for what a document can leave out. */
+export function writePlan(
+  said: { readonly [Field in keyof Plan]?: Plan[Field] | undefined },
+): Partial<PlanDocument> {
+  const members = planFields.flatMap((field) => {
+    const [{ document }, value] = [planRowOf(field), said[field]];
+    return document && value !== undefined ? [[document.name, document.write(value)]] : [];
+  });
+  return Object.fromEntries(members);
+}
+
 /**
  * The other way: a document's step that `toStep` makes this one of.
  *

@@ -55,6 +55,10 @@ export interface Flag<Value> {
   readonly default?: Value;
   /** @throws {Failure} `usage`. Without it the value is the text. */
   readonly read?: (text: string) => Value;
+  /** The same for a flag that can be there several times. */
+  readonly collect?: (texts: readonly string[]) => Value;
+  /** Whether it is the executor's to choose, where one of a host runs the plan, and no job's. */
+  readonly isHosts?: boolean;
 }
 
 /** What a field means for the cache of results. */

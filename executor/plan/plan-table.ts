@@ -2,8 +2,10 @@
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
 import { type AnyField, asItIs, type Field, written } from "./field.ts";
-import { leakActions, type Plan } from "./plan.ts";
+import { leakActions, type Plan, type Storage } from "./plan.ts";
+import { named } from "./quantities.ts";
 import { referenceTo, SecretReference, sourceOf } from "./references.ts";
+import { parseStorageOptions, toStorage } from "./storage.ts";
 
 const word = z.string().check(z.minLength(1));
 
@@ -11,6 +13,16 @@ const LoginFields = z.strictObject({
   address: described(word, "The registry's, such as registry.example:5000."),
   user: described(word, "The user name for the log-in."),
   password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
+});
+
+const StorageFields = z.strictObject({
+  size: described(z.string(), "The maximum size, for example 10g."),
+  inodes: z.optional(
+    described(
+      z.number(),
+      "The maximum number of files, folders and links; one for each 16k of the size by default.",
+    ),
+  ),
 });
 
 export const planTable = {
@@ -67,6 +79,7 @@ export const planTable = {
     flag: {
       flags: "--on-leak <ACTION>",
       description: "search the files that each step leaves for secret values; if one is found, do this",
+      isHosts: true,
       choices: leakActions,
     },
     cache: "ignored", // What leaked is not kept, whatever else is done about it.
@@ -78,7 +91,11 @@ export const planTable = {
   // An image of the host's could be put in another one's place, or pushed with the host's credentials.
   tag: {
     document: asItIs("tag", described(word, "The name on this host of the image that the steps make.")),
-    flag: { flags: "--tag <NAME>", description: "make an image of the final files, with this name" },
+    flag: {
+      flags: "--tag <NAME>",
+      description: "make an image of the final files, with this name",
+      isHosts: true,
+    },
     cache: "ignored",
     bound: "image",
     permission: { never: "to make an image" },
@@ -90,12 +107,33 @@ export const planTable = {
       "publish",
       described(word, "The full name, with the registry's address, that the image is pushed to."),
     ),
-    flag: { flags: "--publish <NAME>", description: "push the image to this name's registry" },
+    flag: { flags: "--publish <NAME>", description: "push the image to this name's registry", isHosts: true },
     cache: "ignored",
     bound: "image",
     permission: { never: "to make an image" },
     needsRoot: true,
     frontEnds: true,
+  },
+  storage: {
+    document: written(
+      "storage",
+      described(
+        StorageFields,
+        "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
+      ),
+      named("storage", toStorage),
+      ({ size, ...rest }: Storage) => ({ size: `${size}b`, ...rest }),
+    ),
+    flag: {
+      flags: "--storage-opt <NAME=VALUE>",
+      description: "what all steps together may write: size=10g, and inodes=100000 (repeatable)",
+      collect: named("--storage-opt", parseStorageOptions),
+    },
+    cache: "counts",
+    bound: undefined,
+    permission: "decided",
+    needsRoot: true,
+    frontEnds: false,
   },
 } as const satisfies { readonly [Name in Exclude<keyof Plan, "image" | "steps">]-?: Field<Plan[Name]> };
 

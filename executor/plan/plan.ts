@@ -44,6 +44,14 @@ export type Network = (typeof networks)[number];
 export const leakActions = ["fail", "no-cache", "warn"] as const;
 export type LeakAction = (typeof leakActions)[number];
 
+/** What all steps of a run together may write into their containers' files. */
+export interface Storage {
+  /** In bytes. */
+  readonly size: number;
+  /** Files, folders and links; as many as are usual for the size where there is none. */
+  readonly inodes?: number;
+}
+
 export interface Step {
   /** What people call it. */
   readonly name?: string;
@@ -109,6 +117,8 @@ export interface Plan {
   readonly tag?: string;
   /** Where that image is pushed: a name with the registry's. */
   readonly publish?: string;
+  /** No limit but the host's own without it. */
+  readonly storage?: Storage;
 }
 
 /** What whoever writes a plan says; the rest is said by who runs it. */

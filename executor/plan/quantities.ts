@@ -17,8 +17,8 @@ const wrong = (text: string, wanted: string) => usage(`"${shownName(text)}" is n
 
 /** The same reader of a text, whose error says of which flag or field the text is. */
 export const named =
-  <T>(name: string, parse: (text: string) => T) =>
-  (text: string): T => {
+  <T, From = string>(name: string, parse: (text: From) => T) =>
+  (text: From): T => {
     try {
       return parse(text);
     } catch (thrown) {

@@ -31,10 +31,10 @@ interface Looking {
 export type RunResult = ReturnType<typeof openResult>;
 
 export function openResult(
-  plan: Pick<Plan, "steps" | "onLeak" | "tag" | "publish">,
+  plan: Pick<Plan, "steps" | "onLeak" | "tag" | "publish" | "storage">,
   surroundings: ResultSettings,
 ) {
-  const { steps, onLeak = "fail", tag, publish } = plan;
+  const { steps, onLeak = "fail", tag, publish, storage } = plan;
   const { scratch, tell } = surroundings;
   const store = openLayerStore(`${surroundings.state}/layers`, surroundings);
   const isImage = makesImage(plan);
@@ -71,7 +71,7 @@ export function openResult(
     ): Promise<string | undefined> {
       const guard = guardOf(known);
       const changes = taking(guard.watch(store.changes(upper)), check);
-      const draft = isImage || isKept ? await store.draft(changes, scratch) : undefined;
+      const draft = isImage || isKept ? await store.draft(changes, scratch, storage?.size) : undefined;
       if (!draft) for await (const { content } of changes) for await (const _ of content);
       const goesToStore = judge(guard, title) === "" && isKept;
       if (!draft) return undefined;

@@ -16,6 +16,7 @@ import { createMasking } from "../output/masking.ts";
 import { checkPlan } from "../plan/check.ts";
 import { checkStack } from "../plan/limits.ts";
 import type { Plan } from "../plan/plan.ts";
+import { usualInodes } from "../plan/storage.ts";
 import { forbidCores } from "../supervisor/launch.ts";
 import type { ContainerUsers, Supervisor, SupervisorSettings } from "../supervisor/supervisor.ts";
 import { createLeftovers } from "./leftovers.ts";
@@ -72,7 +73,10 @@ export function startRun(plan: Plan, settings: RunSettings) {
     if (supervisor) return supervisor;
     signal.throwIfAborted();
     const { runtime, userns, supervise } = settings;
-    const opened = supervise({ runtime, userns, environment, runs: `${state}/runs`, layers });
+    const opened = supervise({
+      ...{ runtime, userns, environment, runs: `${state}/runs`, layers },
+      ...(plan.storage && { storage: { inodes: usualInodes(plan.storage.size), ...plan.storage } }),
+    });
     supervisor = opened;
     signals.attach(opened);
     await opened.ready();

@@ -20,14 +20,15 @@ export const certain = 4;
 
 export interface Breaks {
   /**
-   * The search was at `place` when a line broke at `position`. @param startOf where each of the last bytes stands,
-   * counted backwards from 1. @param weak for less than `certain`: not even white space is waited for.
+   * The search was at `place` when a line broke at `position`. @param stand where each byte stands, by its number up to `number`, in a
+   * ring. @param weak for less than `certain`: not even white space is waited for.
    */
   save(
     automaton: Automaton,
     place: number,
     depth: number,
-    startOf: (back: number) => number,
+    stand: Float64Array,
+    number: number,
     position: number,
     weak: boolean,
   ): void;
@@ -35,6 +36,10 @@ export interface Breaks {
   step(automaton: Automaton, byte: number, start: number, end: number, opens: boolean): void;
   /** Nothing goes on, and nothing is kept: a step would do nothing. */
   rests(): boolean;
+  /** Something that was kept goes on: each byte is a step. */
+  goesOn(): boolean;
+  /** Letters follow letters, which are no step where nothing goes on. */
+  touch(): void;
   /** White space is over, and something else than a letter follows. */
   lead(): void;
   /** Nothing goes on, and nothing is kept for a place from `position` on. */
@@ -88,7 +93,7 @@ export function createBreaks(onHit: OnHit): Breaks {
   }
 
   return {
-    save(automaton, at, deep, startOf, position, weak) {
+    save(automaton, at, deep, stand, number, position, weak) {
       if (place !== ROOT && deep <= depth) return;
       if (
         keptPlace !== ROOT &&
@@ -98,7 +103,8 @@ export function createBreaks(onHit: OnHit): Breaks {
       )
         return;
       makeRoom(2 * automaton.longest + 2);
-      for (let back = deep; back > 0; back--) starts[deep - back] = startOf(back);
+      for (let back = deep; back > 0; back--)
+        starts[deep - back] = stand[(number - back) & (stand.length - 1)]!;
       place = ROOT;
       depth = 0;
       keep(at, deep, deep, position);
@@ -143,6 +149,10 @@ export function createBreaks(onHit: OnHit): Breaks {
       depth = 0;
     },
     rests: () => place === ROOT && keptPlace === ROOT,
+    goesOn: () => place !== ROOT,
+    touch() {
+      untouched = false;
+    },
     lead() {
       if (!keptForSpace && !keptWeak) return;
       if (keptForSpace) {

@@ -85,7 +85,7 @@ function canonical(value: Uint8Array, before: number | undefined, whole: boolean
   if (before !== undefined) decoder.feed(before, 0, 0, false);
   for (let i = 0; i < value.length; i++) decoder.feed(value[i]!, 0, 0, each && value[i] === percent);
   if (whole) decoder.end();
-  decoder.reset();
+  decoder.wipe();
   const result = out.slice(0, length);
   out.fill(0);
   return result;

@@ -19,10 +19,19 @@ const entities: readonly (readonly [name: Uint8Array, point: number])[] = [
   [bytes("euro"), 0x20ac],
 ];
 
+/** By the hash of their names. */
+const byHash = new Map(entities.map((entity) => [hash(entity[0], 0, entity[0].length), entity]));
+
+/** FNV-1a. */
+function hash(text: Uint8Array, from: number, to: number): number {
+  let value = 0x811c9dc5;
+  for (let i = from; i < to; i++) value = Math.imul(value ^ text[i]!, 0x01000193);
+  return value;
+}
+
 /** The code point of the name at `[from, to)`; undefined if there is none. */
 export function entityAt(text: Uint8Array, from: number, to: number): number | undefined {
-  const found = entities.find(
-    ([name]) => name.length === to - from && name.every((byte, i) => text[from + i] === byte),
-  );
-  return found?.[1];
+  const entity = byHash.get(hash(text, from, to));
+  if (entity === undefined || entity[0].length !== to - from) return undefined;
+  return entity[0].every((byte, i) => text[from + i] === byte) ? entity[1] : undefined;
 }

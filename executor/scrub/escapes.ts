@@ -29,7 +29,10 @@ export interface Unescape {
   end(): void;
   /** Whether a byte with which no escape begins would be given on as it is. */
   rests(): boolean;
+  /** Forgets what has begun. */
   reset(): void;
+  /** The same, and zeroes what was read. */
+  wipe(): void;
 }
 
 const code = (character: string) => character.charCodeAt(0);
@@ -84,7 +87,7 @@ export function mayBegin(bytes: Uint8Array, at: number): boolean {
 const isUpperHex = (byte: number) => (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46);
 
 /** What a letter after a backslash stands for. */
-const controls = new Map([
+export const controls = new Map([
   ...["n", "r", "t", "v", "f"].map((letter) => [code(letter), blank] as const),
   [code("a"), 7],
   [code("b"), 8],
@@ -332,6 +335,11 @@ export function createUnescape(emit: Emit): Unescape {
     emit(0x80 | (point & 63), start, end, true);
   }
 
+  function reset() {
+    length = high = 0;
+    doubled = false;
+  }
+
   return {
     feed,
     rests: () => length === 0 && high === 0,
@@ -340,10 +348,10 @@ export function createUnescape(emit: Emit): Unescape {
       while (length > 0) fail();
       if (high !== 0) flushHigh();
     },
-    reset() {
+    reset,
+    wipe() {
       bytes.fill(0);
-      length = high = 0;
-      doubled = false;
+      reset();
     },
   };
 }

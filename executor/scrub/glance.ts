@@ -4,6 +4,7 @@
 import { colon, isBreak, isHex, isLetter, isLowerHex, isQuote, isSpace } from "./bytes.ts";
 import { begins, createUnescape, mayEscape } from "./escapes.ts";
 import { type Hints, isPair, isQuad } from "./hints.ts";
+import { BYTE, ITSELF, LENGTH_SHIFT, SOFT, wholeEscape } from "./whole-escapes.ts";
 
 const blank = 0x20;
 /** How far is looked for what follows white space or an escape. */
@@ -24,37 +25,37 @@ function isOdd(byte: number): boolean {
 
 /**
  * Whether a pattern without white space of its own may reach across the line break at `at`: only behind a run of letters, in a
- * dump, or where an escape is near. False is what most line breaks get, and there are many.
+ * dump, or where an escape is near. False is what most line breaks get, and there are many, so nothing here is a branch that the
+ * processor would have to guess.
  */
 export function mayMatter(bytes: Uint8Array, at: number): boolean {
   if (at < longRun || at + 8 > bytes.length) return true;
   const last = kinds[bytes[at - 1]!]!;
-  if ((last & LETTER) !== 0) {
-    if ((kinds[bytes[at - 6]!]! & kinds[bytes[at - 11]!]! & kinds[bytes[at - shortRun]!]! & LETTER) !== 0)
-      return true;
-  } else if ((last & SPECIAL) !== 0) return true;
-  if ((last & kinds[bytes[at - 2]!]! & HEX) !== 0 || bytes[at - 1] === colon) return true;
-  return (
-    (kinds[bytes[at + 1]!]! &
-      kinds[bytes[at + 2]!]! &
-      kinds[bytes[at + 3]!]! &
-      kinds[bytes[at + 5]!]! &
-      kinds[bytes[at + 6]!]! &
-      HEX) !==
-    0
-  );
+  const run =
+    last & kinds[bytes[at - 6]!]! & kinds[bytes[at - 11]!]! & kinds[bytes[at - shortRun]!]! & LETTER;
+  const digits = last & kinds[bytes[at - 2]!]! & HEX;
+  const address =
+    kinds[bytes[at + 1]!]! &
+    kinds[bytes[at + 2]!]! &
+    kinds[bytes[at + 3]!]! &
+    kinds[bytes[at + 5]!]! &
+    kinds[bytes[at + 6]!]! &
+    HEX;
+  return (run | digits | address | (last & (SPECIAL | COLON))) !== 0;
 }
 
 const LETTER = 1;
 const HEX = 2;
 const SPECIAL = 4;
+const COLON = 8;
 /** What each byte is. */
 const kinds = Uint8Array.from(
   { length: 256 },
   (_, byte) =>
     (isLetter[byte] ? LETTER : 0) |
     (isHex(byte) ? HEX : 0) |
-    (begins[byte] === 1 || byte === 0x24 || isQuote(byte) || isSpace(byte) ? SPECIAL : 0),
+    (begins[byte] === 1 || byte === 0x24 || isQuote(byte) || isSpace(byte) ? SPECIAL : 0) |
+    (byte === colon ? COLON : 0),
 );
 
 /** The same with the patterns at hand, for a line break with nothing but plain bytes around. */
@@ -64,15 +65,24 @@ export function mayReachAcross(hints: Hints, bytes: Uint8Array, at: number): boo
   const n = bytes[at + 1]!;
   const o = bytes[at + 2]!;
   const p = bytes[at + 3]!;
-  if (((kinds[c]! | kinds[n]! | kinds[o]! | kinds[p]!) & SPECIAL) !== 0) return true;
+  const last = kinds[c]!;
+  if (((last | kinds[n]! | kinds[o]! | kinds[p]!) & SPECIAL) !== 0) return true;
   if ((kinds[n]! & kinds[o]! & kinds[p]! & kinds[bytes[at + 5]!]! & kinds[bytes[at + 6]!]! & HEX) !== 0)
     return true;
   const b = bytes[at - 2]!;
   const a = bytes[at - 3]!;
+  // The table of pairs is small, the one of quads is not.
+  if (
+    isPair(hints, c, blank) &&
+    isPair(hints, blank, n) &&
+    (isQuad(hints, c, blank, n, o) || isQuad(hints, b, c, blank, n))
+  )
+    return true;
+  const isLong =
+    (last & kinds[bytes[at - 6]!]! & kinds[bytes[at - 11]!]! & kinds[bytes[at - shortRun]!]! & LETTER) !== 0;
+  if (!isLong) return (last & (HEX | COLON)) !== 0 && isQuad(hints, bytes[at - 4]!, a, b, c);
   return (
     isQuad(hints, bytes[at - 4]!, a, b, c) ||
-    isQuad(hints, c, blank, n, o) ||
-    isQuad(hints, b, c, blank, n) ||
     isQuad(hints, b, c, n, o) ||
     isQuad(hints, a, b, c, n) ||
     isQuad(hints, c, n, o, p) ||
@@ -89,7 +99,7 @@ export function mayReachAcross(hints: Hints, bytes: Uint8Array, at: number): boo
   );
 }
 
-export function createGlance(): (hints: Hints, byteAt: ByteAt, at: number) => boolean {
+export function createGlance(): (hints: Hints, bytes: Uint8Array, byteAt: ByteAt, at: number) => boolean {
   let first = -1;
   let firstEnd = 0;
   const decoder = createUnescape((byte, _, end) => {
@@ -98,20 +108,27 @@ export function createGlance(): (hints: Hints, byteAt: ByteAt, at: number) => bo
     firstEnd = end;
   });
 
-  function glanceEscape(hints: Hints, byteAt: ByteAt, at: number): boolean {
-    const second = byteAt(at + 1);
-    if (second !== -1 && !mayEscape(byteAt(at), second)) return false;
-    first = -1;
-    decoder.reset();
-    let next = at;
-    for (; first === -1 && next < at + ahead; next++) {
-      const byte = byteAt(next);
-      if (byte === -1) return true;
-      decoder.feed(byte, next, next + 1, false);
+  function glanceEscape(hints: Hints, bytes: Uint8Array, byteAt: ByteAt, at: number): boolean {
+    const found = at < 0 ? -1 : wholeEscape(bytes, at, bytes.length);
+    if (found >= 0 && (found & SOFT) === 0) {
+      if (found & ITSELF) return false;
+      first = found & BYTE;
+      firstEnd = at + (found >> LENGTH_SHIFT);
+    } else {
+      const second = byteAt(at + 1);
+      if (second !== -1 && !mayEscape(byteAt(at), second)) return false;
+      first = -1;
+      decoder.reset();
+      let next = at;
+      for (; first === -1 && next < at + ahead; next++) {
+        const byte = byteAt(next);
+        if (byte === -1) return true;
+        decoder.feed(byte, next, next + 1, false);
+      }
+      // Nothing, or a line break that does not count.
+      if (first < 0) return true;
+      if (firstEnd === at + 1) return false;
     }
-    // Nothing, or a line break that does not count.
-    if (first === -1 || first < 0) return true;
-    if (firstEnd === at + 1) return false;
     if (isSpace(first)) return glanceSpace(hints, byteAt, at, firstEnd, isBreak(first));
     const before = byteAt(at - 1);
     if (hints.used[first] === 0) return false;
@@ -119,7 +136,34 @@ export function createGlance(): (hints: Hints, byteAt: ByteAt, at: number) => bo
       return false;
     if (first >= 0x80) return true;
     const after = byteAt(firstEnd);
+    const known = amongPlain(hints, byteAt, at, first, firstEnd);
+    if (known !== undefined) return known;
     return after < 0 || isOdd(after) || hints.lasts[first] === 1 || isPair(hints, first, after);
+  }
+
+  /** Whether four neighbours of a pattern, `byte` among them, stand at `[at, end)` and around; undefined unless all around is plain. */
+  function amongPlain(
+    hints: Hints,
+    byteAt: ByteAt,
+    at: number,
+    byte: number,
+    end: number,
+  ): boolean | undefined {
+    const a = byteAt(at - 3);
+    const b = byteAt(at - 2);
+    const c = byteAt(at - 1);
+    const n = byteAt(end);
+    const o = byteAt(end + 1);
+    const p = byteAt(end + 2);
+    if ((a | b | c | n | o | p) < 0) return undefined;
+    if (((kinds[a]! | kinds[b]! | kinds[c]! | kinds[n]! | kinds[o]! | kinds[p]!) & SPECIAL) !== 0)
+      return undefined;
+    return (
+      isQuad(hints, a, b, c, byte) ||
+      isQuad(hints, b, c, byte, n) ||
+      isQuad(hints, c, byte, n, o) ||
+      isQuad(hints, byte, n, o, p)
+    );
   }
 
   /** @param from behind the white space as far as it is known. @param given whether a line broke in it. */
@@ -159,12 +203,12 @@ export function createGlance(): (hints: Hints, byteAt: ByteAt, at: number) => bo
     return isRun(byteAt, start, longRun);
   }
 
-  return (hints, byteAt, at) => {
+  return (hints, bytes, byteAt, at) => {
     const byte = byteAt(at);
     if (byte < 0) return false;
     if (isSpace(byte)) return glanceSpace(hints, byteAt, at, at + 1, isBreak(byte));
     if (isQuote(byte) || byte === 0x24) return true;
-    return glanceEscape(hints, byteAt, at);
+    return glanceEscape(hints, bytes, byteAt, at);
   };
 }
 

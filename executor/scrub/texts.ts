@@ -36,7 +36,7 @@ export function readJsonString(bytes: Uint8Array, at: number): { text: Uint8Arra
     else {
       for (let k = i; k < Math.min(i + size, end); k++) decoder.feed(bytes[k]!, 0, 0, false);
       decoder.end();
-      decoder.reset();
+      decoder.wipe();
     }
     i += size - 1;
   }

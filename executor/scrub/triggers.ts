@@ -154,6 +154,7 @@ const low = (word: number) => (word - 0x0e0e0e0e) & ~word;
 /** Where tabs, LF, VT, FF and CR are. */
 function findControls(bytes: Uint8Array, view: DataView, every: boolean): Int32Array {
   const { length } = bytes;
+  let found = controlsFound;
   let count = 0;
   const last = length - 16;
   let at = 0;
@@ -166,36 +167,29 @@ function findControls(bytes: Uint8Array, view: DataView, every: boolean): Int32A
       at += 16;
       continue;
     }
-    // The lowest bit is never one too many.
-    let bits = a & tops;
-    if (bits === 0) {
-      at += 4;
-      bits = b & tops;
-      if (bits === 0) {
-        at += 4;
-        bits = c & tops;
-        if (bits === 0) {
-          at += 4;
-          bits = d & tops;
-        }
-      }
-    }
-    at += (31 - Math.clz32(bits & -bits)) >> 3;
-    if (count > controlsFound.length - 20) growControls();
-    controlsFound[count] = at;
+    // Bits 0 to 3 of each: which of the word's bytes may be one. The lowest bit is never one too many.
+    const bits =
+      (gather(a) >>> 28) | ((gather(b) >>> 28) << 4) | ((gather(c) >>> 28) << 8) | ((gather(d) >>> 28) << 12);
+    at += 31 - Math.clz32(bits & -bits);
+    if (count > found.length - 20) found = growControls();
+    found[count] = at;
     count += bytes[at]! >= 0x09 && (every || mayMatter(bytes, at)) ? 1 : 0;
     at++;
   }
-  for (; at < length; at++) if (bytes[at]! >= 0x09 && bytes[at]! <= 0x0d) controlsFound[count++] = at;
-  controlsFound[count] = length;
-  return controlsFound;
+  for (; at < length; at++) if (bytes[at]! >= 0x09 && bytes[at]! <= 0x0d) found[count++] = at;
+  found[count] = length;
+  return found;
 }
+
+/** The top bit of each byte, as the word's upper four bits, the first byte's lowest. */
+const gather = (word: number) => Math.imul((word & tops) >>> 7, 0x10204080);
 
 /** Of the last chunk, and its length behind them: one chunk is searched at a time. */
 let controlsFound = new Int32Array(1024);
 
-function growControls() {
+function growControls(): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(2 * controlsFound.length);
   larger.set(controlsFound);
   controlsFound = larger;
+  return larger;
 }

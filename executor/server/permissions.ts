@@ -4,9 +4,10 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { compileGlob, matches } from "../../shared/glob.ts";
 import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
 import type { FieldsWith } from "../plan/field.ts";
-import type { BindMount, Network, Plan, PlanFields, Step } from "../plan/plan.ts";
-import { planFields, planRowOf } from "../plan/plan-table.ts";
+import type { BindMount, Network, Plan, PlanFields, Step, Storage } from "../plan/plan.ts";
+import { planFields, planRowOf, type planTable } from "../plan/plan-table.ts";
 import { rowOf, stepFields, type stepTable } from "../plan/step-table.ts";
+import { usualInodes } from "../plan/storage.ts";
 
 export interface SharedFolder {
   /** Absolute, without links in it. Plans can name what is below it. */
@@ -22,7 +23,10 @@ export interface SharedFolder {
  * A step has at most so much of it; that much, if it does not say. Memory in bytes, the time in seconds. A field with
  * this permission in step-table.ts needs one here.
  */
-export type Ceilings = { readonly [Name in CeilingField]: number };
+export type Ceilings = { readonly [Name in CeilingField]: number } & {
+  /** Of all steps of a run together; without it a run has the limit that its plan says. */
+  readonly storage?: Required<Storage> | undefined;
+};
 
 type CeilingField = FieldsWith<typeof stepTable, "permission", "ceiling">;
 
@@ -66,18 +70,33 @@ function permitField(field: keyof Step, one: AskedStep): unknown {
   return one.step[field] && one.refuse(permission.never);
 }
 
+/** The same for what a plan says of all its steps. */
+const planDecisions: {
+  readonly [Name in FieldsWith<typeof planTable, "permission", "decided">]: (
+    asked: Plan[Name],
+    ceilings: Ceilings,
+  ) => Plan[Name];
+} = { storage: boundedStorage };
+
 /**
- * @returns the steps as they may run.
+ * @returns the plan as it may run.
  * @throws {ClaimcheckError} `not_permitted`.
  */
-export function permit(plan: PlanFields, permissions: Permissions): Step[] {
+export function permit(plan: PlanFields, permissions: Permissions): PlanFields {
+  const decided: Record<string, unknown> = {};
   for (const field of planFields) {
     const { permission } = planRowOf(field);
-    if (permission === "free" || (plan as Partial<Plan>)[field] === undefined) continue;
-    throw notPermitted(typeof permission === "object" ? permission.never : field);
+    const asked = (plan as Partial<Plan>)[field];
+    if (typeof permission === "object" && asked !== undefined) throw notPermitted(permission.never);
+    const value =
+      permission === "decided"
+        ? planDecisions[field as keyof typeof planDecisions](asked as never, permissions.ceilings)
+        : asked;
+    if (value !== undefined) decided[field] = value;
   }
   permitImage(plan.image, permissions.images);
-  return plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
+  const steps = plan.steps.map((step, index) => permitStep(step, permissions, `steps[${index}]`));
+  return { ...(decided as Omit<PlanFields, "image" | "steps">), image: plan.image, steps };
 }
 
 function permitStep(step: Step, permissions: Permissions, whose: string): Step {
@@ -177,4 +196,14 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
 function bounded(field: CeilingField, { step, permissions: { ceilings }, refuse }: AskedStep): number {
   const asked = step[field] ?? ceilings[field];
   return asked > ceilings[field] ? refuse(`${field} ${asked}; at most ${ceilings[field]}`) : asked;
+}
+
+/** What the plan asks for, or as much as there is. */
+function boundedStorage(asked: Storage | undefined, { storage: ceiling }: Ceilings): Storage | undefined {
+  if (!ceiling) return asked;
+  const size = asked?.size ?? ceiling.size;
+  const inodes = asked?.inodes ?? Math.min(ceiling.inodes, usualInodes(size));
+  if (size > ceiling.size) throw notPermitted(`storage of ${size} bytes; at most ${ceiling.size}`);
+  if (inodes > ceiling.inodes) throw notPermitted(`storage of ${inodes} inodes; at most ${ceiling.inodes}`);
+  return { size, inodes };
 }

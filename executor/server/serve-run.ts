@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import { PassThrough } from "node:stream";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
+import { newerDocument } from "../../shared/newer.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client/client.ts";
 import type { Run, StepCache } from "../cache/step-cache.ts";
@@ -132,6 +133,8 @@ function perform(
 function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
   const parsed = PlanDocument.safeParse(plan);
   if (!parsed.success) {
+    const newer = newerDocument(plan);
+    if (newer !== undefined) throw new ClaimcheckError("invalid_request", { detail: `plan: ${newer}` });
     const where = parsed.error.issues.map(({ path }) => ["plan", ...path].join(".")).slice(0, 5);
     throw new ClaimcheckError("invalid_request", { detail: `wrong or missing: ${where.join(", ")}` });
   }
@@ -141,8 +144,7 @@ function readPlan({ plan }: RunRequest, permissions: Permissions): Plan {
     const asked = { ...generalOf(document), steps };
     checkPlan(asked);
     return {
-      ...asked,
-      steps: permit(asked, permissions),
+      ...permit(asked, permissions),
       hash: hashPlan(document),
       masked: true,
       shortSecrets: "refuse",

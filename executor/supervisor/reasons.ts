@@ -1,6 +1,7 @@
 /** Why a supervisor failed: what it or the runtime wrote, as a failure of ours. */
 import type { Readable } from "node:stream";
 import { Failure, type FailureCode } from "../../shared/failure.ts";
+import type { Bound } from "./supervisor.ts";
 
 /** Whose failure a step of the supervisor's is; of the others, the state folder's. */
 const causes: Record<string, FailureCode> = {
@@ -10,15 +11,31 @@ const causes: Record<string, FailureCode> = {
   target: "invalid_plan",
   keep: "invalid_layer",
   users: "unsupported_host",
+  storage: "unsupported_host",
   view: "unsupported_host",
   mounts: "runtime_failed",
   terminal: "runtime_failed",
   network: "network_unavailable",
 };
 
-/** What the supervisor or the runtime wrote, as a failure of ours. */
-export async function explain(step: string, words: Promise<string>): Promise<Failure> {
+const isFull = (reason: string) => /no space left on device/i.test(reason);
+
+/** @param storage the bound on what the run writes, if it has one. */
+export async function explain(
+  step: string,
+  words: Promise<string>,
+  storage: Bound | undefined,
+): Promise<Failure> {
   const reason = await words;
+  if (step === "storage") {
+    const detail = `storage for the run cannot be made: ${reason}; it needs loop devices and mke2fs`;
+    return new Failure(isFull(reason) ? "state_unusable" : "unsupported_host", { detail });
+  }
+  if (storage && step !== "disk" && isFull(reason)) {
+    return new Failure("storage_full", {
+      detail: `${storage.size} bytes for all steps together (${reason})`,
+    });
+  }
   if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
     return new Failure("command_not_found", { detail: quotedCommand(reason) });
   }

@@ -12,12 +12,15 @@
 #
 #   unshare … perl supervisor.pl
 #
-# Its first order, on descriptor 3, is "begin SIZE"; that many bytes follow, with NULs between: RUNTIME RUNS ID USERS LOWER….
+# Its first order, on descriptor 3, is "begin SIZE"; that many bytes follow, with NULs between: RUNTIME RUNS ID USERS STORAGE
+# LOWER….
 # Before it nothing is made: whoever will want a container starts this program early, because Perl takes time to load it.
 #
 # RUNS is the folder of all runs; RUNS/ID/ is made, locked and removed here. USERS is "own" for a user namespace of the run's
-# own, or "host". LOWER are folders with files, the upper ones first, which stay as they are. What else it sees of the host
-# is in view.pl. Containers come one after the other: the N-th is called ID-N, and what it writes becomes RUNS/ID/N/upper.
+# own, or "host". STORAGE is "BYTES INODES", which is what all containers together may write (storage.pl), or "-" for what
+# the disk has. LOWER are folders with files, the upper ones first, which stay as they are. What else it sees of the host
+# is in view.pl. Containers come one after the other: the N-th is called ID-N, and what it writes becomes RUNS/ID/N/upper, or
+# N/upper in the storage.
 # The orders after it, one a line; paths are percent-encoded, modes octal, users and groups the container's:
 #
 #   place                   put among the next container's files what follows, one a line until "placed"; answer "placed":
@@ -65,12 +68,12 @@ require "$here$_.pl" for qw(system-calls orders runs view users init container-f
 
 # Linux's; module POSIX would take longer to load than the rest of this takes.
 use constant {
-    WNOHANG => 1, F_SETPIPE_SZ => 1031, MNT_DETACH => 2, MS_RDONLY => 1, MS_NODEV => 4, MS_REMOUNT => 32, MS_BIND => 4096,
+    WNOHANG => 1, W_OK => 2, F_SETPIPE_SZ => 1031, MNT_DETACH => 2, MS_RDONLY => 1, MS_NODEV => 4, MS_REMOUNT => 32, MS_BIND => 4096,
 };
 # In view.pl's root.
 use constant { BUNDLE => '/bundle', ROOTFS => '/rootfs', DISK => '/own/disk' };
 
-my ($runtime, $runs, $id, $users, @lower);
+my ($runtime, $runs, $id, $users, $storage, @lower);
 my ($dir, $lock);
 my ($count, $lowers) = (0, 0);
 my (@files, @held);
@@ -118,9 +121,14 @@ sub finish {
     end_all();
     exit 0 if !$lock;
     SystemCalls::umount($_, MNT_DETACH) for ROOTFS, BUNDLE;
+    # Before this process ends, so that whoever waits for that finds no device of it.
+    if (defined &Storage::drop) {
+        Storage::drop();
+        SystemCalls::umount($_, MNT_DETACH) for '/own/mapped', DISK;
+    }
     View::on_host(sub {
         my $disk = "$runs/$id";
-        remove_made("$disk/$count/upper") if $count;
+        remove_made("$disk/$count/upper") if $count && $storage eq '-';
         # Where nothing was left, nobody has to be asked to remove it: a program takes longer to start.
         for my $layer (map { "$disk/$_" } 1 .. $count) {
             unlink "$layer/work/work/incompat/volatile/dirty";    # overlayfs' own
@@ -142,7 +150,7 @@ sub fail {
 
 sub keep_file {
     my ($size, $mode, $uid, $gid, $name, $target, $attribute) = @_;
-    push @files, BUNDLE . "/$name";
+    push @files, BUNDLE . (($attribute // '') eq 'rw' ? '/writable' : '') . "/$name";
     make_file($files[-1], $size, $mode, map({ Users::host_number($_) } $uid, $gid)) or fail('file', $!);
     return if $target eq '-';
     my $mount = copy_of($files[-1]) or fail('file', $!);
@@ -222,6 +230,9 @@ sub add_layer {
     # A layer is complete in itself: nothing in it points to what is below.
     my $options = "volatile,redirect_dir=nofollow,metacopy=off,index=off,${ours}lowerdir=$layers,upperdir=$count/upper,workdir=$count/work";
     Users::as_root(sub { SystemCalls::mount('overlay', ROOTFS, 'overlay', MS_NODEV, $options) }) or fail('rootfs', "overlay: $!");
+    # Where it finds no room for a folder of its own, overlayfs mounts what nobody can write to, and says so only in a log.
+    SystemCalls::call('faccessat', SystemCalls::AT_FDCWD(), ROOTFS, W_OK)
+        or fail('rootfs', $!{EROFS} ? 'overlay: No space left on device' : "overlay: $!");
     chdir '/';
     my $first = Init::start() or fail('prepare', "process 1: $!");
     bind_namespace("/proc/$first/ns/pid", 'processes');
@@ -252,7 +263,7 @@ sub prepare {
     my (undef, $size) = split ' ', order() // finish();
     my $settings = '';
     receive($size, sub { $settings .= $_[0] });
-    ($runtime, $runs, $id, $users, @lower) = split /\0/, $settings;
+    ($runtime, $runs, $id, $users, $storage, @lower) = split /\0/, $settings;
     $0 = "supervisor.pl $runs/$id";    # what ps shows
     for (1 .. 100) {
         # It may be there, and held, while another run's sweep takes it away: then that is waited for.
@@ -261,20 +272,29 @@ sub prepare {
     }
     $lock or fail('claim', $!);
     $dir = "$runs/$id";
+    if ($storage ne '-') {
+        require "${here}storage.pl";
+        Storage::begin($dir, split ' ', $storage) or fail('storage', $!);
+    }
     sweep($runs, $id);
     if ($users eq 'own') { Users::settle() or fail('users', $@ || $!) }
     mkdir "$dir/view" or fail('prepare', $!);
     my @folders = ($here =~ s{/$}{}r, View::folders_of($runtime));
-    View::enclose("$dir/view", $dir, \@folders) or fail('view', "the runtime's view of the host could not be made: $!");
+    my $disk = $storage eq '-' ? copy_of($dir) : Storage::finish("$dir/storage");
+    $disk or fail('storage', $@ || $!);
+    View::enclose("$dir/view", $disk, \@folders) or fail('view', "the runtime's view of the host could not be made: $!");
     $dir = DISK;
     my $mapped = copy_of(DISK) or fail('prepare', $!);
     Users::map_mount($mapped) or fail('users', "$runs: its file system cannot map users ($!)");
     my $place = SystemCalls::open_path('/own/mapped') or fail('prepare', $!);
     SystemCalls::attach_mount($mapped, $place) or fail('prepare', $!);
     # tmpfs stays out of swap from Linux 6.4 on; ramfs is never swapped, but its size has no bound.
-    SystemCalls::mount('tmpfs', BUNDLE, 'tmpfs', 0, 'mode=0700,noswap')
+    SystemCalls::mount('tmpfs', BUNDLE, 'tmpfs', 0, 'mode=0700,noswap,size=256m,nr_inodes=8192')
         or SystemCalls::mount('ramfs', BUNDLE, 'ramfs', 0, 'mode=0700')
         or fail('bundle', $!);
+    # What a container can write to holds no plaintext, and is bounded in any case.
+    mkdir BUNDLE . '/writable' or fail('bundle', $!);
+    SystemCalls::mount('tmpfs', BUNDLE . '/writable', 'tmpfs', 0, 'mode=0700,size=1m,nr_inodes=64') or fail('bundle', $!);
     if (my $namespace = Users::namespace()) { bind_namespace('/proc/self/fd/' . fileno $namespace, 'users') }
     open_gate();
     @lower = map { hold($_); add_lower($_) } @lower;
@@ -379,6 +399,7 @@ sub keep {
     SystemCalls::mount('', ROOTFS, '', MS_REMOUNT | MS_RDONLY, '')
         or fail('keep', $!{EBUSY} ? 'a process outside of the container still writes to a file of it' : $!);
     SystemCalls::umount(ROOTFS, MNT_DETACH) or fail('keep', $!);
+    $storage eq '-' || Storage::flush() or fail('disk', "what the container wrote could not be stored: $!");
     remove_made("$dir/$count/upper");
     unshift @lower, "$count/upper";
     answer('kept');
@@ -420,6 +441,7 @@ sub reap {
     end_all();
     $terminal->drain() if $terminal;
     undef $_ for $terminal, $input, $output;
+    $storage eq '-' || Storage::is_whole(ROOTFS) or fail('disk', "what the container wrote could not be stored: $!");
     answer('exited', $code);
     undef $code;
 }

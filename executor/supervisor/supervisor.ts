@@ -31,7 +31,15 @@ export interface SupervisorSettings {
   readonly layers: readonly string[];
   /** Whose the container's users are: in a user namespace of the run's own, or the host's. */
   readonly userns: ContainerUsers;
+  /** What all containers together may write; without it, what the disk has. */
+  readonly storage?: Bound;
   readonly environment: Readonly<Record<string, string>>;
+}
+
+/** How many bytes and inodes. */
+export interface Bound {
+  readonly size: number;
+  readonly inodes: number;
 }
 
 /** A user namespace of its own, or the numbers of whoever starts containers. */
@@ -46,6 +54,7 @@ const endLimit = 30_000;
 export const places = {
   bundle: "/bundle",
   rootfs: "/rootfs",
+  disk: "/own/disk",
   network: "/bundle/network",
   users: "/bundle/users",
   processes: "/bundle/processes",
@@ -56,7 +65,7 @@ const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <
 
 /** Containers come one after the other. */
 export function startSupervisor(
-  { runtime, runs, layers, userns, environment }: SupervisorSettings,
+  { runtime, runs, layers, userns, storage, environment }: SupervisorSettings,
   launched = launchSupervisor(environment),
 ) {
   const { pid, reasons, orders, answers, ended } = launched;
@@ -70,11 +79,15 @@ export function startSupervisor(
   const reason = lastWords(reasons);
 
   launched.attend();
-  const settings = Buffer.from([runtime, runs, id, userns, ...layers].join("\0"));
+  const bound = storage ? `${storage.size} ${storage.inodes}` : "-";
+  const settings = Buffer.from([runtime, runs, id, userns, bound, ...layers].join("\0"));
   orders.write(`begin ${settings.length}\n`);
   orders.write(settings);
 
-  const { answer, fail, settle } = createAnswers(answers, { explain: (step) => explain(step, reason), kill });
+  const { answer, fail, settle } = createAnswers(answers, {
+    explain: (step) => explain(step, reason, storage),
+    kill,
+  });
   let count = 1;
 
   /** When the supervisor has ended, and with it the container and everything it left. */
@@ -218,7 +231,7 @@ export function startSupervisor(
       const kept = answer("kept");
       orders.write("keep\n");
       await kept;
-      return `${runs}/${id}/${count}/upper`;
+      return `${storage ? `${inside}/root${places.disk}` : `${runs}/${id}`}/${count}/upper`;
     },
 
     /** After `keep`: the next container finds what the ones before it wrote. */

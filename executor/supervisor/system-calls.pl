@@ -11,25 +11,25 @@ use Fcntl qw(O_NOFOLLOW);
 my %common = (open_tree => 428, move_mount => 429, pidfd_open => 434, close_range => 436, openat2 => 437, mount_setattr => 442);
 my %generic = (
     %common,
-    umount2 => 39, mount => 40, pivot_root => 41, capget => 90, capset => 91, unshare => 97, setresgid => 149,
+    faccessat => 48, fsync => 82, syncfs => 267, umount2 => 39, mount => 40, pivot_root => 41, capget => 90, capset => 91, unshare => 97, setresgid => 149,
     setresuid => 147, prctl => 167, setfsuid => 151, setfsgid => 152, setgroups => 159, recvmsg => 212, setns => 268,
 );
 my %numbers = (
     x86_64 => {
         %common,
-        recvmsg => 47, setgroups => 116, setresuid => 117, setresgid => 119, setfsuid => 122, setfsgid => 123,
+        recvmsg => 47, faccessat => 269, fsync => 74, syncfs => 306, setgroups => 116, setresuid => 117, setresgid => 119, setfsuid => 122, setfsgid => 123,
         capget => 125, capset => 126, pivot_root => 155, prctl => 157, mount => 165, umount2 => 166, unshare => 272, setns => 308,
     },
     aarch64     => \%generic,
     riscv64     => \%generic,
     powerpc64le => {
         %common,
-        mount => 21, umount2 => 52, setgroups => 81, setfsuid => 138, setfsgid => 139, setresuid => 164,
+        faccessat => 298, fsync => 118, syncfs => 348, mount => 21, umount2 => 52, setgroups => 81, setfsuid => 138, setfsgid => 139, setresuid => 164,
         setresgid => 169, prctl => 171, capget => 183, capset => 184, pivot_root => 203, unshare => 282, recvmsg => 342, setns => 350,
     },
     s390x => {
         %common,
-        mount => 21, umount2 => 52, prctl => 172, capget => 184, capset => 185, setgroups => 206, setresuid => 208,
+        faccessat => 300, fsync => 118, syncfs => 338, mount => 21, umount2 => 52, prctl => 172, capget => 184, capset => 185, setgroups => 206, setresuid => 208,
         setresgid => 210, setfsuid => 215, setfsgid => 216, pivot_root => 217, unshare => 303, setns => 339,
         recvmsg => 372,
     },

@@ -4,7 +4,7 @@
 #   /bundle        the bundle, in a tmpfs (supervisor.pl)
 #   /rootfs        the container's files
 #   /own           for the supervisor alone (mode 0700)
-#     disk/        the run's folder on the host's disk
+#     disk/        the run's folder on the host's disk, or its storage
 #     mapped/      the same, with the container's users (users.pl)
 #   /l/N           the image's layers and those of cached steps (mode 0700)
 #   /dev /proc     what a runtime needs of them
@@ -64,15 +64,13 @@ sub folders_of {
 # Takes the host out of view.
 #
 # @param top an empty folder, to build the new root on.
-# @param disk the run's folder.
+# @param disk a mount of the run's folder, or of its storage, attached nowhere.
 # @param folders those of what is run beside the system's own programs.
 sub enclose {
     my ($top, $disk, $folders) = @_;
     open($host, '<', '/proc/self/ns/mnt') or return;
     SystemCalls::call('unshare', SystemCalls::CLONE_NEWNS()) or return;
     open($inner, '<', '/proc/self/ns/mnt') or return;
-    my $folder = SystemCalls::open_path($disk) or return;
-    my $kept = SystemCalls::copy_mount($folder) or return;
     SystemCalls::mount('claimcheck', $top, 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=0755,size=1m') or return;
     my $read_only = SystemCalls::ATTR_RDONLY() | SystemCalls::ATTR_NOSUID();
     for my $path (@programs, @settings, @$folders) { show($top, $path, $read_only) or return }
@@ -86,7 +84,7 @@ sub enclose {
     for my $name (qw(bundle rootfs l own own/disk own/mapped)) { mkdir "$top/$name" or return }
     chmod 0700, "$top/own", "$top/l" or return;
     my $place = SystemCalls::open_path("$top/own/disk") or return;
-    SystemCalls::attach_mount($kept, $place) && chdir $top or return;
+    SystemCalls::attach_mount($disk, $place) && chdir $top or return;
     # The old root comes to lie on the new one, where it is unmounted.
     SystemCalls::call('pivot_root', '.', '.') && SystemCalls::umount('.', MNT_DETACH) && chdir '/' or return;
     return 1;

@@ -68,7 +68,7 @@ test("what buildah says of a failure is masked, though it be the file with the p
   });
   expect(code).toBe(125);
   expect(stderr).toMatch(
-    /The image could not be pulled: .*"auth":"[^"]*\*\*\*"\}\}\}\) \[image_unavailable\]\n$/,
+    /The image is not available: .*"auth":"[^"]*\*\*\*"\}\}\}\) \[image_unavailable\]\n$/,
   );
   expect(stderr).not.toContain(Buffer.from(`robot:${secret}`).toString("base64"));
 });

@@ -84,7 +84,7 @@ test.each([
   const { code, stdout, stderr } = await claimcheck(args, { env: { ...env, ...more } });
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
   expect(stderr).toMatch(
-    /^claimcheck: pulling .*\nclaimcheck: The image could not be pulled: .*\[image_unavailable\]\n$/,
+    /^claimcheck: pulling .*\nclaimcheck: The image is not available: .*\[image_unavailable\]\n$/,
   );
   expect(stderr).toMatch(/unauthorized|authentication required/);
   for (const word of [password, "hunter2"]) expect(stderr).not.toContain(word);

@@ -139,6 +139,7 @@ test.each([
   ["--pids-limit", "100"],
   ["--network", "bridge"],
   ["--on-leak", "fail"],
+  ["--storage-opt", "size=64m"],
 ])("%s %s is refused rather than not kept", async (...flags) => {
   const finished = await run(flags, "echo ran");
   expect(finished).toMatchObject({ code: 125, stdout: "" });

@@ -117,6 +117,9 @@ test(`${runs} runs of every kind end as they should, and leave nothing`, {
     return isDelayed;
   }
 
+  /** A token lives for an hour, and an executor reads its file at each use. */
+  const renewed = setInterval(() => hosts.forEach((each) => void each.renewToken()), 600_000);
+  onTestFinished(() => clearInterval(renewed));
   let left = runs;
   async function lane(): Promise<void> {
     while (left-- > 0) {

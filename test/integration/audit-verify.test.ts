@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openChain } from "../../broker/audit/chain.ts";
 import { fileSink } from "../../broker/audit/file.ts";
-import { type AuditLine, decodeLine, encodeLine, hashLine } from "../../broker/audit/record.ts";
+import { type AuditLine, auditVersion, decodeLine, encodeLine, hashLine } from "../../broker/audit/record.ts";
 import { createKeys } from "../../broker/keys/keys.ts";
 import { signAuditHead } from "../../shared/audit-head.ts";
 import { Secret } from "../../shared/secret.ts";
@@ -52,6 +52,7 @@ async function signAgain(lines: readonly string[], key: typeof keys.auditKey): P
       seq: index - 1,
       hash: hashLine(made[index - 1] as string),
       iat: Date.parse(record.time) / 1000,
+      version: auditVersion,
     };
     made[index] = edit(made[index] as string, { head: await signAuditHead(head, key) });
   }

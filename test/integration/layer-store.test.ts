@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { expect, test } from "vitest";
 import { openLayerStore } from "../../executor/layers/layer-store.ts";
+import { processesContaining, until } from "../parts/host.ts";
 import { describe, inOverlay, scratch, setAttribute } from "../support/overlay.ts";
 
 const environment = { PATH: process.env.PATH ?? "" };
@@ -141,4 +142,16 @@ test("a file with very many holes is read in the time that it takes to read it o
   const { digest } = await commit();
   // With each extent before it looked at again this takes minutes.
   expect(await store.find(digest)).toMatchObject({ holes: expect.any(Number) });
+});
+
+test("whoever stops reading what a container left has tar end too", async () => {
+  const { upper, store } = fixture();
+  // More than a pipe holds.
+  writeFileSync(`${upper}/first`, Buffer.alloc(4 * 1024 * 1024));
+  const programs = () => processesContaining("cmdline", upper);
+  for await (const _ of store.changes(upper)) {
+    expect(programs()).toHaveLength(1);
+    break;
+  }
+  await until(() => programs().length === 0);
 });

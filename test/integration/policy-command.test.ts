@@ -61,6 +61,27 @@ describe("policy explain", () => {
     });
   });
 
+  test("takes a token itself, and says what is wrong with one that is none, or with two askers", async () => {
+    const payload = Buffer.from(JSON.stringify(token)).toString("base64url");
+    const folder = makeFolder({ token: `e30.${payload}.c2ln\n`, nonsense: "guessme" });
+    const uri = ["--uri", "vault://secret/deploy/site#token"];
+    const file = join(makeFolder({ "policy.yaml": policy }), "policy.yaml");
+    const explain = (...args: string[]) => claimcheck(["policy", "explain", file, ...uri, ...args]);
+    const { code, stdout } = await explain("--token", join(folder, "token"));
+    expect({ code, first: stdout.split("\n")[0] }).toEqual({
+      code: 0,
+      first: 'allowed by "deploy keys for main"',
+    });
+    const { stderr } = await explain("--token", join(folder, "nonsense"));
+    expect(stderr).toMatch(/nonsense holds no JSON Web Token \[usage\]\n$/);
+    expect(stderr).not.toContain("guessme");
+    for (const args of [[], ["--token", join(folder, "token"), "--as", join(folder, "token")]]) {
+      expect((await explain(...args)).stderr).toMatch(
+        /by --as FILE with claims or by --token FILE \[usage\]\n$/,
+      );
+    }
+  });
+
   test("names the rule that denies, and those that it overrules", async () => {
     const { code, stdout } = await ask(token, "--uri", "vault://secret/deploy/site#root");
     expect({ code, lines: stdout.split("\n") }).toEqual({

@@ -84,6 +84,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       return broker.redeem(executor, [await handle()], { id });
     },
     handle_outdated: async (scene) => scene.broker.redeem(scene.executor, [await outdated(scene)]),
+    handle_newer: async (scene) => scene.broker.redeem(scene.executor, [await newer(scene)]),
     handle_expired: async ({ broker, executor, handle }) => {
       const brief = await handle();
       vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 900_000 });
@@ -122,6 +123,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
     invalid_proof: async ({ send, executor, handle }) =>
       send("POST", "/v1/handles/check", { handles: [await handle()], key: executor.identity.encryptionKey }),
     handle_outdated: async (scene) => scene.broker.check(scene.executor, [await outdated(scene)]),
+    handle_newer: async (scene) => scene.broker.check(scene.executor, [await newer(scene)]),
     forbidden: async ({ broker, executor, handle }) =>
       broker.check(executor, [await handle("env://ISSUE_ONLY")]),
     handle_expired: async ({ broker, executor, handle }) => {
@@ -158,6 +160,7 @@ const provocations: Record<string, Record<string, Provocation>> = {
       return broker.attest(executor, [brief]);
     },
     handle_outdated: async (scene) => scene.broker.attest(scene.executor, [await outdated(scene)]),
+    handle_newer: async (scene) => scene.broker.attest(scene.executor, [await newer(scene)]),
     not_redeemed: async ({ broker, executor, handle }) => broker.attest(executor, [await handle()]),
     handle_void: async ({ broker, executor, handle, send }) => {
       const gone = await handle();
@@ -187,6 +190,10 @@ const provocations: Record<string, Record<string, Provocation>> = {
     not_found: ({ send }) => send("POST", "/v1/revocations", { jti: randomUUID() }),
     body_too_large: ({ send }) => send("POST", "/v1/revocations", tooLarge),
     ...whenBroken(({ send }) => send("POST", "/v1/revocations", { subject: "ci" })),
+  },
+  "GET /v1/whoami": {
+    ...atTheDoor("GET", "/v1/whoami"),
+    unauthenticated: ({ broker }) => broker.send("GET", "/v1/whoami"),
   },
   "GET /v1/audit": {
     ...atTheDoor("GET", "/v1/audit"),
@@ -326,6 +333,14 @@ const outdated = async ({ broker, handle }: Scene) =>
     Object.assign(jose.decodeJwt<HandleClaims>(await handle()), { cache_id: "y" }),
     broker.keys.signingKey,
   );
+
+/** As a later version would say that its handles have another form. */
+const newer = async ({ broker, handle }: Scene) => {
+  const { kid, privateKey } = broker.keys.signingKey;
+  return new jose.SignJWT(jose.decodeJwt(await handle()))
+    .setProtectedHeader({ alg: "EdDSA", typ: "claimcheck+jwt", kid, version: 2 })
+    .sign(privateKey);
+};
 
 const jtiOf = (handle: string) => String(jose.decodeJwt(handle).jti);
 

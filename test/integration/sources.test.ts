@@ -168,6 +168,7 @@ describe("two tenants with a source of each scheme", () => {
     try {
       expect(await ask("acme-1", "vault://shared/app#token?ttl=0")).toMatchObject({
         code: "provider_failed",
+        detail: "the source acme-vault: the Vault server answers with status 503",
       });
       expect(await ask("rival-1", "vault://shared/app#token?ttl=0")).toMatchObject({
         uri: "vault://shared/app#token?source=rival-vault",
@@ -245,6 +246,13 @@ describe("a source that is added while the broker runs", () => {
     });
     await putFields((text) => text.replace("hunter2", "env://VAULT_1").replace(`${second()},`, ""), "taken");
   });
+
+  test("is not taken for a tenant that the policy does not have, and the others go on", async () => {
+    await putFields((text) => text.replace('"tenants":["rival"]', '"tenants":["rivel"]'), "refused");
+    expect(await ask("rival-1", "vault://shared/app#token?ttl=0")).toMatchObject({
+      digest: expect.any(String),
+    });
+  });
 });
 
 describe("claimcheck broker check", () => {
@@ -290,6 +298,25 @@ describe("claimcheck broker check", () => {
       "source bad: the Vault token is not valid, or not any more [provider_denied]",
       "",
     ]);
+  });
+
+  test("names what the operator wrote, and no variable of another broker", async () => {
+    const entries = {
+      op: { provider: "op", tenants: ["acme"], token: "env://TOKEN" },
+      ca: vault({ token: "env://TOKEN" }, { ca: "no-such-file" }),
+    };
+    const { stdout, stderr } = await check(entries, { TOKEN: "sesame" });
+    expect(`${stdout}${stderr}`).toContain(
+      "source op: the token of the source op is no token of a service account",
+    );
+    expect(`${stdout}${stderr}`).toContain("source ca: sources.ca.ca cannot be read (ENOENT)");
+  });
+
+  test("refuses tenants that the policy does not have", async () => {
+    const entries = { one: vault({ token: "env://ROOT" }, { tenants: ["acme", "akme"] }) };
+    expect((await check(entries)).stderr).toContain(
+      "broker.yaml:5: sources.one.tenants: the policy has no tenant akme; it has acme",
+    );
   });
 
   test.each<[string, object, string]>([

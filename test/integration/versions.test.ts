@@ -41,6 +41,12 @@ const newerLine = (last: string, change: object = {}) => {
   });
 };
 
+/** Of which an older reader knows where it stands, and nothing else. */
+const lineBehind = (last: string, change: object = {}) => {
+  const { seq, time } = JSON.parse(last);
+  return JSON.stringify({ seq: seq + 1, prev: hashLine(last), time, type: "new", new: "form", ...change });
+};
+
 test("a log of 1095231 is verified", async () => {
   const { code, stdout } = await verify(vector("audit.jsonl").trim().split("\n"), vector("jwks"));
   expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringMatching(/: whole, 9 lines\n$/) });
@@ -59,10 +65,10 @@ test("a log that goes on in a newer form is not called tampered with", async () 
   await writeLog(path, [["a"], ["b"]]);
   const lines = linesOf(path);
   const newer = newerLine(lines.at(-1) as string);
-  const { code, stdout, stderr } = await verify([...lines, newer, '{"new":"form"}']);
+  const { code, stdout, stderr } = await verify([...lines, newer, lineBehind(newer)]);
   expect({ code, stdout }).toEqual({ code: 125, stdout: "" });
   expect(stderr).toMatch(
-    /^claimcheck: A newer version [^\n]*audit\.jsonl:6: version 2 [^\n]*\[audit_newer\]\n$/,
+    /^claimcheck: A newer version [^\n]*audit\.jsonl:6: version 3 [^\n]*\[audit_newer\]\n$/,
   );
 });
 
@@ -76,6 +82,17 @@ test.each<[string, (lines: string[]) => string[]]>([
     (lines) => [...lines, newerLine(lines.at(-1)!, { prev: hashLine("x") })],
   ],
   ["lines before it were cut", (lines) => [...lines.slice(0, 3), newerLine(lines.at(-1)!)]],
+  [
+    "a line behind it follows nothing",
+    (lines) => {
+      const newer = newerLine(lines.at(-1)!);
+      return [...lines, newer, lineBehind(newer, { prev: hashLine("x") })];
+    },
+  ],
+  [
+    "only its version was changed",
+    ([first = "", ...lines]) => [first.replace(`"version":${auditVersion}`, '"version":9'), ...lines],
+  ],
 ])("a log in a newer form is called tampered with where %s", async (_, change) => {
   const path = newLog();
   await writeLog(path, [["a"], ["b"]]);
@@ -93,17 +110,17 @@ test("a broker does not write behind a newer one, and says why", async () => {
   const before = readFileSync(path, "utf8");
   await expect(openLog(path)).rejects.toMatchObject({
     code: "audit_unavailable",
-    detail: expect.stringContaining("a newer version of Claimcheck wrote it"),
+    detail: expect.stringContaining("a newer version of Claimcheck wrote the log"),
   });
   expect(readFileSync(path, "utf8")).toBe(before);
 });
 
-test("the form of version 1 stays: to add to it is to write a newer version", () => {
+test("the form of version 2 stays: to add to it is to write a newer version", () => {
   const form = AuditLine.def.options.map((kind) =>
     [kind.shape.type.def.values[0], ...Object.keys(kind.shape).slice(4)].join(" "),
   );
   expect({ version: auditVersion, form }).toEqual({
-    version: 1,
+    version: 2,
     form: [
       "chain version chain",
       "decision action outcome code tenant principal uri jti digest rule run subject request redemption masked manifest",

@@ -20,9 +20,10 @@ export type Bao = Awaited<ReturnType<typeof startBao>>;
 /** What is made below these, by its path, is taken away by its path. */
 const removable = /^sys\/(mounts|auth|policies\/acl|namespaces)\//;
 
-export async function startBao() {
-  const { VAULT_ADDR, VAULT_TOKEN } = process.env;
-  const server = VAULT_ADDR ? named(VAULT_ADDR, VAULT_TOKEN) : await launch();
+/** @param more further arguments, such as `-config=FILE`; with them a server is started here in any case. */
+export async function startBao(more: readonly string[] = []) {
+  const { VAULT_ADDR, VAULT_TOKEN } = more.length === 0 ? process.env : {};
+  const server = VAULT_ADDR ? named(VAULT_ADDR, VAULT_TOKEN) : await launch(more);
   const { address, token } = server;
   const made: { path: string; headers: Record<string, string> }[] = [];
 
@@ -72,13 +73,13 @@ function notOurs(_name: NodeJS.Signals): void {
   throw new Error("a server that VAULT_ADDR names gets no signals: unset it for this");
 }
 
-async function launch() {
+async function launch(more: readonly string[]) {
   const program = existsSync(installed) ? installed : "bao";
   const port = await freePort();
   const token = randomBytes(16).toString("hex");
   const child = spawn(
     program,
-    ["server", "-dev", `-dev-listen-address=127.0.0.1:${port}`, "-dev-no-store-token"],
+    ["server", "-dev", `-dev-listen-address=127.0.0.1:${port}`, "-dev-no-store-token", ...more],
     { env: { PATH: process.env.PATH, BAO_DEV_ROOT_TOKEN_ID: token }, stdio: ["ignore", "pipe", "ignore"] },
   );
   process.once("exit", () => child.kill("SIGKILL"));

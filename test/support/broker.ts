@@ -107,8 +107,9 @@ export class RecordingSink implements AuditSink {
     const [first] = this.lines;
     const last = this.lines.at(-1);
     if (first?.type !== "chain" || !last) return {};
-    const { chain } = first;
-    return { end: { chain, seq: last.seq, hash: hashLine(this.text.trimEnd().split("\n").at(-1)!) } };
+    const { chain, version } = first;
+    const hash = hashLine(this.text.trimEnd().split("\n").at(-1)!);
+    return { end: { chain, seq: last.seq, hash, version } };
   }
 
   async append(lines: string): Promise<void> {

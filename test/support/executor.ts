@@ -82,7 +82,8 @@ ${more}
 `,
     );
   configure("A".repeat(43), "");
-  write("executor-token", await sign("executor-1"));
+  const renewToken = async () => write("executor-token", await sign("executor-1"));
+  await renewToken();
   const config = join(folder, "executor.yaml");
   const { stdout: jkt } = await claimcheck(["executor", "key", "--config", config]);
   write("policy.yaml", policyOf(issuer.url, jkt.trim(), job));
@@ -115,6 +116,8 @@ ${more}
     startExecutor,
     /** A job's token. */
     sign,
+    /** Gives the executor another token, as an operator's host does before the last one expires. */
+    renewToken,
 
     /** What is left of runs, and what waits for them. */
     remains: () => remainsIn(join(state, "runs")),

@@ -13,6 +13,7 @@ const rooms: Record<string, readonly string[]> = {
   "bin/commands": [
     "bin/chain",
     "bin/connect",
+    "bin/doctor",
     "bin/host",
     "bin/run",
     "bin/serve-broker",
@@ -33,6 +34,7 @@ const rooms: Record<string, readonly string[]> = {
     "shared",
   ],
   "bin/connect": ["bin/host", "bin/serve-broker", "broker/http", "executor/broker-client", "shared"],
+  "bin/doctor": ["bin/connect", "executor/broker-client", "executor/container", "executor/host", "shared"],
   "bin/host": ["broker/health.ts", "broker/keys", "broker/providers", "sdk/typescript", "shared"],
   "bin/main.ts": ["bin/commands", "bin/host", "bin/run", "shared"],
   "bin/run": [
@@ -231,10 +233,12 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
     "child processes, where programs are run",
     /node:child_process/,
     [
+      "bin/doctor/host.ts",
       "bin/run/keyboard.ts",
       "executor/image/image.ts",
       "executor/layers/gnu-tar.ts",
       "executor/image/pull.ts",
+      "executor/image/working-containers.ts",
       "executor/supervisor/launch.ts",
       "broker/providers/cmd.ts",
       "shared/core-files.ts",
@@ -273,7 +277,11 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
   [
     "lru-cache, where answers of sources are kept",
     /from "lru-cache"/,
-    ["broker/resolve/value-cache.ts", "broker/providers/vault-mounts.ts"],
+    [
+      "broker/resolve/value-cache.ts",
+      "broker/resolve/requester-lanes.ts",
+      "broker/providers/vault-mounts.ts",
+    ],
   ],
   ...schemes.map(({ name: scheme }): [string, RegExp, readonly string[]] => [
     `${scheme}://, in its own file`,
@@ -293,6 +301,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "broker/keys/keys.ts",
       "broker/keys/marks.ts",
       "broker/keys/seal.ts",
+      "broker/requests/source-tokens.ts",
       "bin/serve-broker/sources.ts",
       "broker/resolve/attempt.ts",
       "broker/resolve/resolver.ts",

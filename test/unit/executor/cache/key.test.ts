@@ -88,6 +88,7 @@ test.each<[string, Partial<Origin>]>([
   ["broker", { broker: "https://other.example" }],
   ["tenant", { tenant: "rival" }],
   ["parent", { parent: "another image" }],
+  ["storage of the plan", { storage: { size: 1 << 30 } }],
 ])("another %s makes another key", (_, from) => expect(keyOf({}, from)).not.toBe(key));
 
 test("a secret as a file and the same one as a variable of that name are two things", () => {

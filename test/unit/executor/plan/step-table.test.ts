@@ -4,9 +4,10 @@ import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { addStepFlags } from "../../../../bin/run/flags.ts";
 import { checkRootless } from "../../../../executor/host/rootless.ts";
-import { PlanDocument, toStep, writeStep } from "../../../../executor/plan/document.ts";
+import { generalOf, PlanDocument, toStep, writePlan, writeStep } from "../../../../executor/plan/document.ts";
+import type { FieldsWith } from "../../../../executor/plan/field.ts";
 import { type Plan, plainStep, type Step } from "../../../../executor/plan/plan.ts";
-import { planFields, planRowOf } from "../../../../executor/plan/plan-table.ts";
+import { planFields, planRowOf, type planTable } from "../../../../executor/plan/plan-table.ts";
 import { rowOf, stepFields } from "../../../../executor/plan/step-table.ts";
 import { permit } from "../../../../executor/server/permissions.ts";
 import { otherValues, spoken } from "../../../support/step-examples.ts";
@@ -72,7 +73,7 @@ const permitted = (plan: Plan) =>
 test.each(examples.filter(([field]) => rowOf(field).permission === "free"))(
   "a host's executor lets a plan have its %s: %j",
   (field, value) => {
-    expect(permitted(planOf({ [field]: value }))[0]).toEqual({
+    expect(permitted(planOf({ [field]: value })).steps[0]).toEqual({
       ...plainStep,
       ...permissions.ceilings,
       ...(value !== undefined && { [field]: value }),
@@ -96,6 +97,7 @@ const needRoot: [string, Partial<Step>, Partial<Plan>?][] = [
   ["--on-leak", {}, { onLeak: "warn" }],
   ["--tag", {}, { tag: "a" }],
   ["--publish", {}, { publish: "a" }],
+  ["--storage-opt", {}, { storage: { size: 1 << 24 } }],
 ];
 
 test.each(needRoot)("without root there is no %s", (flag, step, plan) => {
@@ -142,4 +144,18 @@ test.each(frontEnds)("chains in %s can say what the tables say that they can", (
   const ofPlan = planFields.map(planRowOf).filter((row) => row.frontEnds);
   const names = ofPlan.map(({ document }) => document?.name);
   expect([...plan].sort()).toEqual([...names, "version", "image", "steps", "want"].sort());
+});
+
+/** What a document can leave out of a plan; what is not here does not compile. */
+const ofPlan: { readonly [Name in FieldsWith<typeof planTable, "document", object>]: Plan[Name] } = {
+  registries: [{ address: "registry.example", user: "ci", password: { uri: "env://A", cacheKey: "k" } }],
+  onLeak: "warn",
+  tag: "a",
+  publish: "registry.example/a",
+  storage: { size: 1 << 24, inodes: 100 },
+};
+
+test("a document says all of a plan as it is read", () => {
+  const document = PlanDocument.parse({ version: 1, image: "alpine", steps: [{}], ...writePlan(ofPlan) });
+  expect(generalOf(document)).toEqual({ image: "alpine", ...ofPlan });
 });

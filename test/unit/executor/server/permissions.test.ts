@@ -1,6 +1,12 @@
 /** What an executor's configuration lets plans do. */
 import { describe, expect, test } from "vitest";
-import { type BindMount, type PlanFields, plainStep, type Step } from "../../../../executor/plan/plan.ts";
+import {
+  type BindMount,
+  type PlanFields,
+  plainStep,
+  type Step,
+  type Storage,
+} from "../../../../executor/plan/plan.ts";
 import { type Permissions, permit, permitFound } from "../../../../executor/server/permissions.ts";
 
 const permissions: Permissions = {
@@ -16,10 +22,8 @@ const permissions: Permissions = {
 
 /** The one step as it may run. */
 const permitted = (step: Partial<Step>, image = "exact:1", changed: Partial<Permissions> = {}) =>
-  permit(
-    { image, registries: [], steps: [{ ...plainStep, ...step }] },
-    { ...permissions, ...changed },
-  )[0] as Step;
+  permit({ image, registries: [], steps: [{ ...plainStep, ...step }] }, { ...permissions, ...changed })
+    .steps[0] as Step;
 
 const refused = (...asked: Parameters<typeof permitted>) =>
   expect(() => permitted(...asked)).toThrow(expect.objectContaining({ code: "not_permitted" }));
@@ -204,3 +208,33 @@ test.each([{ tag: "alpine:latest" }, { publish: "registry.example/payments/a:1" 
     expect(() => permit(asked, permissions)).toThrow(expect.objectContaining({ code: "not_permitted" }));
   },
 );
+
+describe("storage of a run", () => {
+  const mib = 1024 ** 2;
+  const ceiling = { size: 100 * mib, inodes: 5000 };
+  const storageOf = (storage: Storage | undefined) =>
+    permit(
+      { image: "exact:1", registries: [], steps: [plainStep], ...(storage && { storage }) },
+      { ...permissions, ceilings: { ...permissions.ceilings, storage: ceiling } },
+    ).storage;
+
+  test.each<[what: string, asked: Storage | undefined, given: Storage]>([
+    ["the ceiling, where the plan says nothing", undefined, ceiling],
+    ["less, where the plan says so", { size: 50 * mib, inodes: 10 }, { size: 50 * mib, inodes: 10 }],
+    ["as many inodes as are usual for its size", { size: 16 * mib }, { size: 16 * mib, inodes: 1024 }],
+    ["no more inodes than the ceiling's", { size: 100 * mib }, ceiling],
+  ])("is %s", (_, asked, given) => expect(storageOf(asked)).toEqual(given));
+
+  test.each([{ size: 100 * mib + 1 }, { size: 100 * mib, inodes: 5001 }])("is never %j", (asked) => {
+    expect(() => storageOf(asked)).toThrow(expect.objectContaining({ code: "not_permitted" }));
+  });
+
+  test("is the plan's own where the host has no ceiling", () => {
+    const { storage: _, ...ceilings } = permissions.ceilings;
+    const plan = { image: "exact:1", registries: [], steps: [plainStep] };
+    expect(permit({ ...plan, storage: { size: 1 } }, { ...permissions, ceilings }).storage).toEqual({
+      size: 1,
+    });
+    expect(permit(plan, { ...permissions, ceilings }).storage).toBeUndefined();
+  });
+});
