@@ -40,7 +40,7 @@ export default defineConfig([
     platform: "node",
     // What a run loads is one file, whatever else imports a part of it when it needs that.
     checks: { ineffectiveDynamicImport: false },
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     output: {
       dir: "dist",
       entryFileNames: "[name].cjs",
@@ -54,7 +54,7 @@ export default defineConfig([
   {
     input: `broker/providers/${heavy}.ts`,
     platform: "node",
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     // As a module: from a CommonJS file, Node.js would find no names in it.
     output: { file: `dist/${heavy}.js`, minify: true },
   },
@@ -63,25 +63,25 @@ export default defineConfig([
     input: "broker/providers/op-worker.ts",
     platform: "node",
     external: "@1password/sdk",
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     output: { file: "dist/op-worker.js", minify: true },
   },
   {
     input: "bin/serve-broker/policy-worker.ts",
     platform: "node",
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     output: { file: "dist/policy-worker.js", minify: true },
   },
   {
     input: "sdk/typescript/claimcheck.ts",
     platform: "node",
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     output: { file: "dist/sdk.js", minify: true },
   },
   {
     input: "executor/scrub/scrubber.ts",
     platform: "neutral",
-    transform: { target: "node20.19" },
+    transform: { target: "node22.18" },
     output: { file: "dist/scrubber.js", minify: true },
   },
 ]);

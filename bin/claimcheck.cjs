@@ -18,12 +18,11 @@ process.on("SIGUSR1", () => {});
 
 const sources = join(__dirname, "main.ts");
 const fromSources = existsSync(sources);
-const [wantedMajor, wantedMinor] = fromSources ? [22, 18] : [20, 19];
 const [major, minor] = process.versions.node.split(".").map(Number);
 
-if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
+if (major < 22 || (major === 22 && minor < 18)) {
   console.error(
-    `claimcheck: Node.js ${wantedMajor}.${wantedMinor} or newer is needed, this is ${process.versions.node}`,
+    `claimcheck: Claimcheck needs Node.js 22.18 or newer, and this is ${process.versions.node}: install a newer one from https://nodejs.org and put it first on the PATH [unsupported_host]`,
   );
   process.exit(125);
 }
@@ -61,6 +60,6 @@ function takenByNode() {
 }
 
 // In the user's own folder: what is loaded from a cache that others can write to is code of theirs.
-enableCompileCache?.(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "claimcheck"));
+enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "claimcheck"));
 if (fromSources) import(sources);
 else require("./main.cjs");

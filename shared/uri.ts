@@ -87,20 +87,28 @@ function decodeParameter(name: string, value: string): string {
   }
 }
 
-/**
- * Takes `cacheKey=K` out of a URI's parameters: front ends accept it there and send it as a field of its own.
- * A `cmd://` URI comes back as it is, because everything in it is the command.
- */
+/** Takes `cacheKey=K` out of a URI's parameters: front ends accept it there and send it as a field of its own. */
 export function takeCacheKey(uri: string): { uri: string; cacheKey?: string } {
+  const { uri: rest, value } = takeParameter(uri, "cacheKey");
+  return value === undefined ? { uri: rest } : { uri: rest, cacheKey: value };
+}
+
+/**
+ * Takes one parameter out of a URI. A `cmd://` URI comes back as it is, because everything in it is the command.
+ *
+ * @throws {ClaimcheckError} `invalid_uri` where the parameter appears twice or is ill-formed.
+ */
+export function takeParameter(uri: string, name: string): { uri: string; value?: string } {
   const at = uri.indexOf("?");
   if (at < 0 || uri.startsWith("cmd://")) return { uri };
+  const start = `${name}=`;
   const parts = uri.slice(at + 1).split("&");
-  const found = parts.filter((part) => part.startsWith("cacheKey="));
+  const found = parts.filter((part) => part.startsWith(start));
   if (found.length === 0) return { uri };
-  if (found.length > 1) throw new ClaimcheckError("invalid_uri", { detail: '"cacheKey" appears twice' });
+  if (found.length > 1) throw new ClaimcheckError("invalid_uri", { detail: `"${name}" appears twice` });
   const rest = parts.filter((part) => part !== found[0]);
   return {
     uri: uri.slice(0, at) + (rest.length > 0 ? `?${rest.join("&")}` : ""),
-    cacheKey: decodeParameter("cacheKey", (found[0] as string).slice("cacheKey=".length)),
+    value: decodeParameter(name, (found[0] as string).slice(start.length)),
   };
 }

@@ -3,6 +3,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument 
 import type * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
 import { newerDocument } from "./newer.ts";
+import { soundPart } from "./sound-part.ts";
 
 /** Something that is wrong with a file. */
 export interface Fault {
@@ -12,9 +13,15 @@ export interface Fault {
 
 export type Path = readonly PropertyKey[];
 
-export type ReadDocument<T> =
-  | { readonly value: T; readonly lineOf: (path: Path) => number }
-  | { readonly faults: readonly Fault[] };
+/** A document that its schema accepts. */
+export interface Sound<T> {
+  readonly value: T;
+  /** The line of what is at a path, or of the nearest thing around it. */
+  readonly lineOf: (path: Path) => number;
+}
+
+/** `rest` is the document without what `faults` are about, so that a check of the rest can find more of them. */
+export type ReadDocument<T> = Sound<T> | { readonly faults: readonly Fault[]; readonly rest?: Sound<T> };
 
 const { localeError } = en();
 
@@ -41,9 +48,7 @@ export function readDocument<Schema extends z.ZodMiniType>(
     };
   }
   const odd = oddKeys(document.contents, (offset) => counter.linePos(offset).line);
-  if (odd.length > 0) return { faults: inOrder(odd.slice(0, shownFaults)) };
 
-  /** The line of what is at a path, or of the nearest thing around it that is there. */
   const lineOf = (path: Path): number => {
     const parent = document.getIn(path.slice(0, -1), true);
     const pair = isMap(parent) ? parent.items.find(({ key }) => String(key) === path.at(-1)) : undefined;
@@ -59,10 +64,11 @@ export function readDocument<Schema extends z.ZodMiniType>(
     return { faults: [{ line: 1, message: "aliases make it much larger than it looks" }] };
   }
   const parsed = schema.safeParse(content, { error: localeError });
-  if (parsed.success) return { value: parsed.data, lineOf };
+  if (parsed.success && odd.length === 0) return { value: parsed.data, lineOf };
   const newer = newerDocument(content);
   if (newer !== undefined) return { faults: [{ line: lineOf(["version"]), message: newer }] };
-  const faults = parsed.error.issues.slice(0, shownFaults).flatMap((issue): Fault[] => {
+  const issues = parsed.error?.issues ?? [];
+  const faults = issues.slice(0, shownFaults).flatMap((issue): Fault[] => {
     if (issue.code === "unrecognized_keys") {
       return issue.keys.map((key) => {
         const path = [...issue.path, key];
@@ -71,7 +77,14 @@ export function readDocument<Schema extends z.ZodMiniType>(
     }
     return [{ line: lineOf(issue.path), message: `${spell(issue.path)}: ${issue.message}` }];
   });
-  return { faults: inOrder(faults) };
+  // An odd key is often an unknown field too, which needs no second sentence.
+  const oddLines = new Set(odd.map(({ line }) => line));
+  const all = [...odd, ...faults.filter(({ line }) => !oddLines.has(line))];
+  const rest = parsed.success ? parsed.data : soundPart(content, issues, schema);
+  return {
+    faults: inOrder(all).slice(0, shownFaults),
+    ...(rest !== undefined && { rest: { value: rest, lineOf } }),
+  };
 }
 
 /** Said of a field that no schema has. */

@@ -13,6 +13,7 @@ import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { withBytes } from "../host/bytes.ts";
+import { lineShower } from "./show-line.ts";
 import { vaultServer } from "./vault-server.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -24,7 +25,12 @@ export function userProviders(environment: Environment): Provider[] {
   return [
     envProvider(variables),
     fileProvider({ roots: "everywhere", home: homedir(), workingDirectory }),
-    cmdProvider({ commands: "any", environment: variables, workingDirectory }),
+    cmdProvider({
+      commands: "any",
+      environment: variables,
+      workingDirectory,
+      showLine: lineShower(variables),
+    }),
     ...managers(environment, { looseMounts: true }),
   ] as Provider[];
 }
@@ -47,7 +53,12 @@ export function allowedProviders(environment: Environment, allowed: Allowed): Pr
       home: homedir(),
       workingDirectory: process.cwd(),
     }),
-    cmdProvider({ commands: allowed.commands, environment: { PATH, HOME }, workingDirectory: "/" }),
+    cmdProvider({
+      commands: allowed.commands,
+      environment: { PATH, HOME },
+      workingDirectory: "/",
+      showLine: lineShower(variables),
+    }),
     ...managers(environment, { looseMounts: false }),
   ] as Provider[];
 }

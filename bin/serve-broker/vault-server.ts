@@ -39,7 +39,8 @@ export function vaultServer(
   }
   const caFile = find("CACERT");
   const ca = caFile === undefined ? undefined : () => read(caFile);
-  return { address, ca, logIn: logInBy(find, read, tokenFile) };
+  const shown = `the Vault server at ${new URL(address).origin} (VAULT_ADDR)`;
+  return { address, ca, shown, logIn: logInBy(find, read, tokenFile) };
 }
 
 function logInBy(find: (name: string) => string | undefined, read: Files["read"], tokenFile: string): LogIn {

@@ -11,6 +11,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
@@ -42,6 +43,13 @@ interface CmdSettings {
   readonly workingDirectory: string;
   /** For one command, in milliseconds. */
   readonly timeLimit?: number;
+  /**
+   * Makes the last line of a failed command's standard error safe to show, where it is the user's own: a broker of others
+   * says neither this line nor the exit status.
+   *
+   * @param printed by the command on its standard output, so the line may repeat a part of it.
+   */
+  readonly showLine?: (line: string, printed: Uint8Array) => string;
 }
 
 /** They do not outlive this process, however early it has to end. */
@@ -78,7 +86,7 @@ export function cmdProvider(settings: CmdSettings): Provider<CommandReference> {
 async function run(
   command: string,
   shown: string,
-  { environment, workingDirectory }: CmdSettings,
+  { environment, workingDirectory, showLine }: CmdSettings,
   signal: AbortSignal,
 ): Promise<ReadResult> {
   const mark = `${markName}=${randomUUID()}`;
@@ -93,17 +101,18 @@ async function run(
     env: { ...shell.environment, [markName]: mark.slice(markName.length + 1) },
     // Of a group of its own, so that all of it can be killed.
     detached: true,
-    // What it says on its standard error may hold anything, and goes nowhere.
-    stdio: ["ignore", "pipe", "ignore"],
+    // What it says on its standard error may hold anything.
+    stdio: ["ignore", "pipe", showLine ? "pipe" : "ignore"],
   });
   running.add(child);
+  const lastLine = keepLastLine(child.stderr);
   const chunks: Buffer[] = [];
   let length = 0;
   const end = () => {
     killGroup(child);
     void killMarked(mark);
   };
-  child.stdout.on("data", (chunk: Buffer) => {
+  child.stdout?.on("data", (chunk: Buffer) => {
     chunks.push(chunk);
     length += chunk.length;
     if (length > sizeLimit) end();
@@ -116,17 +125,59 @@ async function run(
     if (length > sizeLimit) {
       return new ClaimcheckError("secret_too_large", { detail: `the limit is ${sizeLimit} bytes` });
     }
-    if (signal.aborted) {
-      return new ClaimcheckError("provider_timeout", { detail: `${shown} was killed at its time limit` });
-    }
-    return ended === "well"
-      ? new Secret(join(chunks, length))
-      : new ClaimcheckError("provider_failed", { detail: `${shown} ${ended}` });
+    if (ended === "well" && !signal.aborted) return new Secret(join(chunks, length));
+    const how = signal.aborted ? "was killed at its time limit" : ended;
+    return new ClaimcheckError(signal.aborted ? "provider_timeout" : "provider_failed", {
+      detail: showLine
+        ? `${shown} ${how}${said(showLine)}`
+        : `${shown} ${signal.aborted ? how : unexplained}`,
+    });
   } finally {
     running.delete(child);
     signal.removeEventListener("abort", end);
+    lastLine.wipe();
     for (const chunk of chunks) chunk.fill(0);
   }
+
+  /** Behind how it ended. */
+  function said(show: NonNullable<CmdSettings["showLine"]>): string {
+    const line = lastLine.read();
+    if (line === undefined) return "";
+    const printed = join(chunks, length);
+    const shownLine = show(line, printed);
+    printed.fill(0);
+    return `; the last line of its standard error: ${shownLine}`;
+  }
+}
+
+const unexplained = "failed; the broker's operator can run it on the broker's host to see why";
+
+/** Of a command's standard error, in bytes. A line that is longer is not shown: its cut could lie in a value. */
+const lineLimit = 4096;
+
+/** The last line of a stream that has more on it than white space. */
+function keepLastLine(stream: Readable | null) {
+  let kept = Buffer.alloc(0);
+  let isCut = false;
+  stream?.on("data", (chunk: Buffer) => {
+    const all = Buffer.concat([kept, chunk]);
+    isCut ||= all.length > lineLimit;
+    kept.fill(0);
+    kept = Buffer.from(all.subarray(-lineLimit));
+    all.fill(0);
+    chunk.fill(0);
+  });
+  return {
+    read(): string | undefined {
+      const lines = kept.toString().split(/[\r\n]+/);
+      // The first of them may have begun before what is kept.
+      return lines
+        .slice(isCut ? 1 : 0)
+        .findLast((line) => line.trim() !== "")
+        ?.trim();
+    },
+    wipe: () => void kept.fill(0),
+  };
 }
 
 /** Into memory of its own: what Buffer lends from its pool would outlive a wipe in its neighbours. */

@@ -19,6 +19,8 @@ export interface VaultServer {
   /** What the operator calls the file with them. */
   readonly caName?: string;
   /** What we identify ourselves with in TLS, PEM; read when we connect first. */
+  /** What its own user calls it in an error, address and all. */
+  readonly shown?: string;
   readonly clientCertificate?:
     | { readonly certificate: () => Promise<string>; readonly key: () => Promise<string> }
     | undefined;
@@ -69,6 +71,7 @@ export async function createVaultClient({
   ca,
   caName = "VAULT_CACERT",
   clientCertificate,
+  shown = "the Vault server",
 }: VaultServer): Promise<VaultClient> {
   const [{ nodeVault, Pool }, trusted, own] = await Promise.all([
     import("./vault-libraries.ts"),
@@ -92,7 +95,7 @@ export async function createVaultClient({
   const vault = nodeVault({
     endpoint: `${origin}${pathname.replace(/\/$/, "")}`,
     "request-promise": {
-      defaults: () => (request: TransportRequest) => send(poolOf(request.tenant), origin, request),
+      defaults: () => (request: TransportRequest) => send(poolOf(request.tenant), origin, request, shown),
     },
     // Or DEBUG=node-vault would print tokens and values.
     debug: () => {},
@@ -132,7 +135,12 @@ function options({ token, namespace, signal, tenant = "" }: VaultCall) {
   return { headers, signal, tenant } as object;
 }
 
-async function send(pool: Pool, origin: string, { method, uri, headers, json, signal }: TransportRequest) {
+async function send(
+  pool: Pool,
+  origin: string,
+  { method, uri, headers, json, signal }: TransportRequest,
+  shown: string,
+) {
   const body = method === "POST" ? JSON.stringify(json) : undefined;
   try {
     const answer = await pool.request({
@@ -150,10 +158,10 @@ async function send(pool: Pool, origin: string, { method, uri, headers, json, si
     return { statusCode, body: text === "" ? undefined : parse(text) };
   } catch (thrown) {
     if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
-    if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: "the Vault server" });
+    if (signal.aborted) throw new SourceFailure("provider_timeout", { detail: shown });
     const { code } = thrown as NodeJS.ErrnoException;
     throw new SourceFailure("provider_unreachable", {
-      detail: `the Vault server (${code ?? "no connection"})`,
+      detail: `${shown} (${code ?? "no connection"})`,
     });
   }
 }

@@ -3,7 +3,7 @@ import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { withSource } from "../../shared/source-name.ts";
-import { head, splitParameters, splitUri } from "../../shared/uri.ts";
+import { head, shownName, splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
 import { schemes } from "../providers/schemes.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
@@ -50,7 +50,9 @@ export function createResolver(
     const [first] = candidates;
     if (!first) {
       const names = [...new Set(known.map(({ source }) => `${source.scheme}://`))];
-      throw new ClaimcheckError("unknown_scheme", { detail: `known here: ${names.join(", ")}` });
+      throw new ClaimcheckError("unknown_scheme", {
+        detail: `${shownName(scheme)}://; known here: ${names.join(", ")}`,
+      });
     }
     const own = first.providerOf(tenant).parameters;
     const further = candidates.some(({ source }) => source.name !== undefined) ? ["source"] : [];

@@ -2,7 +2,8 @@
 import { isDeepStrictEqual } from "node:util";
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
-import type { ToSource, Written } from "./field.ts";
+import { type ReadField, readOrThrow } from "./faults.ts";
+import type { Means, Written } from "./field.ts";
 import { type Plan, plainStep, type Step } from "./plan.ts";
 import { planFields, planRowOf, planTable } from "./plan-table.ts";
 import { rowOf, stepFields, stepTable } from "./step-table.ts";
@@ -60,8 +61,12 @@ export function planSchema(): object {
 }
 
 /** What a document says of all its steps. @throws {Failure} `usage` for a quantity that is none. */
-export function generalOf(document: PlanDocument): Omit<Plan, "steps" | "hash" | "masked" | "shortSecrets"> {
-  const said = planFields.flatMap((field) => readMember(field, planRowOf(field).document, document));
+export function generalOf(
+  document: PlanDocument,
+  read: ReadField = readOrThrow,
+): Omit<Plan, "steps" | "hash" | "masked" | "shortSecrets"> {
+  const means: Means = { toSource: (path) => path, read };
+  const said = planFields.flatMap((field) => readMember(field, planRowOf(field).document, document, means));
   return { image: document.image, registries: [], ...Object.fromEntries(said) };
 }
 
@@ -70,8 +75,13 @@ export function generalOf(document: PlanDocument): Omit<Plan, "steps" | "hash" |
  * @param toSource makes a path of the host of a volume's `source`.
  * @throws {Failure} `usage` for a quantity that is none.
  */
-export function toStep(fields: StepDocument, toSource: ToSource = (path) => path): Step {
-  const said = stepFields.flatMap((field) => readMember(field, rowOf(field).document, fields, toSource));
+export function toStep(
+  fields: StepDocument,
+  toSource: Means["toSource"] = (path) => path,
+  read: ReadField = readOrThrow,
+): Step {
+  const means: Means = { toSource, read };
+  const said = stepFields.flatMap((field) => readMember(field, rowOf(field).document, fields, means));
   return { ...plainStep, ...Object.fromEntries(said) };
 }
 
@@ -79,11 +89,13 @@ function readMember(
   field: string,
   written: Written<unknown> | undefined,
   document: object,
-  toSource: ToSource = (path) => path,
+  means: Means,
 ): [string, unknown][] {
   if (!written) return [];
   const member: unknown = document[written.name as keyof typeof document];
-  return member === undefined ? [] : [[field, written.read(member, toSource)]];
+  if (member === undefined) return [];
+  const value = means.read([written.name], () => written.read(member, means), undefined);
+  return value === undefined ? [] : [[field, value]];
 }
 
 /** The other way, for what a document can leave out. */

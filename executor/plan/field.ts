@@ -3,6 +3,7 @@
  * plan-table.ts says all of it, so that whoever adds a field decides all of it: a row without a column does not compile.
  */
 import type * as z from "zod/mini";
+import type { ReadField } from "./faults.ts";
 import type { SecretSource } from "./plan.ts";
 
 export interface Field<Value> {
@@ -29,8 +30,13 @@ export type TextKind = "name" | "path" | "image";
 /** A field of which only the table knows the type. */
 export type AnyField = Omit<Field<unknown>, "bound"> & { readonly bound: number | TextKind | undefined };
 
-/** Makes a path of this host of one that a document says. */
-export type ToSource = (path: string) => string;
+/** What a document is read with. */
+export interface Means {
+  /** Makes a path of this host of one that a document says. */
+  readonly toSource: (path: string) => string;
+  /** Reads a part of a member, so that the faults of all parts are found. The whole member is read with it anyway. */
+  readonly read: ReadField;
+}
 
 export interface Written<
   Value,
@@ -41,7 +47,7 @@ export interface Written<
   readonly name: Name;
   readonly schema: Schema;
   /** @throws {Failure} `usage` for what no schema can tell, such as a quantity that is none. */
-  read(written: z.infer<Schema>, toSource: ToSource): Value;
+  read(written: z.infer<Schema>, means: Means): Value;
   /** The other way; what `read` makes the same value of. */
   write(value: NonNullable<Value>): z.infer<Schema>;
 }
@@ -92,7 +98,7 @@ export type FieldsWith<Table, Column extends keyof Field<unknown>, What> = {
 export const written = <Value, Name extends string, Schema extends z.core.$ZodType>(
   name: Name,
   schema: Schema,
-  read: (written: z.infer<Schema>, toSource: ToSource) => Value,
+  read: (written: z.infer<Schema>, means: Means) => Value,
   write: (value: NonNullable<Value>) => z.infer<Schema>,
 ): Written<Value, Name, Schema> => ({ name, schema, read, write });
 

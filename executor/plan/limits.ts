@@ -3,6 +3,8 @@
  * before anything of it has run; the rest bounds what somebody else's plan can make this process hold and do.
  */
 import { Failure } from "../../shared/failure.ts";
+import type { Path } from "../../shared/yaml-document.ts";
+import { type Report, throwFault } from "./faults.ts";
 import type { AnyField } from "./field.ts";
 import { type Plan, type PlanFields, type SecretSource, type Step, secretsOf } from "./plan.ts";
 import { planFields, planRowOf } from "./plan-table.ts";
@@ -25,27 +27,29 @@ const argument = 128 * 1024 - 1;
 const allArguments = 2 * 1024 * 1024;
 const path = 4095;
 const pathPart = 255;
-/** Bytes of what people call something, and of an image's name, with its registry and digest. */
+/** Bytes of what people call something, and of a user's name. */
 const name = 256;
+/** Bytes of an image's name, with its registry and digest. */
 const image = 1024;
 /** Bytes of a URI, a cache key or a handle: what a broker takes. */
 const reference = 8192;
 
-/** @throws {Failure} `invalid_plan`, which repeats nothing that may be large. */
-export function checkSizes(plan: PlanFields): void {
+/** What it reports repeats nothing that may be large. */
+export function checkSizes(plan: PlanFields, report: Report = throwFault): void {
   const { registries, steps } = plan;
-  const whole = refusing("the plan");
+  const whole = refusing("the plan", [], report);
   whole.count("steps", steps.length, stepLimit);
-  whole.text("image", plan.image, image);
+  whole.text(["image"], "image", plan.image, image);
   for (const field of planFields) whole.field(field, planRowOf(field), (plan as Partial<Plan>)[field]);
-  for (const { address, user, password } of registries) {
-    whole.text("the address of a registry", address, image);
-    whole.text("the user of a registry", user, name);
-    checkSource(whole, password);
+  for (const [index, { address, user, password }] of registries.entries()) {
+    const at = ["registryAuth", index];
+    whole.text([...at, "address"], "the address of a registry", address, image);
+    whole.text([...at, "user"], "the user of a registry", user, name);
+    checkSource(whole, [...at, "password"], password);
   }
   const secrets = new Set(registries.map(({ password }) => JSON.stringify(password)));
   for (const [index, step] of steps.entries()) {
-    checkStep(refusing(`steps[${index}]`), step);
+    checkStep(refusing(`steps[${index}]`, ["steps", index], report), step);
     for (const { source } of secretsOf(step)) secrets.add(JSON.stringify(source));
   }
   whole.count("secrets", secrets.size, secretLimit);
@@ -74,49 +78,48 @@ type Refusing = ReturnType<typeof refusing>;
 function checkStep(its: Refusing, step: Step): void {
   for (const field of stepFields) its.field(field, rowOf(field), step[field]);
   its.together([...step.args, ...(step.entrypoint ?? [])], step.env);
-  for (const { source, target } of step.binds) {
-    its.path("the source of a volume", source);
-    its.path("the target of a volume", target);
+  for (const [nth, { source, target }] of step.binds.entries()) {
+    its.path(["volumes", nth, "source"], "the source of a volume", source);
+    its.path(["volumes", nth, "target"], "the target of a volume", target);
   }
-  for (const file of step.files) {
-    its.path("the path of a file", file.path);
-    its.path("the link of a file", file.link);
-    its.text("the owner of a file", file.owner, name);
+  for (const [nth, file] of step.files.entries()) {
+    its.path(["files", nth, "path"], "the path of a file", file.path);
+    its.path(["files", nth, "link"], "the link of a file", file.link);
+    its.text(["files", nth, "owner"], "the owner of a file", file.owner, name);
   }
   for (const { name: variable, source } of step.secretVariables) {
-    its.text("the name of a variable", variable, argument);
-    checkSource(its, source);
+    its.text(["secretEnv"], "the name of a variable", variable, argument);
+    checkSource(its, ["secretEnv", variable], source);
   }
-  for (const file of step.secretFiles) {
-    its.path("the path of a secret file", file.path);
-    its.text("the owner of a secret file", file.owner, name);
-    checkSource(its, file.source);
+  for (const [nth, file] of step.secretFiles.entries()) {
+    its.path(["secretFiles", nth, "path"], "the path of a secret file", file.path);
+    its.text(["secretFiles", nth, "owner"], "the owner of a secret file", file.owner, name);
+    checkSource(its, ["secretFiles", nth], file.source);
   }
-  if (step.secretInput) checkSource(its, step.secretInput);
+  if (step.secretInput) checkSource(its, ["secretStdin"], step.secretInput);
 }
 
-function checkSource(its: Refusing, source: SecretSource): void {
-  for (const [what, text] of Object.entries(source)) its.text(`the ${what} of a secret`, text, reference);
+function checkSource(its: Refusing, at: Path, source: SecretSource): void {
+  for (const [what, text] of Object.entries(source)) its.text(at, `the ${what} of a secret`, text, reference);
 }
 
-function refusing(whose: string) {
-  const refuse = (detail: string): never => {
-    throw new Failure("invalid_plan", { detail: `${whose}: ${detail}` });
-  };
-  const text = (what: string, value: string | undefined, limit: number): number => {
+/** @param place what the paths begin with. */
+function refusing(whose: string, place: Path, report: Report) {
+  const refuse = (at: Path, detail: string) => report([...place, ...at], detail, whose);
+  const text = (at: Path, what: string, value: string | undefined, limit: number): number => {
     if (value === undefined) return 0;
     // A character has at most three bytes in UTF-8 for each unit of UTF-16.
     const size = value.length * 3 > limit ? Buffer.byteLength(value) : value.length;
-    if (size > limit) refuse(`${what} has ${size} bytes; at most ${limit} are allowed`);
-    if (value.includes("\0")) refuse(`${what} has a NUL byte`);
+    if (size > limit) refuse(at, `${what} has ${size} bytes; at most ${limit} are allowed`);
+    if (value.includes("\0")) refuse(at, `${what} has a NUL byte`);
     return size;
   };
-  const count = (what: string, length: number, limit: number): void => {
-    if (length > limit) refuse(`it has ${length} ${what}; at most ${limit} are allowed`);
+  const count = (field: string, length: number, limit: number): void => {
+    if (length > limit) refuse([field], `it has ${length} ${field}; at most ${limit} are allowed`);
   };
-  const checkPath = (what: string, value: string | undefined): void => {
-    text(what, value, path);
-    for (const part of value?.split("/") ?? []) text(`a name in ${what}`, part, pathPart);
+  const checkPath = (at: Path, what: string, value: string | undefined): void => {
+    text(at, what, value, path);
+    for (const part of value?.split("/") ?? []) text(at, `a name in ${what}`, part, pathPart);
   };
   return {
     text,
@@ -128,17 +131,21 @@ function refusing(whose: string) {
       const what = document?.name ?? field;
       if (value === undefined || bound === undefined) return;
       if (typeof bound === "number") count(what, (value as readonly unknown[]).length, bound);
-      else if (bound === "path") checkPath(what, value as string);
-      else text(what, value as string, bound === "image" ? image : name);
+      else if (bound === "path") checkPath([what], what, value as string);
+      else text([what], what, value as string, bound === "image" ? image : name);
     },
 
     /** What a program is started with: Linux copies all of it. */
     together(args: readonly string[], env: Step["env"]): void {
       let size = 0;
-      for (const each of args) size += text("an argument", each, argument);
-      for (const [variable, value] of env) size += text("a variable", `${variable}=${value ?? ""}`, argument);
+      for (const each of args) size += text(["args"], "an argument", each, argument);
+      for (const [variable, value] of env)
+        size += text(["env", variable], "a variable", `${variable}=${value ?? ""}`, argument);
       if (size > allArguments) {
-        refuse(`its arguments and variables have ${size} bytes; at most ${allArguments} are allowed`);
+        refuse(
+          ["args"],
+          `its arguments and variables have ${size} bytes; at most ${allArguments} are allowed`,
+        );
       }
     },
   };

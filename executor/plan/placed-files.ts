@@ -1,6 +1,7 @@
 /** Files that come with a plan's document and are put among a container's own before its command runs. */
 import * as z from "zod/mini";
 import { Failure } from "../../shared/failure.ts";
+import { type ReadField, readOrThrow } from "./faults.ts";
 import { named, parseMode, writeMode } from "./quantities.ts";
 
 export interface PlacedFile {
@@ -30,28 +31,45 @@ export const PlacedFileFields = z.strictObject({
   owner: z.optional(field("USER[:GROUP], by name or number; root by default.")),
 });
 
-/** @throws {Failure} `usage` for what cannot be put anywhere. */
-export function toPlacedFiles(files: readonly z.infer<typeof PlacedFileFields>[]): PlacedFile[] {
-  const placed = files.map(({ path, content, link, mode, owner = "0:0" }): PlacedFile => {
-    const refuse = (detail: string) => new Failure("usage", { detail: `the file ${path} ${detail}` });
-    if (content !== undefined && link !== undefined) throw refuse("is either a content or a link");
-    const bytes = content === undefined ? undefined : Buffer.from(content, "base64");
-    if (bytes && bytes.toString("base64") !== content) throw refuse("is not in base64");
+/** @throws {Failure} `usage` for what cannot be put anywhere, unless `read` collects the faults. */
+export function toPlacedFiles(
+  files: readonly z.infer<typeof PlacedFileFields>[],
+  read: ReadField = readOrThrow,
+): PlacedFile[] {
+  const placed = files.map(({ path, content, link, mode, owner = "0:0" }, index): PlacedFile => {
+    const bytes = read(["files", index], () => bytesOf(path, content, link), undefined);
+    const usual = bytes ? 0o644 : 0o755;
     return {
       path,
       owner,
-      mode: mode === undefined ? (bytes ? 0o644 : 0o755) : named("mode", parseMode)(mode),
+      mode:
+        mode === undefined
+          ? usual
+          : read(["files", index, "mode"], () => named("mode", parseMode)(mode), usual),
       ...(bytes && { content: bytes }),
       ...(link !== undefined && { link }),
     };
   });
+  read(["files"], () => checkSize(placed), undefined);
+  return placed;
+}
+
+function bytesOf(path: string, content: string | undefined, link: string | undefined) {
+  const refuse = (detail: string) => new Failure("usage", { detail: `the file ${path} ${detail}` });
+  if (content !== undefined && link !== undefined)
+    throw refuse("is either a content or a link; remove one of the two");
+  const bytes = content === undefined ? undefined : Buffer.from(content, "base64");
+  if (bytes && bytes.toString("base64") !== content) throw refuse("is not in base64");
+  return bytes;
+}
+
+function checkSize(placed: readonly PlacedFile[]): void {
   const size = placed.reduce((sum, { content }) => sum + (content?.length ?? 0), 0);
   if (size > sizeLimit) {
     throw new Failure("usage", {
       detail: `the files of a step have ${size} bytes; at most ${sizeLimit} go with a plan`,
     });
   }
-  return placed;
 }
 
 /** The other way. */

@@ -4,7 +4,7 @@ import { described } from "../../shared/described.ts";
 import { type AnyField, asItIs, type Field, written } from "./field.ts";
 import { leakActions, type Plan, type Storage } from "./plan.ts";
 import { named } from "./quantities.ts";
-import { referenceTo, SecretReference, sourceOf } from "./references.ts";
+import { noSource, referenceTo, SecretReference, sourceOf } from "./references.ts";
 import { parseStorageOptions, toStorage } from "./storage.ts";
 
 const word = z.string().check(z.minLength(1));
@@ -30,7 +30,11 @@ export const planTable = {
     document: written(
       "registryAuth",
       described(z.array(LoginFields), "The log-ins at registries, for private images."),
-      (logins) => logins.map(({ password, ...rest }) => ({ ...rest, password: sourceOf(password) })),
+      (logins, { read }) =>
+        logins.map(({ password, ...rest }, index) => ({
+          ...rest,
+          password: read(["registryAuth", index, "password"], () => sourceOf(password), noSource),
+        })),
       (logins: Plan["registries"]) =>
         logins.map(({ password, ...rest }) => ({ ...rest, password: referenceTo(password) })),
     ),

@@ -21,7 +21,7 @@ const cacheKey = described(word, "The name that stands for the value in caches."
 
 export const SecretReference = z.union(
   [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
-  { error: "a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+  { error: "write a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
 );
 
 export type SecretReference = z.infer<typeof SecretReference>;
@@ -33,6 +33,9 @@ export const referenceMembers = {
   handle: z.optional(handle),
   value: z.optional(value),
 };
+
+/** In the place of one that is at fault. */
+export const noSource: SecretSource = { value: "" };
 
 export const sourceOf = (reference: SecretReference): SecretSource =>
   typeof reference === "string" ? takeCacheKey(reference) : reference;

@@ -20,6 +20,7 @@ import {
 } from "./quantities.ts";
 import {
   membersTo,
+  noSource,
   referenceMembers,
   referenceTo,
   SecretReference,
@@ -114,7 +115,11 @@ export const stepTable = {
         record(name, SecretReference),
         "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
       ),
-      (all) => Object.entries(all).map(([name, reference]) => ({ name, source: sourceOf(reference) })),
+      (all, { read }) =>
+        Object.entries(all).map(([name, reference]) => ({
+          name,
+          source: read(["secretEnv", name], () => sourceOf(reference), noSource),
+        })),
       (all: Step["secretVariables"]) =>
         Object.fromEntries(all.map(({ name, source }) => [name, referenceTo(source)])),
     ),
@@ -129,12 +134,18 @@ export const stepTable = {
     document: written(
       "secretFiles",
       described(z.array(SecretFileFields), "Secrets as files, in memory."),
-      (files) =>
-        files.map(({ path, mode, owner, ...reference }) => ({
+      (files, { read }) =>
+        files.map(({ path, mode, owner, ...reference }, index) => ({
           ...secretFileDefaults,
           path,
-          source: sourceOfFile(path, reference),
-          ...(mode !== undefined && { mode: named("mode", parseMode)(mode) }),
+          source: read(["secretFiles", index], () => sourceOfFile(path, reference), noSource),
+          ...(mode !== undefined && {
+            mode: read(
+              ["secretFiles", index, "mode"],
+              () => named("mode", parseMode)(mode),
+              secretFileDefaults.mode,
+            ),
+          }),
           ...(owner !== undefined && { owner }),
         })),
       (files: Step["secretFiles"]) =>
@@ -156,7 +167,7 @@ export const stepTable = {
     document: written(
       "secretStdin",
       described(SecretReference, "A secret that the command reads from standard input."),
-      sourceOf,
+      (reference) => sourceOf(reference),
       referenceTo,
     ),
     flag: "ordered",
@@ -188,7 +199,7 @@ export const stepTable = {
     document: written(
       "volumes",
       described(z.array(VolumeFields), "Files and folders of the host that the container shares."),
-      (volumes, toSource) =>
+      (volumes, { toSource }) =>
         volumes.map(({ source, target, readOnly = false }) => ({
           source: toSource(source),
           target,
@@ -210,7 +221,7 @@ export const stepTable = {
         z.array(PlacedFileFields),
         "Files, folders and links that are put among the container's own before the command runs, in this order.",
       ),
-      toPlacedFiles,
+      (files, { read }) => toPlacedFiles(files, read),
       (files: Step["files"]) => files.map(writePlacedFile),
     ),
     flag: undefined,

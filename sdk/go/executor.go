@@ -23,11 +23,14 @@ type result struct {
 
 // RunError is a command that failed, with what it printed; or a run that could not be.
 type RunError struct {
-	Message  string
-	Code     string // "command_failed", or what Claimcheck's README calls the code of a failure.
+	Message string
+	// "command_failed" for a command of the chain, "not_installed" where the claimcheck command could not be started,
+	// "no_answer" where it ended without an answer, or a code of docs/reference/errors.md.
+	Code     string
 	ExitCode int
-	Stdout   string // Of the command that failed. Known secrets are masked in it.
-	Stderr   string
+	// What the command that failed printed, with known secrets masked; with "no_answer", what claimcheck printed.
+	Stdout string
+	Stderr string
 }
 
 func (e *RunError) Error() string { return e.Message }
@@ -69,7 +72,7 @@ func (o *outcome) take(e event) {
 	}
 }
 
-func (o *outcome) finish(steps int, want Want, complaint string) (result, error) {
+func (o *outcome) finish(steps int, want Want, complaint string, status int) (result, error) {
 	made := result{o.stdout.String(), o.stderr.String(), o.exitCode}
 	fail := func(message, code string, exitCode int) (result, error) {
 		return made, &RunError{message, code, exitCode, made.stdout, made.stderr}
@@ -79,7 +82,11 @@ func (o *outcome) finish(steps int, want Want, complaint string) (result, error)
 		code, _ := o.failure.Code.(string)
 		return fail(o.failure.message(), code, o.failure.ExitCode)
 	case !o.ended:
-		return fail(complaint, "no_answer", 125)
+		message := complaint
+		if message == "" {
+			message = fmt.Sprintf("claimcheck ended with exit code %d and without an answer", status)
+		}
+		return made, &RunError{message, "no_answer", status, made.stdout, complaint}
 	case o.exitCode != 0 && (want != WantExitCode || o.last < steps):
 		message := fmt.Sprintf("step %d of %d ended with exit code %d", o.last, steps, o.exitCode)
 		return fail(message, "command_failed", o.exitCode)
@@ -122,36 +129,38 @@ func run(ctx context.Context, request *Request) (result, error) {
 	child.Cancel = stdin.Close
 	child.WaitDelay = grace
 	if err := child.Start(); err != nil {
-		return result{}, err
+		return result{}, notStarted(command, err)
 	}
 	// It may end without having read everything; then its last event, or its exit code, says why.
 	go stdin.Write(append(line, '\n'))
 
 	var made outcome
-	unread := made.read(stdout)
-	ended := child.Wait()
+	made.read(stdout)
+	child.Wait()
 	if err := ctx.Err(); err != nil {
 		return result{}, err
 	}
-	if unread != nil {
-		return result{}, unread
-	}
 	words := strings.TrimSpace(complaint.String())
-	if words == "" {
-		words = fmt.Sprintf("claimcheck ended without an answer: %v", ended)
-	}
-	return made.finish(len(request.plan.Steps), request.plan.Want, words)
+	return made.finish(len(request.plan.Steps), request.plan.Want, words, child.ProcessState.ExitCode())
 }
 
-func (o *outcome) read(stdout io.Reader) error {
-	decoder := json.NewDecoder(bufio.NewReader(stdout))
+// A line that is no event comes from another program: its end without an answer is then the error.
+func (o *outcome) read(stdout io.Reader) {
+	lines := bufio.NewReader(stdout)
 	for {
+		line, end := lines.ReadBytes('\n')
 		var next event
-		if err := decoder.Decode(&next); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
+		if json.Unmarshal(line, &next) == nil {
+			o.take(next)
 		}
-		o.take(next)
+		if end != nil {
+			return
+		}
 	}
+}
+
+func notStarted(command string, err error) error {
+	message := fmt.Sprintf("The command %s could not be started (%v): "+
+		`install it with "npm install --global claimcheck", or set CLAIMCHECK_COMMAND to its path`, command, err)
+	return &RunError{message, "not_installed", 127, "", ""}
 }

@@ -16,10 +16,13 @@ export interface Result {
 /** A command that failed, with what it printed; or a run that could not be. */
 export class RunError extends Error {
   override readonly name = "RunError";
-  /** `command_failed`, or the code of a failure (docs/reference/errors.md). */
+  /**
+   * `command_failed` for a command of the chain, `not_installed` where the `claimcheck` command could not be started,
+   * `no_answer` where it ended without an answer, or a code of docs/reference/errors.md.
+   */
   readonly code: string;
   readonly exitCode: number;
-  /** Of the command that failed. Known secrets are masked in it. */
+  /** What the command that failed printed, with known secrets masked; with `no_answer`, what `claimcheck` printed. */
   readonly stdout: string;
   readonly stderr: string;
 
@@ -74,7 +77,7 @@ export async function run(request: Request, want: Want): Promise<Result> {
     stdio: ["pipe", "pipe", "pipe"],
   });
   const ended = new Promise<number | null>((resolve, reject) =>
-    child.on("error", reject).on("close", resolve),
+    child.on("error", (cause) => reject(notStarted(command, cause))).on("close", resolve),
   );
   ended.catch(() => {});
   // It may end without having read everything; then its last event, or its exit code, says why. The end of its input
@@ -86,10 +89,26 @@ export async function run(request: Request, want: Want): Promise<Result> {
   const outcome = createOutcome(request.plan.steps.length, want);
   // One character a byte: readline would take U+2028, which JSON may have in a text, for the end of the line.
   for await (const line of createInterface({ input: child.stdout.setEncoding("latin1") })) {
-    outcome.take(JSON.parse(Buffer.from(line, "latin1").toString()) as Event);
+    const event = readEvent(Buffer.from(line, "latin1").toString());
+    if (event) outcome.take(event);
   }
   const exitCode = (await ended) ?? 1;
   return outcome.finish(Buffer.concat(complaints).toString().trim(), exitCode);
+}
+
+/** A line that is no event comes from another program: its end without an answer is then the error. */
+function readEvent(line: string): Event | undefined {
+  try {
+    const event: unknown = JSON.parse(line);
+    return typeof event === "object" && event !== null && "type" in event ? (event as Event) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function notStarted(command: string, { code }: NodeJS.ErrnoException): RunError {
+  const message = `The command ${command} could not be started (${code}): install it with "npm install --global claimcheck", or set CLAIMCHECK_COMMAND to its path`;
+  return new RunError(message, "not_installed", { exitCode: 127, stdout: "", stderr: "" });
 }
 
 /** What the events of a run come to. */
@@ -117,7 +136,11 @@ function createOutcome(steps: number, want: Want) {
       };
       if (failure) throw new RunError(messageOf(failure), failure.code, result);
       if (exitCode === undefined) {
-        throw new RunError(complaint || `claimcheck ended with exit code ${status}`, "no_answer", result);
+        throw new RunError(
+          complaint || `claimcheck ended with exit code ${status} and without an answer`,
+          "no_answer",
+          { ...result, stderr: complaint },
+        );
       }
       if (exitCode !== 0 && (want !== "exitCode" || last < steps)) {
         throw new RunError(

@@ -240,8 +240,8 @@ test("--network: none has only itself, host has the host's", async () => {
 test.each([
   [["--secret-file", "run/key=env://A"], "invalid_plan", /absolute path/],
   [["--secret-file", "/run/../etc/key=env://A"], "invalid_plan", /absolute path/],
-  [["--secret-file", "/proc/self/x=env://A"], "invalid_plan", /the kernel's/],
-  [["-v", "/tmp:/data", "--secret-file", "/data/key=env://A"], "invalid_plan", /this host's/],
+  [["--secret-file", "/proc/self/x=env://A"], "invalid_plan", /folder of the kernel/],
+  [["-v", "/tmp:/data", "--secret-file", "/data/key=env://A"], "invalid_plan", /folder of this host/],
   [["--secret-file", "/a=env://A", "--secret-file", "/a=env://B"], "invalid_plan", /twice/],
   [["-i", "--secret-stdin", "env://A"], "invalid_plan", /standard input/],
   [["--secret-mode", "0400"], "usage", /follows the --secret-file/],

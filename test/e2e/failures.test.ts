@@ -16,7 +16,14 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
     125,
     /env:\/\/NOT_THERE is not set \(for A\)/,
   ],
-  ["an unknown scheme", withSecret("htp://x"), "unknown_scheme", 125, /known here: env:\/\//],
+  ["an unknown scheme", withSecret("htp://x"), "unknown_scheme", 125, /htp:\/\/; known here: env:\/\//],
+  [
+    "a command of a secret that fails",
+    withSecret("cmd://echo no such item >&2; exit 3"),
+    "provider_failed",
+    125,
+    /cmd:\/\/ech… ended with exit status 3; the last line of its standard error: no such item/,
+  ],
   ["no ://", withSecret(pasted), "invalid_uri", 125, /"hun…" has no ":\/\/"/],
   ["a value for a name", withSecret(`env://${pasted}`), "invalid_uri", 125, /env:\/\/hun…/],
   [

@@ -132,7 +132,9 @@ test("the entry tells a Node.js that is too old in one sentence", () => {
   } catch (error) {
     const { status, stderr } = error as { status: number; stderr: Buffer };
     expect(status).toBe(125);
-    expect(stderr.toString()).toBe("claimcheck: Node.js 20.19 or newer is needed, this is 18.20.0\n");
+    expect(stderr.toString()).toBe(
+      "claimcheck: Claimcheck needs Node.js 22.18 or newer, and this is 18.20.0: install a newer one from https://nodejs.org and put it first on the PATH [unsupported_host]\n",
+    );
   }
 });
 

@@ -64,6 +64,7 @@ const rooms: Record<string, readonly string[]> = {
     "broker/quota",
     "broker/resolve",
     "broker/store",
+    "executor/scrub",
     "shared",
   ],
   "bin/serve-executor": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 from asyncio.subprocess import PIPE
@@ -24,8 +25,9 @@ class Result:
 class RunError(Exception):
     """A command that failed, with what it printed; or a run that could not be.
 
-    The code is "command_failed", or what Claimcheck's README calls the code of a failure. Known secrets are masked in
-    stdout and stderr.
+    The code is "command_failed" for a command of the chain, "not_installed" where the claimcheck command could not be
+    started, "no_answer" where it ended without an answer, or a code of docs/reference/errors.md. stdout and stderr are
+    what the command that failed printed, with known secrets masked; with "no_answer", what claimcheck printed.
     """
 
     def __init__(self, message: str, code: str, result: Result) -> None:
@@ -63,8 +65,8 @@ class _Outcome:
             result = Result(stdout, stderr, self.failure["exitCode"])
             raise RunError(_message(self.failure), self.failure["code"], result)
         if self.exit_code is None:
-            message = complaint or f"claimcheck ended with exit code {status}"
-            raise RunError(message, "no_answer", Result(stdout, stderr, status))
+            message = complaint or f"claimcheck ended with exit code {status} and without an answer"
+            raise RunError(message, "no_answer", Result(stdout, complaint, status))
         result = Result(stdout, stderr, self.exit_code)
         if self.exit_code != 0 and (want != "exitCode" or self.last < steps):
             message = f"step {self.last} of {steps} ended with exit code {self.exit_code}"
@@ -77,19 +79,42 @@ def _message(failure: dict[str, Any]) -> str:
     return title if detail is None else f"{title.rstrip('.')}: {detail}"
 
 
+def _event_in(line: bytes) -> Optional[dict[str, Any]]:
+    """A line that is no event comes from another program: its end without an answer is then the error."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "type" in event else None
+
+
+def _not_started(command: str, error: OSError) -> RunError:
+    reason = errno.errorcode.get(error.errno or 0, "unknown error")
+    message = (
+        f"The command {command} could not be started ({reason}): "
+        'install it with "npm install --global claimcheck", or set CLAIMCHECK_COMMAND to its path'
+    )
+    return RunError(message, "not_installed", Result("", "", 127))
+
+
 async def run(request: dict[str, Any], want: str) -> Result:
     """Raises RunError when a command fails, the last one too unless its exit code is what is wanted."""
     command = os.environ.get("CLAIMCHECK_COMMAND") or "claimcheck"
-    child = await asyncio.create_subprocess_exec(
-        command, "run", "--stdio", stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            command, "run", "--stdio", stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT
+        )
+    except OSError as error:
+        raise _not_started(command, error) from error
     assert child.stdin and child.stdout and child.stderr
     complaint = asyncio.ensure_future(child.stderr.read())
     outcome = _Outcome()
     try:
         child.stdin.write(encode(request) + b"\n")
         async for line in child.stdout:
-            outcome.take(json.loads(line))
+            event = _event_in(line)
+            if event is not None:
+                outcome.take(event)
     finally:
         # If the run is still under way, this cancels it.
         child.stdin.close()

@@ -1,11 +1,16 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { lineShower } from "../../../../bin/serve-broker/show-line.ts";
 import { cmdProvider } from "../../../../broker/providers/cmd.ts";
 import { until } from "../../../parts/host.ts";
 import { reader } from "../../../support/provider.ts";
 import { refusalOf } from "../../../support/refusal.ts";
 
-const settings = { environment: { PATH: "/usr/bin:/bin" }, workingDirectory: "/" };
+const settings = {
+  environment: { PATH: "/usr/bin:/bin" },
+  workingDirectory: "/",
+  showLine: lineShower({ PATH: "/usr/bin:/bin", API_KEY: "open-sesame" }),
+};
 const { parse, read } = reader(cmdProvider({ ...settings, commands: "any" }));
 /** A number that no other command on this host has in its arguments. */
 const mark = () => `7${process.hrtime.bigint() % 1_000_000_000n}.25`;
@@ -91,17 +96,51 @@ describe("cmd://", () => {
 });
 
 describe("a command that fails", () => {
-  test("is told by exit status or signal and 3 characters, never by what it says", async () => {
+  test("is told to its user by exit status or signal, 3 characters, and the last line of its standard error", async () => {
     expect(
       await read(
-        "cmd://echo sesame; echo sesame >&2; exit 3",
+        "cmd://echo first >&2; printf 'no such item\\n\\n ' >&2; exit 3",
         "cmd://kill -TERM $$",
-        "cmd://no-such-command-here --password=sesame",
+        "cmd://no-such-command-here --password=sesame 2>/dev/null",
       ),
     ).toEqual([
-      { code: "provider_failed", detail: "cmd://ech… ended with exit status 3" },
+      {
+        code: "provider_failed",
+        detail: "cmd://ech… ended with exit status 3; the last line of its standard error: no such item",
+      },
       { code: "provider_failed", detail: "cmd://kil… was ended by SIGTERM" },
       { code: "provider_failed", detail: "cmd://no-… ended with exit status 127" },
+    ]);
+  });
+
+  test.each([
+    ["a value of this user's variables", "echo wrong: open-sesame >&2", "wrong: ***"],
+    ["what it has printed already", "echo half-a-value; echo got half-a-value >&2", "got ***"],
+    ["that in base64", "echo half-a-value; printf half-a-value | base64 >&2", "***"],
+    ["one line of it", "printf 'line-one\\nline-two\\n'; echo saw line-two >&2", "saw ***"],
+    ["what a terminal obeys", "printf 'a\\033[2Jb\\342\\200\\256c\\n' >&2", "a\\u{1b}[2Jb\\u{202e}c"],
+    ["more than 300 characters", "printf %0400d 0 >&2", `${"0".repeat(300)}…`],
+  ])("its last line shows nothing of %s", async (_, command, shown) => {
+    const [failure] = await read(`cmd://${command}; exit 1`);
+    expect(failure).toEqual({
+      code: "provider_failed",
+      detail: expect.stringMatching(/ended with exit status 1; the last line of its standard error: /),
+    });
+    expect((failure as { detail: string }).detail.split("error: ")[1]).toBe(shown);
+  });
+
+  test("a line that began before what is kept is not shown: the cut could lie in a value", async () => {
+    const [failure] = await read("cmd://printf 'open-sesame%04090d' 0 >&2; exit 1");
+    expect(failure).toEqual({ code: "provider_failed", detail: "cmd://pri… ended with exit status 1" });
+  });
+
+  test("is told to others by 3 characters alone", async () => {
+    const { showLine, ...central } = settings;
+    const { read } = reader(cmdProvider({ ...central, commands: "any" }));
+    const why = "failed; the broker's operator can run it on the broker's host to see why";
+    expect(await read("cmd://echo sesame; echo sesame >&2; exit 3", "cmd://kill -TERM $$")).toEqual([
+      { code: "provider_failed", detail: `cmd://ech… ${why}` },
+      { code: "provider_failed", detail: `cmd://kil… ${why}` },
     ]);
   });
 

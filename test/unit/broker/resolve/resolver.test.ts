@@ -150,7 +150,10 @@ describe("a URI is refused", () => {
 
   test("when no provider reads its scheme, with the schemes that there are", async () => {
     const refusal = await refusalOf(() => parse("acme", "green://x"));
-    expect(refusal).toMatchObject({ code: "unknown_scheme", detail: "known here: red://, blue://" });
+    expect(refusal).toMatchObject({
+      code: "unknown_scheme",
+      detail: "green://; known here: red://, blue://",
+    });
   });
 
   test.each([
