@@ -14,7 +14,7 @@ const word = z.string().check(z.minLength(1));
 type Members<Table> = {
   [Field in keyof Table as Table[Field] extends { document: { name: infer Name extends string } }
     ? Name
-    : never]: Table[Field] extends { document: { schema: infer Schema extends z.core.SomeType } }
+    : never]: Table[Field] extends { document: { schema: () => infer Schema extends z.core.SomeType } }
     ? z.ZodMiniOptional<Schema>
     : never;
 };
@@ -22,7 +22,7 @@ type Members<Table> = {
 const membersOf = <Table extends object>(table: Table) =>
   Object.fromEntries(
     Object.values(table).flatMap(({ document }) =>
-      document ? [[document.name, z.optional(document.schema)]] : [],
+      document ? [[document.name, z.optional(document.schema())]] : [],
     ),
   ) as Members<Table>;
 

@@ -45,7 +45,8 @@ export interface Written<
 > {
   /** Of the document's member, which can be left out. */
   readonly name: Name;
-  readonly schema: Schema;
+  /** Made when a document is read: a run of a command line has none, and its start-up is most of what it costs. */
+  schema(): Schema;
   /** @throws {Failure} `usage` for what no schema can tell, such as a quantity that is none. */
   read(written: z.infer<Schema>, means: Means): Value;
   /** The other way; what `read` makes the same value of. */
@@ -97,13 +98,16 @@ export type FieldsWith<Table, Column extends keyof Field<unknown>, What> = {
 
 export const written = <Value, Name extends string, Schema extends z.core.$ZodType>(
   name: Name,
-  schema: Schema,
+  schema: () => Schema,
   read: (written: z.infer<Schema>, means: Means) => Value,
   write: (value: NonNullable<Value>) => z.infer<Schema>,
 ): Written<Value, Name, Schema> => ({ name, schema, read, write });
 
 /** For what a document says as a step has it. */
-export const asItIs = <Name extends string, Schema extends z.core.$ZodType>(name: Name, schema: Schema) =>
+export const asItIs = <Name extends string, Schema extends z.core.$ZodType>(
+  name: Name,
+  schema: () => Schema,
+) =>
   written<z.infer<Schema>, Name, Schema>(
     name,
     schema,

@@ -9,27 +9,29 @@ import { parseStorageOptions, toStorage } from "./storage.ts";
 
 const word = z.string().check(z.minLength(1));
 
-const LoginFields = z.strictObject({
-  address: described(word, "The registry's, such as registry.example:5000."),
-  user: described(word, "The user name for the log-in."),
-  password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
-});
+const LoginFields = () =>
+  z.strictObject({
+    address: described(word, "The registry's, such as registry.example:5000."),
+    user: described(word, "The user name for the log-in."),
+    password: described(SecretReference(), "The secret's URI, { handle: … } or { value: … }."),
+  });
 
-const StorageFields = z.strictObject({
-  size: described(z.string(), "The maximum size, for example 10g."),
-  inodes: z.optional(
-    described(
-      z.number(),
-      "The maximum number of files, folders and links; one for each 16k of the size by default.",
+const StorageFields = () =>
+  z.strictObject({
+    size: described(z.string(), "The maximum size, for example 10g."),
+    inodes: z.optional(
+      described(
+        z.number(),
+        "The maximum number of files, folders and links; one for each 16k of the size by default.",
+      ),
     ),
-  ),
-});
+  });
 
 export const planTable = {
   registries: {
     document: written(
       "registryAuth",
-      described(z.array(LoginFields), "The log-ins at registries, for private images."),
+      () => described(z.array(LoginFields()), "The log-ins at registries, for private images."),
       (logins, { read }) =>
         logins.map(({ password, ...rest }, index) => ({
           ...rest,
@@ -73,8 +75,7 @@ export const planTable = {
     frontEnds: false,
   },
   onLeak: {
-    document: asItIs(
-      "onLeak",
+    document: asItIs("onLeak", () =>
       described(
         z.enum(leakActions),
         "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
@@ -94,7 +95,7 @@ export const planTable = {
   },
   // An image of the host's could be put in another one's place, or pushed with the host's credentials.
   tag: {
-    document: asItIs("tag", described(word, "The name on this host of the image that the steps make.")),
+    document: asItIs("tag", () => described(word, "The name on this host of the image that the steps make.")),
     flag: {
       flags: "--tag <NAME>",
       description: "make an image of the final files, with this name",
@@ -107,8 +108,7 @@ export const planTable = {
     frontEnds: false,
   },
   publish: {
-    document: asItIs(
-      "publish",
+    document: asItIs("publish", () =>
       described(word, "The full name, with the registry's address, that the image is pushed to."),
     ),
     flag: { flags: "--publish <NAME>", description: "push the image to this name's registry", isHosts: true },
@@ -121,10 +121,11 @@ export const planTable = {
   storage: {
     document: written(
       "storage",
-      described(
-        StorageFields,
-        "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
-      ),
+      () =>
+        described(
+          StorageFields(),
+          "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
+        ),
       named("storage", toStorage),
       ({ size, ...rest }: Storage) => ({ size: `${size}b`, ...rest }),
     ),

@@ -7,32 +7,37 @@ import type { SecretSource } from "./plan.ts";
 
 const word = z.string().check(z.minLength(1));
 
-const handle = described(
-  word,
-  "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
-);
+const handle = () =>
+  described(
+    word,
+    "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
+  );
 
-const value = described(
-  word,
-  "The name of a value that is given beside the plan, and wrapped at the broker.",
-);
+const value = () =>
+  described(word, "The name of a value that is given beside the plan, and wrapped at the broker.");
 
-const cacheKey = described(word, "The name that stands for the value in caches.");
+const cacheKey = () => described(word, "The name that stands for the value in caches.");
 
-export const SecretReference = z.union(
-  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
-  { error: "write a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
-);
+export const SecretReference = () =>
+  z.union(
+    [
+      word,
+      z.strictObject({ uri: word, cacheKey: cacheKey() }),
+      z.strictObject({ handle: handle() }),
+      z.strictObject({ value: value() }),
+    ],
+    { error: "write a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
+  );
 
-export type SecretReference = z.infer<typeof SecretReference>;
+export type SecretReference = z.infer<ReturnType<typeof SecretReference>>;
 
 /** The same among the members of a secret file. */
-export const referenceMembers = {
+export const referenceMembers = () => ({
   uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
-  cacheKey: z.optional(cacheKey),
-  handle: z.optional(handle),
-  value: z.optional(value),
-};
+  cacheKey: z.optional(cacheKey()),
+  handle: z.optional(handle()),
+  value: z.optional(value()),
+});
 
 /** In the place of one that is at fault. */
 export const noSource: SecretSource = { value: "" };

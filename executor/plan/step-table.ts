@@ -33,19 +33,21 @@ const word = z.string().check(z.minLength(1));
 const name = z.string().check(z.regex(/^[^=\0]+$/));
 const words = (description: string) => described(z.array(z.string()), description);
 
-const SecretFileFields = z.strictObject({
-  path: described(word, "The path in the container."),
-  ...referenceMembers,
-  // As text, because YAML has two ways to read 0400.
-  mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
-  owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
-});
+const SecretFileFields = () =>
+  z.strictObject({
+    path: described(word, "The path in the container."),
+    ...referenceMembers(),
+    // As text, because YAML has two ways to read 0400.
+    mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
+    owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
+  });
 
-const VolumeFields = z.strictObject({
-  source: described(word, "On the host; in a plan file, relative to where that lies."),
-  target: described(word, "The path in the container."),
-  readOnly: z.optional(described(z.boolean(), "Whether the container can only read it; no by default.")),
-});
+const VolumeFields = () =>
+  z.strictObject({
+    source: described(word, "On the host; in a plan file, relative to where that lies."),
+    target: described(word, "The path in the container."),
+    readOnly: z.optional(described(z.boolean(), "Whether the container can only read it; no by default.")),
+  });
 
 /** Their values by what stands for these, and how they are given. */
 const secrets: Meaning<readonly { readonly source: SecretSource }[]> = {
@@ -54,7 +56,7 @@ const secrets: Meaning<readonly { readonly source: SecretSource }[]> = {
 
 export const stepTable = {
   name: {
-    document: asItIs("name", described(word, "The step's name.")),
+    document: asItIs("name", () => described(word, "The step's name.")),
     flag: undefined,
     cache: "ignored",
     bound: "name",
@@ -65,7 +67,7 @@ export const stepTable = {
   args: {
     document: written(
       "args",
-      words("The command and its arguments; the image's own without it."),
+      () => words("The command and its arguments; the image's own without it."),
       (args) => args,
       (args: Step["args"]) => [...args],
     ),
@@ -79,7 +81,7 @@ export const stepTable = {
   entrypoint: {
     document: written(
       "entrypoint",
-      words("Instead of the image's; an empty list takes it away."),
+      () => words("Instead of the image's; an empty list takes it away."),
       (entrypoint) => entrypoint,
       (entrypoint: NonNullable<Step["entrypoint"]>) => [...entrypoint],
     ),
@@ -97,7 +99,7 @@ export const stepTable = {
   env: {
     document: written(
       "env",
-      described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
+      () => described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
       (env) => Object.entries(env),
       (env: Step["env"]) => Object.fromEntries(env),
     ),
@@ -111,10 +113,11 @@ export const stepTable = {
   secretVariables: {
     document: written(
       "secretEnv",
-      described(
-        record(name, SecretReference),
-        "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
-      ),
+      () =>
+        described(
+          record(name, SecretReference()),
+          "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
+        ),
       (all, { read }) =>
         Object.entries(all).map(([name, reference]) => ({
           name,
@@ -133,7 +136,7 @@ export const stepTable = {
   secretFiles: {
     document: written(
       "secretFiles",
-      described(z.array(SecretFileFields), "Secrets as files, in memory."),
+      () => described(z.array(SecretFileFields()), "Secrets as files, in memory."),
       (files, { read }) =>
         files.map(({ path, mode, owner, ...reference }, index) => ({
           ...secretFileDefaults,
@@ -166,7 +169,7 @@ export const stepTable = {
   secretInput: {
     document: written(
       "secretStdin",
-      described(SecretReference, "A secret that the command reads from standard input."),
+      () => described(SecretReference(), "A secret that the command reads from standard input."),
       (reference) => sourceOf(reference),
       referenceTo,
     ),
@@ -178,7 +181,7 @@ export const stepTable = {
     frontEnds: true,
   },
   user: {
-    document: asItIs("user", described(word, "USER[:GROUP], by name or number.")),
+    document: asItIs("user", () => described(word, "USER[:GROUP], by name or number.")),
     flag: { flags: "-u, --user <USER[:GROUP]>", description: "run as this user, by name or number" },
     cache: "counts",
     bound: "name",
@@ -187,7 +190,7 @@ export const stepTable = {
     frontEnds: true,
   },
   workdir: {
-    document: asItIs("workdir", described(word, "The folder that the command runs in.")),
+    document: asItIs("workdir", () => described(word, "The folder that the command runs in.")),
     flag: { flags: "-w, --workdir <FOLDER>", description: "run in this folder of the container" },
     cache: "counts",
     bound: "path",
@@ -198,7 +201,7 @@ export const stepTable = {
   binds: {
     document: written(
       "volumes",
-      described(z.array(VolumeFields), "Files and folders of the host that the container shares."),
+      () => described(z.array(VolumeFields()), "Files and folders of the host that the container shares."),
       (volumes, { toSource }) =>
         volumes.map(({ source, target, readOnly = false }) => ({
           source: toSource(source),
@@ -217,10 +220,11 @@ export const stepTable = {
   files: {
     document: written(
       "files",
-      described(
-        z.array(PlacedFileFields),
-        "Files, folders and links that are put among the container's own before the command runs, in this order.",
-      ),
+      () =>
+        described(
+          z.array(PlacedFileFields()),
+          "Files, folders and links that are put among the container's own before the command runs, in this order.",
+        ),
       (files, { read }) => toPlacedFiles(files, read),
       (files: Step["files"]) => files.map(writePlacedFile),
     ),
@@ -238,8 +242,7 @@ export const stepTable = {
     frontEnds: true,
   },
   network: {
-    document: asItIs(
-      "network",
+    document: asItIs("network", () =>
       described(z.enum(networks), "The network that the container can reach; none by default."),
     ),
     flag: {
@@ -257,7 +260,7 @@ export const stepTable = {
   memory: {
     document: written(
       "memory",
-      described(z.string(), "The memory limit, for example 512m."),
+      () => described(z.string(), "The memory limit, for example 512m."),
       named("memory", parseMemory),
       (bytes: number) => `${bytes}b`,
     ),
@@ -275,7 +278,7 @@ export const stepTable = {
   cpus: {
     document: written(
       "cpus",
-      described(z.number(), "The number of CPUs, for example 1.5."),
+      () => described(z.number(), "The number of CPUs, for example 1.5."),
       (cpus) => named("cpus", parseCpus)(String(cpus)),
       (cpus: number) => cpus,
     ),
@@ -293,7 +296,7 @@ export const stepTable = {
   pidsLimit: {
     document: written(
       "pidsLimit",
-      described(z.number(), "The maximum number of processes; 2048 by default."),
+      () => described(z.number(), "The maximum number of processes; 2048 by default."),
       (pids) => named("pidsLimit", parsePids)(String(pids)),
       (pids: number) => pids,
     ),
@@ -311,7 +314,7 @@ export const stepTable = {
   timeout: {
     document: written(
       "timeout",
-      described(z.string(), "The time limit, for example 90s."),
+      () => described(z.string(), "The time limit, for example 90s."),
       named("timeout", parseDuration),
       (seconds: number) => `${seconds}s`,
     ),
@@ -327,7 +330,9 @@ export const stepTable = {
     frontEnds: true,
   },
   readOnly: {
-    document: asItIs("readOnly", described(z.boolean(), "Whether the container can only read its files.")),
+    document: asItIs("readOnly", () =>
+      described(z.boolean(), "Whether the container can only read its files."),
+    ),
     flag: { flags: "--read-only", description: "let the container only read its files" },
     cache: "counts",
     bound: undefined,
@@ -336,8 +341,7 @@ export const stepTable = {
     frontEnds: false,
   },
   init: {
-    document: asItIs(
-      "init",
+    document: asItIs("init", () =>
       described(
         z.boolean(),
         "Whether process 1 is an init that takes in what others leave behind; the command is process 1 with false.",
