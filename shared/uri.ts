@@ -49,7 +49,7 @@ export function splitUri(uri: string): { scheme: string; rest: string } {
   const name = uri.slice(0, at);
   if (!scheme.test(name)) {
     throw new ClaimcheckError("invalid_uri", {
-      detail: `"${head(name)}" is no scheme; a scheme is lower-case letters and digits`,
+      detail: `"${head(name)}" is not a scheme; a scheme is lower-case letters and digits`,
     });
   }
   return { scheme: name, rest: uri.slice(at + 3) };

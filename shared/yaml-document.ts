@@ -44,7 +44,9 @@ export function readDocument<Schema extends z.ZodMiniType>(
   const { yaml } = document.directives ?? {};
   if (yaml?.explicit && yaml.version !== "1.2") {
     return {
-      faults: [{ line: 1, message: "it has to be YAML 1.2: in 1.1 the same text can say something else" }],
+      faults: [
+        { line: 1, message: "the file must be YAML 1.2: in 1.1 the same text can mean something else" },
+      ],
     };
   }
   const odd = oddKeys(document.contents, (offset) => counter.linePos(offset).line);
@@ -61,7 +63,7 @@ export function readDocument<Schema extends z.ZodMiniType>(
   try {
     content = document.toJS({ maxAliasCount: 100 });
   } catch {
-    return { faults: [{ line: 1, message: "aliases make it much larger than it looks" }] };
+    return { faults: [{ line: 1, message: "its aliases make it too large; write the repeated parts out" }] };
   }
   const parsed = schema.safeParse(content, { error: localeError });
   if (parsed.success && odd.length === 0) return { value: parsed.data, lineOf };
@@ -106,7 +108,7 @@ function oddKeys(contents: unknown, lineOf: (offset: number) => number): Fault[]
       const line = lineOf((key as Node | null)?.range?.[0] ?? node.range?.[0] ?? 0);
       const report = (message: string) => faults.push({ line, message });
       if (isAlias(key) || !isScalar(key) || typeof key.value !== "string") {
-        report("a key is a text; write numbers, true, false and null in quotes");
+        report("a key must be a text; write numbers, true, false and null in quotes");
         continue;
       }
       const name = key.value;

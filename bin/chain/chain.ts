@@ -43,7 +43,7 @@ export function findVerb(word: Spoken, { isPublic }: { readonly isPublic: boolea
   if (verb) return verb;
   // What is no verb may be a pasted value.
   const why = typeof content === "string" && Object.hasOwn(notVerbs, content) ? notVerbs[content] : undefined;
-  throw word.wrong(why ?? "this is no verb; claimcheck shell --help lists them");
+  throw word.wrong(why ?? "this is not a verb; claimcheck shell --help lists them");
 }
 
 /**
@@ -67,7 +67,7 @@ export function answerTo(calls: readonly Call[]): Answer {
   const answer = answerOf(subject);
   if (answer) return answer;
   throw (calls.at(-1) as Call).word.wrong(
-    "nothing is asked for; end with stdout, stderr, exit-code, sync or publish",
+    "the chain asks for no result; end it with stdout, stderr, exit-code, sync or publish",
   );
 }
 

@@ -105,8 +105,11 @@ export const verbs: readonly Verb[] = [
     [text("name"), theSecret],
     (chain, given) => chain.withSecretVariable(given.text("name"), given.secret("secret")),
   ),
-  onContainer("with-secret-variables", "Set those in a .env file.", [text("file")], (chain, given) =>
-    chain.withSecretVariables(envFile(given.text("file"))),
+  onContainer(
+    "with-secret-variables",
+    "Set the variables of a .env file as secrets.",
+    [text("file")],
+    (chain, given) => chain.withSecretVariables(envFile(given.text("file"))),
   ),
   onContainer("without-secret-variable", "Take a secret variable away.", [text("name")], (chain, given) =>
     chain.withoutSecretVariable(given.text("name")),
@@ -121,7 +124,7 @@ export const verbs: readonly Verb[] = [
   onContainer("with-workdir", "Set the folder that commands run in.", [text("path")], (chain, given) =>
     chain.withWorkdir(given.text("path")),
   ),
-  onContainer("with-user", "Set who runs the commands.", [text("user")], (chain, given) =>
+  onContainer("with-user", "Set the user that runs the commands.", [text("user")], (chain, given) =>
     chain.withUser(given.text("user")),
   ),
   onContainer(
@@ -159,7 +162,7 @@ export const verbs: readonly Verb[] = [
   result("stdout", "stdout", "Print what the last command printed."),
   result("stderr", "stderr", "Print what the last command printed on standard error."),
   result("exit-code", "exitCode", "Print the last command's exit code."),
-  result("sync", "sync", "Only run the chain."),
+  result("sync", "sync", "Run the chain and print no result."),
   {
     name: "publish",
     on: "container",

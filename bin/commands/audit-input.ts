@@ -6,7 +6,7 @@ import { ClaimcheckError } from "../../shared/errors.ts";
 import { Failure } from "../../shared/failure.ts";
 
 export const postgresHelp =
-  "of PostgreSQL, where the arguments name brokers (CLAIMCHECK_AUDIT_URL, or PGHOST, PGUSER … as psql knows them)";
+  "read the logs in PostgreSQL of the brokers that the arguments name (CLAIMCHECK_AUDIT_URL, or psql's PGHOST, PGUSER …)";
 
 export interface Chain {
   readonly name: string;

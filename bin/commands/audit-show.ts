@@ -26,31 +26,34 @@ interface TailOptions extends ShowOptions {
 
 export function showCommand(): Command {
   return withFilter(new Command("show"))
-    .description("Print the decisions in a log that fit, in its order.")
+    .description("Print the decisions in a log that match the flags, the oldest first.")
     .option(
       "--since <TIME>",
-      "from then on: 2026-11-23T12:00:00Z, 2026-11-23, or 90m for so long ago",
+      "only decisions since this time: 2026-11-23T12:00:00Z, 2026-11-23, or 90m for 90 minutes ago",
       parseTime,
     )
-    .option("--until <TIME>", "before then", parseTime)
+    .option("--until <TIME>", "only decisions before this time", parseTime)
     .action(show);
 }
 
 export function tailCommand(): Command {
   return withFilter(new Command("tail"))
-    .description("Print the last decisions in a log that fit.")
-    .option("-n, --lines <COUNT>", "how many", parseCount, 10)
-    .option("-f, --follow", "and those that come, until interrupted")
+    .description("Print the last decisions in a log that match the flags.")
+    .option("-n, --lines <COUNT>", "the number of decisions", parseCount, 10)
+    .option("-f, --follow", "then print each new decision, until interrupted")
     .action(tail);
 }
 
 function withFilter(command: Command): Command {
   return command
-    .argument("[log]", "a file, the newest of its log")
-    .option("--postgres", "the log in PostgreSQL: where CLAIMCHECK_AUDIT_URL, or PGHOST, PGUSER …, say")
-    .option("--tenant <NAME>", "of this tenant")
-    .option("--uri <URI>", "about this secret, as the log has it")
-    .option("--principal <NAME>", "of this principal")
+    .argument("[log]", "the newest file of the log")
+    .option(
+      "--postgres",
+      "read the log in the PostgreSQL that CLAIMCHECK_AUDIT_URL, or PGHOST, PGUSER …, name",
+    )
+    .option("--tenant <NAME>", "only decisions about this tenant")
+    .option("--uri <URI>", "only decisions about this secret, spelled as in the log")
+    .option("--principal <NAME>", "only decisions about this principal")
     .addOption(
       new Option("--format <FORMAT>", "text for people, json for programs")
         .choices(["text", "json"])

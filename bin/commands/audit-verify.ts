@@ -21,12 +21,12 @@ interface VerifyOptions {
 export function verifyCommand(): Command {
   return new Command("verify")
     .description("Print the first line that a broker did not write; exit code 1 if there is one.")
-    .argument("[log...]", "its files, the oldest first")
+    .argument("[log...]", "the files of the log, the oldest first")
     .option("--postgres", postgresHelp)
     .option("--keys <FILE>", "the broker's jwks.json; without it, the keys of this user's embedded broker")
     .option(
       "--head <HEAD>",
-      "a head that was kept elsewhere, or a file with heads: the log has to have them still (repeatable)",
+      "a head that was kept elsewhere, or a file with heads; the log must still contain them (repeatable)",
       (head: string, before: readonly string[]) => [...before, head],
       [],
     )
@@ -147,7 +147,7 @@ async function publishedKeys(path: string): Promise<AuditKeys> {
     const jwks = Jwks.parse(JSON.parse(text));
     return { findKey: findAuditKeys(jwks), ids: jwks.keys.map(({ kid }) => kid) };
   } catch (cause) {
-    throw new Failure("usage", { detail: `${path} is no broker's jwks.json`, cause });
+    throw new Failure("usage", { detail: `${path} is not a broker's jwks.json`, cause });
   }
 }
 

@@ -26,40 +26,43 @@ interface ServeOptions {
 export function brokerCommand(): Command {
   return new Command("broker")
     .description("Serve a broker.")
-    .option("--config <FILE>", "serve as this file says (YAML)")
+    .option("--config <FILE>", "the configuration file (YAML)")
     .option(
       "--insecure-http",
       "serve without TLS on an address that others can reach: they can read every token on the network",
     )
-    .option("--dev", "for trying out: memory store, throw-away keys and issuer; prints a token")
+    .option(
+      "--dev",
+      "serve a broker for trying out, with handles in memory and temporary keys, and print a token for it",
+    )
     .option("--listen <HOST:PORT>", `with --dev: where to listen (default: ${defaultListen})`)
     .option("--env <NAME>", "with --dev: let env:// read this variable (repeatable)", collect)
     .option("--file-root <FOLDER>", "with --dev: let file:// read this folder's files (repeatable)", collect)
     .option("--command <COMMAND>", "with --dev: let cmd:// run exactly this (repeatable)", collect)
-    .option("--audit <FILE>", "with --dev: write down every decision")
+    .option("--audit <FILE>", "with --dev: write every decision to this audit log")
     .action(start)
     .enablePositionalOptions()
     .addCommand(
       new Command("check")
         .description(
-          "Say what is wrong with a broker's file and its policy, and try to log in to each source.",
+          "Print every fault in a broker's configuration and policy, and try to log in to each source.",
         )
         .argument("<FILE>", "a broker.yaml")
-        .option("--insecure-http", "as for a broker that is started with it")
+        .option("--insecure-http", "accept what a broker accepts that is started with this flag")
         .action(checkFile),
     )
     .addCommand(
       new Command("keys")
         .description(
-          "Print the thumbprints of a broker's keys, as its clients pin them: also of a root key that it does not have yet.",
+          "Print the thumbprints of a broker's keys for its clients to pin, also for a root key that it does not use yet.",
         )
-        .option("--config <FILE>", "of the broker with this configuration")
-        .option("--root-key <FILE>", "of a broker with this root key")
+        .option("--config <FILE>", "print the keys of the broker with this configuration")
+        .option("--root-key <FILE>", "print the keys of a broker with this root key")
         .action(printKeys),
     )
     .addCommand(
       new Command("schema")
-        .description("Print the JSON Schema of --config's file, for editors.")
+        .description("Print the JSON Schema of the configuration file, for editors.")
         .action(printSchema),
     );
 }

@@ -24,13 +24,13 @@ export function cacheCommand(): Command {
       new Command("prune")
         .description("Remove the least recently used results.")
         .addOption(
-          new Option("--keep <SIZE>", "remove results until no more than this is left")
+          new Option("--keep <SIZE>", "keep the most recently used results up to this size")
             .argParser(named("--keep", parseSize))
             .default(0, "nothing"),
         )
         .option("--images", "also remove the images that were pulled for runs and that no run uses")
         .addOption(
-          new Option("--format <FORMAT>", "how to print it").choices(["text", "json"]).default("text"),
+          new Option("--format <FORMAT>", "the output format").choices(["text", "json"]).default("text"),
         )
         .addOption(cacheFolderOption())
         .action(prune),

@@ -16,7 +16,7 @@ export function executorCommand(): Command {
       .description("Run the plans of this host's jobs, within the limits of its configuration.")
       // An option after `key` is that one's.
       .enablePositionalOptions()
-      .option("--config <FILE>", "serve as this file says (YAML)")
+      .option("--config <FILE>", "the configuration file (YAML)")
       .option("--check-config", "check --config, print every fault, and exit")
       .action(serve)
       .addCommand(
@@ -24,13 +24,13 @@ export function executorCommand(): Command {
           .description("Print the thumbprint of its proof key, for the policy and for `issue --jkt`.")
           .option(
             "--config <FILE>",
-            "of the executor with this configuration; without it, of this user's runs",
+            "print the key of the executor with this configuration; without it, the key of this user's runs",
           )
           .action(printKey),
       )
       .addCommand(
         new Command("schema")
-          .description("Print the JSON Schema of the file of --config, for editors.")
+          .description("Print the JSON Schema of the configuration file, for editors.")
           .action(printSchema),
       )
   );

@@ -21,9 +21,9 @@ export function issueCommand(): Command {
       "<secrets...>",
       "one URI prints the handle alone; several need names, and print NAME=HANDLE lines",
     )
-    .option("--ttl <TIME>", "how long they are good for: seconds, or such as 10m or 1h", parseTime)
-    .option("--uses <N>", "how often each may be redeemed", parseCount)
-    .option("--audience <PRINCIPAL>", "who may redeem them")
+    .option("--ttl <TIME>", "the lifetime of the handles, in seconds or such as 10m or 1h", parseTime)
+    .option("--uses <N>", "how often each handle may be redeemed", parseCount)
+    .option("--audience <PRINCIPAL>", "the principal that may redeem the handles")
     .option("--jkt <THUMBPRINT>", "RFC 7638 thumbprint of the one key that may redeem them")
     .option("--plan <FILE>", "bind the handles to the plan in this file")
     .option("--run <LABEL>", "a label for the handles; `revoke --run` names it")

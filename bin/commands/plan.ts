@@ -9,14 +9,14 @@ export function planCommand(): Command {
     .description("Check or print a plan file without running it.")
     .addCommand(
       new Command("check")
-        .description("Print every fault in it; exit code 1 if there is one.")
-        .argument("<file>")
+        .description("Print every fault in the file; exit code 1 if there is one.")
+        .argument("<file>", "the plan file (YAML or JSON)")
         .action(check),
     )
     .addCommand(
       new Command("hash")
-        .description("Print its hash: what a handle's `plan` says where it is for this plan alone.")
-        .argument("<file>")
+        .description("Print the plan's hash, which a handle for this plan alone carries.")
+        .argument("<file>", "the plan file (YAML or JSON)")
         .action(printHash),
     )
     .addCommand(

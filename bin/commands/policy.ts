@@ -15,8 +15,8 @@ export function policyCommand(): Command {
     .description("Check or explain a policy file without a broker.")
     .addCommand(
       new Command("check")
-        .description("Print every fault in it; exit code 1 if there is one.")
-        .argument("<file>")
+        .description("Print every fault in the file; exit code 1 if there is one.")
+        .argument("<file>", "the policy file (YAML)")
         .action(check),
     )
     .addCommand(
@@ -24,11 +24,15 @@ export function policyCommand(): Command {
         .description(
           "Print which rule decides, why, and its limits; exit code 1 if the policy denies the request.",
         )
-        .argument("<file>")
+        .argument("<file>", "the policy file (YAML)")
         .option("--as <FILE>", "the claims of a token, as JSON")
         .option("--token <FILE>", "a token itself; its signature is not checked")
         .option("--uri <URI>", "the secret, as the audit log spells it; not for audit.read")
-        .addOption(new Option("--action <ACTION>", "what is asked for").choices(actions).default("issue"))
+        .addOption(
+          new Option("--action <ACTION>", "the action that the request asks for")
+            .choices(actions)
+            .default("issue"),
+        )
         .action(explainQuestion),
     )
     .addCommand(

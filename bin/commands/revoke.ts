@@ -16,7 +16,7 @@ export function revokeCommand(): Command {
     .argument("[handles...]", "the ids of handles, or @FILE with handles in it")
     .option("--subject <PRINCIPAL>", "revoke all handles of this principal")
     .option("--run <LABEL>", "revoke all handles with this label")
-    .option("--tenant", "all of the caller's tenant");
+    .option("--tenant", "revoke all handles of the caller's tenant");
   return withBroker(command).action(revoke);
 }
 

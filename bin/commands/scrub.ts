@@ -20,9 +20,9 @@ interface ScrubOptions extends BrokerOptions {
 export function scrubCommand(): Command {
   return new Command("scrub")
     .description("Mask secrets in standard input, and pass on the rest at once.")
-    .option("--env <NAME>", "the value of this variable (repeatable)", collect)
-    .option("--secret-file <PATH>", "the content of this file (repeatable)", collect)
-    .option("--uri <URI>", "the secret at this URI (repeatable)", collect)
+    .option("--env <NAME>", "mask the value of this variable (repeatable)", collect)
+    .option("--secret-file <PATH>", "mask the content of this file (repeatable)", collect)
+    .option("--uri <URI>", "mask the secret at this URI (repeatable)", collect)
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option("--audit <FILE>", "write every decision of the embedded broker to this audit log")
     .addOption(shortSecretsOption())

@@ -15,8 +15,8 @@ interface ShellOptions extends ChainOptions {
 export function shellCommand(): Command {
   return withChainOptions(new Command("shell"))
     .description("Run chains of containers that are written as pipelines, one after the other.")
-    .argument("[file]", "with the pipelines; standard input without it")
-    .option("-c, --command <PIPELINE>", "instead of a file")
+    .argument("[file]", "the file with the pipelines; standard input by default")
+    .option("-c, --command <PIPELINE>", "run this pipeline instead of a file")
     .addHelpText("after", help)
     .action(async (file: string | undefined, options: ShellOptions) => {
       const pipelines = parseScript(options.command ?? read(file));

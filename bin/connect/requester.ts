@@ -35,7 +35,7 @@ export interface RequesterOptions extends BrokerAddress {
 /** Gives a command the options that all of these have. */
 export function withBroker(command: Command): Command {
   return command
-    .option("--broker <URL>", "where the broker is (CLAIMCHECK_BROKER)")
+    .option("--broker <URL>", "the broker's URL (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
       "the file with the token for the broker (CLAIMCHECK_TOKEN, CLAIMCHECK_TOKEN_FILE)",

@@ -71,7 +71,7 @@ function isPrivate({ mode, uid, gid }: Stats): boolean {
 }
 
 const advice = (path: string) =>
-  `${path} has to be its owner's alone (mode 600, owned by user ${process.getuid?.()}); or owned by root, in a group of ` +
+  `${path} must belong to its owner alone (mode 600, owned by user ${process.getuid?.()}); or owned by root, in a group of ` +
   "this process, and mode 440, as Kubernetes mounts a Secret with defaultMode: 0440 and an fsGroup";
 
 /** @param bytes the key, raw or as base64 text. */

@@ -6,7 +6,7 @@ import { containerFolder } from "../host/environment.ts";
 const gibibyte = 1024 ** 3;
 
 export const cacheFolderOption = () =>
-  new Option("--cache-dir <FOLDER>", "where cached results lie")
+  new Option("--cache-dir <FOLDER>", "the folder of the cached results")
     .env("CLAIMCHECK_CACHE_DIR")
     .default(`${containerFolder(process.env)}/cache`);
 

@@ -42,13 +42,13 @@ export function addHandleAndValueFlags(command: Command, environment: NodeJS.Pro
   repeated(
     "--handle",
     limits.handle,
-    "use the handle in this file for the variable NAME, or for what a plan calls so (CLAIMCHECK_HANDLE_NAME)",
+    "use the handle in this file for the variable NAME, or for { handle: NAME } in a plan (CLAIMCHECK_HANDLE_NAME)",
     (name, content) => handles.set(name, Buffer.from(content).toString("latin1").trim()),
   );
   repeated(
     "--value",
     limits.value,
-    "use what this file holds as a secret: for the variable NAME, or for what a plan calls so",
+    "use the content of this file as the secret for the variable NAME, or for { value: NAME } in a plan",
     (name, content) => values.set(name, new Secret(content)),
   );
   return { handles, values };

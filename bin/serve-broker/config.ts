@@ -78,7 +78,7 @@ export async function readBrokerConfig(
   ) => {
     if (!source) return undefined;
     if ("env" in source && handedOut.includes(source.env))
-      report("sources", `${field} is no secret to hand out (${source.env})`);
+      report("sources", `${field} cannot be given out as a secret (${source.env})`);
     return from(source).catch((error: unknown) => {
       const { code = "unknown" } = error as NodeJS.ErrnoException;
       report(field, (error instanceof Failure && error.detail) || `it cannot be read (${code})`);

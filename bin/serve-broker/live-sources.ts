@@ -55,7 +55,7 @@ export function createLiveSources(
         : []),
       ...resolver.failing().map(({ name, scheme }) => ({
         part: `source ${name ?? scheme}`,
-        message: "it fails or asks to be left alone, so the broker does not ask it for a while",
+        message: "it fails or limits the rate of requests, so the broker sends it none for a while",
         serving: true,
       })),
     ],

@@ -56,7 +56,7 @@ export const BrokerFile = described(
           key: described(text, "A file with its key, in PEM."),
         }),
       ),
-      "What to serve HTTPS with; read again on SIGHUP and when the files change.",
+      "The certificate and key for HTTPS; read again on SIGHUP and when the files change.",
     ),
     rootKey: described(
       Source,
@@ -64,12 +64,12 @@ export const BrokerFile = described(
     ),
     previousRootKey: described(
       z.optional(Source),
-      "The one before it, during a rotation: what it signed and sealed is still accepted.",
+      "The previous root key, during a rotation: the broker still accepts what this key signed and sealed.",
     ),
     redis: described(
       z.optional(Source),
       "The URL of the Redis or Valkey that replicas share, redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]. " +
-        "Without it the broker keeps handles in memory, and a restart voids them.",
+        "Without Redis the broker keeps handles in memory, and a restart voids them.",
     ),
     policy: described(text, "Issuers, tenants and rules; read again on SIGHUP and when it changes."),
     audit: described(
@@ -102,7 +102,7 @@ export const BrokerFile = described(
     ),
     sources: described(
       z._default(SourceEntries, {}),
-      "What tenants read secrets from, by names of your choice. A source's name is part of each canonical URI, as ?source=NAME.",
+      "The sources that tenants read secrets from, each under a name of your choice. A source's name is part of each canonical URI, as ?source=NAME.",
     ),
     cacheTtl: described(
       z._default(nonnegative, 0),

@@ -27,7 +27,7 @@ export function checkSources(sources: SourceEntries, report: Report): void {
         if (owner) {
           report(
             at("variables"),
-            `sources.${name}: ${variable} is how the broker logs in to ${owner[0]}, and no secret to hand out`,
+            `sources.${name}: ${variable} is how the broker logs in to ${owner[0]}, so it cannot be given out as a secret`,
           );
         }
       }

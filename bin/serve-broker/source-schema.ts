@@ -16,7 +16,7 @@ const credential = z.string().check(
   }),
 );
 
-const kindOfSource = "What it is: the scheme of its URIs.";
+const kindOfSource = "The provider, which is the scheme of its URIs.";
 
 const tenants = described(
   z.array(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/))).check(z.minLength(1)),
@@ -39,7 +39,7 @@ const root = z.union(
 );
 
 const mount = (name: string) =>
-  described(z._default(path, name), "Where the method is mounted in the Vault server.");
+  described(z._default(path, name), "The mount of the log-in method in the Vault server.");
 const role = described(text, "The role to log in with.");
 
 const vaultAuth = z.union(
@@ -48,7 +48,7 @@ const vaultAuth = z.union(
     z.strictObject({
       approle: described(
         z.strictObject({
-          roleId: described(text, "The role's id, which is no secret."),
+          roleId: described(text, "The role's id, which is not a secret."),
           secretId: described(credential, "The role's secret id."),
           mount: mount("approle"),
         }),
@@ -102,7 +102,7 @@ const vault = z.strictObject({
         key: described(credential, "Its key, in PEM."),
       }),
     ),
-    "What the broker identifies itself with in TLS.",
+    "The certificate and key by which the broker identifies itself in TLS.",
   ),
   auth: described(vaultAuth, "How the broker logs in."),
 });

@@ -155,7 +155,7 @@ const ExecutorConfig = described(
     ),
     limits: z._default(Limits, z.parse(Limits, {})),
   }),
-  "What the executor of this host may do, and for which jobs.",
+  "The configuration of this host's executor: what it may do, and for which jobs.",
 );
 
 type Fields = z.infer<typeof ExecutorConfig>;
@@ -279,7 +279,10 @@ function whereToListen(listen: Fields["listen"], beside: (name: string) => strin
 function share({ source, user }: Fields["volumes"][number], own: readonly string[]): SharedFolder {
   const path = realpathSync(source);
   const around = own.find((each) => isWithin(each, path) || isWithin(path, each));
-  if (around) throw new Failure("usage", { detail: `${path} and ${around} lie in each other` });
+  if (around)
+    throw new Failure("usage", {
+      detail: `${path} and ${around} overlap: one contains the other; choose separate paths`,
+    });
   return { path, ...(user !== undefined && { user }) };
 }
 

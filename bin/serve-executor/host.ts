@@ -133,7 +133,7 @@ function makeToken(path: string): string {
     const before = existsSync(path) ? readFileSync(path, "latin1") : undefined;
     if (before !== undefined && !/^[\w-]{43}\n$/.test(before)) {
       throw new Failure("state_unusable", {
-        detail: `listen.tokenFile: ${path} is there, and holds no token of an executor; name another path`,
+        detail: `listen.tokenFile: ${path} exists and does not hold an executor's token; name another path`,
       });
     }
     rmSync(path, { force: true });

@@ -42,7 +42,7 @@ async function removeAbandoned(socket: string): Promise<void> {
   if (!there) return;
   if (!there.isSocket()) {
     throw new Failure("state_unusable", {
-      detail: `listen.socket: ${socket} is there, and is no socket; remove it, or name another path`,
+      detail: `listen.socket: ${socket} exists and is not a socket; remove it, or name another path`,
     });
   }
   const code = await new Promise<string | undefined>((resolve) => {

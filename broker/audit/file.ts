@@ -109,7 +109,7 @@ async function openLocked(path: string): Promise<Pick<OpenLog, "path" | "file">>
   for (;;) {
     const file = await open(path, appending, 0o600);
     try {
-      if (!(await file.stat()).isFile()) throw unavailable("it is no regular file");
+      if (!(await file.stat()).isFile()) throw unavailable("it is not a regular file");
       if (!(await lock(file))) throw unavailable("another process is writing it");
       const real = await realpath(path);
       if (await isNamed(file, real)) return { path: real, file };

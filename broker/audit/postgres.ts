@@ -124,7 +124,7 @@ async function makeDurable(client: Client): Promise<void> {
     "SELECT current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync",
   );
   const [{ encoding, fsync }] = rows as [{ encoding: string; fsync: string }];
-  if (encoding !== "UTF8") throw unavailable(`the database's encoding is ${encoding}, and has to be UTF8`);
+  if (encoding !== "UTF8") throw unavailable(`the database's encoding is ${encoding}, and must be UTF8`);
   if (fsync !== "on") throw unavailable("the server's fsync is off, so a commit is not durable");
   await client.query(
     `SELECT set_config('synchronous_commit', 'on', false)

@@ -19,7 +19,7 @@
  *
  *   decision    what somebody asked for and what came of it; written before it takes effect
  *     action      issue, wrap, redeem, check, inspect, revoke, audit.read, attest (to a result, for a shared cache)
- *     outcome     issued, released (plaintext left), repeat (a release whose answer was asked for again), confirmed,
+ *     outcome     issued, released (plaintext left), repeat (a release whose answer was requested again), confirmed,
  *                 attested, shown, revoked, denied, failed
  *     code        why, where the outcome is denied or failed; finer than the public code. `cache_never` where a check is
  *                 confirmed without a cache id, because a rule says so

@@ -34,7 +34,7 @@ export async function findEnd(file: FileHandle, size: number, findKey: FindKey):
     const bytes = await readAll(file, start, size - start);
     const found = await readWindow(bytes, start, findKey);
     if (!found && start > 0) continue;
-    if (!found) throw unavailable("it is no log that this broker signed");
+    if (!found) throw unavailable("this broker did not sign the log");
     const rest = bytes.subarray(found.length - start);
     for (const { bytes: line } of split(rest, 0)) {
       const head = checkpointOf(line)?.head;

@@ -165,7 +165,7 @@ async function verify(token: string, issuer: Issuer, audience: string) {
       requiredClaims: ["sub", "exp"],
     });
     const { typ } = protectedHeader;
-    if (typ !== undefined && !tokenTypes.test(typ)) throw new Error("it is no access or id token");
+    if (typ !== undefined && !tokenTypes.test(typ)) throw new Error("it is not an access or id token");
     // Once more, because jose has rounded every number that a double cannot hold.
     const [, text = ""] = token.split(".");
     return { ...readClaims(Buffer.from(text, "base64url").toString()), exp: payload.exp };

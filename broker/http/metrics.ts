@@ -38,13 +38,13 @@ export function createMetrics() {
   });
   const reads = new Counter({
     name: "claimcheck_provider_reads_total",
-    help: "Secrets that a source was asked for, by what came of it: ok or the error's code.",
+    help: "Secrets that the broker requested from a source, by result: ok or the error's code.",
     labelNames: ["scheme", "source", "code"],
     registers,
   });
   const hits = new Counter({
     name: "claimcheck_cache_hits_total",
-    help: "Secrets that no source was asked for, because a value or a failure was remembered.",
+    help: "Secrets that the broker requested from no source, because it remembered a value or a failure.",
     labelNames: ["scheme", "source", "kind"],
     registers,
   });

@@ -24,7 +24,7 @@ export interface Limits {
   readonly uses: number;
   /** Principals that handles may be for, as patterns; any of the tenant where it is missing. */
   readonly audience?: readonly Pattern[];
-  /** Whether a handle has to be bound to a key. */
+  /** Whether a handle must be bound to a key. */
   readonly keyBinding?: boolean;
   /** Cache keys that may be asked for, as patterns; none where it is missing. */
   readonly cacheKeys?: readonly Pattern[];

@@ -99,13 +99,14 @@ const lines = (verdict: string, details: readonly string[]) =>
 /** The caller that such a token makes, or why it makes none. */
 function findCaller({ issuers }: LoadedPolicy, claims: Claims): Caller | string {
   const issuer = issuers.find((each) => each.issuer === claims.iss);
-  if (!issuer) return `no issuer here is ${printableJson(claims.iss ?? null)}`;
+  if (!issuer) return `the policy has no issuer ${printableJson(claims.iss ?? null)}`;
   const ready = prepare(issuer);
   try {
     // It is the claims that are asked about; what else the request needs is said beside.
     return { ...recognise(claims, ready), accessToken: "", proven: true };
   } catch (thrown) {
-    if (asClaimcheckError(thrown).reason === "subject_invalid") return `its sub is no name: ${subjectForm}`;
+    if (asClaimcheckError(thrown).reason === "subject_invalid")
+      return `its sub cannot be a name: ${subjectForm}`;
     const wanted = ready.members.map(({ tenant, conditions }) => {
       const missed = conditions.filter((condition) => !holdsAlone(condition, claims));
       return `${tenant} wants ${missed.map((condition) => wants(condition, claims)).join(", ")}`;

@@ -55,8 +55,8 @@ function checkIssuers({ issuers }: PolicyFile, report: Report): void {
   }));
   for (const [index, { name, issuer, keys, prefix }] of entries.entries()) {
     const path = ["issuers", name];
-    if (!isTrustworthy(issuer)) report([...path, "issuer"], `${name}: the issuer has to be https`);
-    if (keys && !isTrustworthy(keys)) report([...path, "keys"], `${name}: keys have to be fetched by https`);
+    if (!isTrustworthy(issuer)) report([...path, "issuer"], `${name}: the issuer's URL must be https`);
+    if (keys && !isTrustworthy(keys)) report([...path, "keys"], `${name}: the URL of the keys must be https`);
     for (const earlier of entries.slice(0, index)) {
       if (earlier.issuer === issuer)
         report([...path, "issuer"], `${name}: ${earlier.name} is the same issuer`);

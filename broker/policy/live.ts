@@ -175,7 +175,7 @@ export async function openPolicy({
 const changedInPlace: Fault = {
   line: 1,
   message:
-    "the file was changed where it lies, so it may be half written: end it with a line of three dots (...), rename a new file into its place, or send SIGHUP",
+    "the file was changed in place, so it may be half written: end it with a line of three dots (...), rename a new file into its place, or send SIGHUP",
 };
 
 const staleComplaint = (count: number): Complaint => ({

@@ -105,7 +105,7 @@ const limitFields = {
     z.optional(patterns),
     "The principals that handles may name as audience. Without it, every principal of the tenant.",
   ),
-  keyBinding: described(z.optional(z.boolean()), "Whether a handle has to be bound to a key (`jkt`)."),
+  keyBinding: described(z.optional(z.boolean()), "Whether a handle must be bound to a key (`jkt`)."),
   cacheKeys: described(z.optional(patterns), "The cache keys that a request may name. Without it, none."),
   cache: described(
     z.optional(z.enum(["never"])),

@@ -221,19 +221,30 @@ const markName = "CLAIMCHECK_COMMAND";
 /** More than any command's own end takes; a command that starts processes faster than this looks at them gets away. */
 const looks = 100;
 
+/** In so many looks an environment is empty because it is, and not because an execve has not filled it yet. */
+const emptyLooks = 10;
+
 /** Kills what carries the mark, until a look has seen for certain that nothing does. */
 async function killMarked(mark: string): Promise<void> {
   if (process.platform !== "linux") return;
   // A process without the mark never gets it.
   const others = new Set<string>();
+  const empty = new Map<string, number>();
   for (let look = 0; look < looks; look++) {
     const processes = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
-    const asked = processes.filter((pid) => !others.has(pid));
-    const owners = await Promise.all(asked.map((pid) => ownerOf(pid, mark)));
-    asked.forEach((pid, index) => {
-      if (owners[index] === "mark") kill(Number(pid));
-      if (owners[index] === "other" || owners[index] === "ended") others.add(pid);
-    });
+    const owners = await Promise.all(
+      processes
+        .filter((pid) => !others.has(pid))
+        .map(async (pid) => {
+          const owner = await ownerOf(pid, mark);
+          // At once: in a moment it may have ended, and have started another one.
+          if (owner === "mark") kill(Number(pid));
+          if (owner === "unknown") empty.set(pid, (empty.get(pid) ?? 0) + 1);
+          const isOther = owner === "other" || owner === "ended" || empty.get(pid) === emptyLooks;
+          if (isOther) others.add(pid);
+          return owner;
+        }),
+    );
     if (owners.every((owner) => owner === "other")) return;
   }
 }
@@ -246,12 +257,11 @@ async function ownerOf(pid: string, mark: string): Promise<"mark" | "other" | "e
   try {
     const environment = await readFile(`/proc/${pid}/environ`, "latin1");
     if (environment !== "") return environment.split("\0").includes(mark) ? "mark" : "other";
-    // proc_pid_stat(5), from field 3 on: what follows the name, which may itself contain blanks and parentheses.
+    // proc_pid_stat(5): what follows the name, which may itself contain blanks and parentheses, is from field 3 on.
     const stat = await readFile(`/proc/${pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [memory, start, end] = [23, 50, 51].map((field) => Number(fields[field - 3]));
-    if (memory === 0) return "ended"; // Or it is a thread of the kernel.
-    return start === end && end !== 0 ? "other" : "unknown";
+    const memory = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[23 - 3];
+    // A thread of the kernel has none either.
+    return memory === "0" ? "ended" : "unknown";
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     // Of others we may read nothing.

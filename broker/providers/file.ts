@@ -139,7 +139,7 @@ async function readFile(reference: FileReference, confined: Confined | undefined
     if (confined && (await isClosed(path, confined.closed ?? []))) return outside();
     const stat = await file.stat();
     if (!stat.isFile())
-      return new ClaimcheckError("provider_failed", { detail: `${shown} is no regular file` });
+      return new ClaimcheckError("provider_failed", { detail: `${shown} is not a regular file` });
     if (root && !root.hardLinks && stat.nlink > 1)
       return denied("has several names (hard links), which its root in broker.yaml does not allow");
     // What grows meanwhile, or has no size at all as in /proc, is found out by reading.
@@ -196,7 +196,7 @@ function failure(shown: string, code: string | undefined): ClaimcheckError {
         detail: `${shown} is not in a folder that this broker reads`,
       });
     case "ENXIO": // A socket, or a device without a driver.
-      return new ClaimcheckError("provider_failed", { detail: `${shown} is no regular file` });
+      return new ClaimcheckError("provider_failed", { detail: `${shown} is not a regular file` });
     default:
       return new ClaimcheckError("provider_failed", { detail: `${shown} cannot be read (${code})` });
   }

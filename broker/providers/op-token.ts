@@ -21,7 +21,7 @@ export function signInOrigin(token: string, furtherOrigins: readonly string[], n
   const address = readAddress(token);
   if (address === undefined) {
     throw new ClaimcheckError("provider_failed", {
-      detail: `${name} is no token of a service account`,
+      detail: `${name} is not a service account's token`,
     });
   }
   // As the SDK does.

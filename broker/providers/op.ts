@@ -70,7 +70,7 @@ export function opProvider(settings: OpSettings): Provider {
           if ("error" in result) return failureOf(result.error, shown);
           if (!mixedUp) return new Secret(result.value);
           result.value.fill(0);
-          return failed("provider_failed", "1Password answers with another item than was asked for");
+          return failed("provider_failed", "1Password answered with another item than the broker requested");
         });
       } catch (thrown) {
         const failure = thrown instanceof OpFailure ? classify(thrown.message) : thrown;
@@ -146,8 +146,8 @@ const unclear: Readonly<Record<string, string>> = {
   tooManyMatchingFields: "names more than one field; name its section",
   incompatibleTOTPQueryParameterField: "has no one-time password",
   unableToGenerateTotpCode: "has a one-time password that cannot be computed",
-  incompatibleSshKeyQueryParameterField: "is no SSH key",
-  sSHKeyMetadataNotFound: "is no SSH key",
+  incompatibleSshKeyQueryParameterField: "is not an SSH key",
+  sSHKeyMetadataNotFound: "is not an SSH key",
 };
 
 function failureOf(type: string, shown: string): ClaimcheckError {

@@ -169,7 +169,7 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
       const next = await lease();
       if (next.token === used.token) {
         throw new SourceFailure("provider_denied", {
-          detail: "the Vault token is not valid, or not any more",
+          detail: "the Vault token is invalid or has expired",
         });
       }
       return request(next.token);
@@ -180,7 +180,7 @@ export function createVaultSession(client: VaultClient, logIn: LogIn, namespace:
       const fetched = await lease();
       if (!(await isAlive(fetched))) {
         throw new SourceFailure("provider_denied", {
-          detail: "the Vault token is not valid, or not any more",
+          detail: "the Vault token is invalid or has expired",
         });
       }
     },

@@ -137,7 +137,7 @@ function parse(rest: string, parameters: ReadonlyMap<string, string>, prefix: st
   ];
   const joined = full.join("/");
   if (/[%?\p{Cc}]/u.test(joined + field) || joined.includes("#") || !`${joined}${field}`.isWellFormed()) {
-    throw refuse('neither "%" and "?" nor control characters belong into a path or a field');
+    throw refuse('a path or a field has no "%", no "?" and no control characters');
   }
   if (joined.split("/").some((segment) => segment === "" || segment === "." || segment === "..")) {
     throw refuse('a path has no empty segments, "." and ".."');
@@ -176,11 +176,11 @@ async function readPath(
     const mount = await mounts.find(path, call.signal, call.tenant);
     if (!mount) {
       return new ClaimcheckError("secret_not_found", {
-        detail: `${shown} names no mount, or none that the token may know of`,
+        detail: `${shown} is in no mount that the token can see`,
       });
     }
     if (mount.version === undefined) {
-      return new ClaimcheckError("provider_failed", { detail: `${shown} is in no KV engine` });
+      return new ClaimcheckError("provider_failed", { detail: `${shown} is not in a KV engine` });
     }
     if (mount.version === 1 && version !== undefined) {
       return new ClaimcheckError("secret_not_found", {
@@ -198,7 +198,7 @@ async function readPath(
       | undefined;
     const data = mount.version === 1 ? answer?.data : (answer?.data?.data as Data | null | undefined);
     return (
-      data ?? new SourceFailure("provider_failed", { detail: "the Vault server's answer is no KV secret" })
+      data ?? new SourceFailure("provider_failed", { detail: "the Vault server's answer is not a KV secret" })
     );
   } catch (thrown) {
     if (thrown instanceof ClaimcheckError) return thrown;

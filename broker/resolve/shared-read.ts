@@ -2,7 +2,7 @@
  * What is around every provider, once: askers for the same secret share one read, what arrives together goes out
  * together, and what was answered a moment ago is not asked again. Each tenant has all of this for itself, its circuit
  * and its turns too: what one tenant asks for can neither close a source for another nor make it wait. There are as many
- * as the policy has tenants.
+ * as the policy has tenants. Where a source is read with the requester's own token, each token has all of it for itself.
  */
 import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";

@@ -92,7 +92,7 @@ export function connect(url: string, timeLimit: number) {
     trouble =
       field(info, "maxmemory_policy") === "noeviction"
         ? undefined
-        : "Redis may evict; its maxmemory-policy has to be noeviction";
+        : "Redis may evict; its maxmemory-policy must be noeviction";
     if (trouble) throw unavailable(trouble);
   }
 

@@ -137,7 +137,7 @@ const requestOf = (redemption: Redemption, jtis: readonly string[]) =>
     .digest("base64url");
 
 function listOf(reply: Reply | undefined): readonly Reply[] {
-  if (!Array.isArray(reply)) throw new Error("Redis answered something else than a script of ours");
+  if (!Array.isArray(reply)) throw new Error("Redis gave an answer that no script of Claimcheck gives");
   return reply;
 }
 

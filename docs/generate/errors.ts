@@ -116,7 +116,7 @@ const help: Record<ErrorCode | FailureCode, Help> = {
     "Compare it with [Where a secret can live](../secrets.md). A pasted value instead of a URI gives this error too: rotate that value if the line went into a log.",
   ],
   invalid_user: [
-    "`-u`, the plan or `--secret-owner` names a user whom the image does not have.",
+    "`-u`, the plan or `--secret-owner` names a user that the image does not have.",
     "Use a number, or add the user to the image.",
   ],
   invalid_value: [
@@ -263,7 +263,7 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   ],
   unauthenticated: [
     "The token is missing, has expired, is for another audience, or no issuer of the policy signed it.",
-    "The broker's log has a finer `code` for the request. Check the token's `iss`, `aud` and `exp`: `aud` has to be the broker's URL, or the issuer's `audience:` in the policy.",
+    "The broker's log has a finer `code` for the request. Check the token's `iss`, `aud` and `exp`: `aud` must be the broker's URL, or the issuer's `audience:` in the policy.",
   ],
   unknown_scheme: [
     "The URI begins with a scheme that no provider reads.",

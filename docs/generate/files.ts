@@ -27,7 +27,7 @@ interface Schema {
 export const files = (): string =>
   page(
     "# Files",
-    "In a name, `*` stands for a name of your choice, and `[]` for each item of a list. A field that is not listed is an error. A star marks fields that have to be there.",
+    "In a name, `*` stands for a name of your choice, and `[]` for each item of a list. A field that is not listed is an error. A star marks fields that are required.",
     "## Plan",
     "`claimcheck run --plan FILE`, in YAML or JSON. [Plans](../plans.md) shows one.",
     fields(planSchema()),

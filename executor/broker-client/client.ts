@@ -119,7 +119,8 @@ export function createBrokerClient(connection: Connection) {
             handle_outdated: "the broker is of an older version; upgrade it",
             handle_newer: "the broker is of a newer version",
           });
-          const detail = "a handle is not the broker's, or it knows itself by another URL";
+          const detail =
+            "the broker did not issue one of the handles, or its own configuration has another URL";
           throw asUntrusted(cause, new Failure("broker_untrusted", { detail, cause }));
         });
         return { handle, claims };

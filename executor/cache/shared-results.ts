@@ -55,7 +55,7 @@ export function openSharedResults({ from, to, layers }: SharedResultsSettings, t
     } catch (thrown) {
       if (!(thrown instanceof RegistryError)) throw thrown;
       failed.add(registry.reference);
-      tell(`going on without ${registry.reference} (${thrown.code})`);
+      tell(`the run continues without ${registry.reference} (${thrown.code})`);
       return undefined;
     }
   }
@@ -68,7 +68,7 @@ export function openSharedResults({ from, to, layers }: SharedResultsSettings, t
   async function readOrSay(...asked: Parameters<typeof read>): Promise<CachedResult | undefined> {
     // Not by its key: who sees that sees whether two runs had equal secrets.
     const say = (code: string) =>
-      tell(`a result at ${asked[0].reference} is not taken (${code}); the step runs again`);
+      tell(`a result at ${asked[0].reference} cannot be used (${code}); the step runs again`);
     try {
       const result = await read(...asked);
       if (!result) say("result_untrusted");

@@ -188,7 +188,7 @@ export function openStepCache(
       const isRefusal = usesSecrets && thrown instanceof Failure && code !== "forbidden";
       if (signal.aborted || isRefusal) throw thrown;
       broken = true;
-      tell(`going on without the cache (${code})`);
+      tell(`the run continues without the cache (${code})`);
       return otherwise;
     }
   }

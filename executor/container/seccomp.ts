@@ -77,11 +77,11 @@ export function loadSeccomp(
       const profile = translate(JSON.parse(text), capabilities, process.arch);
       return kind === "strict" ? tighten(profile) : profile;
     } catch (cause) {
-      throw new Failure("unsupported_host", { detail: `${place} is no seccomp profile`, cause });
+      throw new Failure("unsupported_host", { detail: `${place} is not a seccomp profile`, cause });
     }
   }
   throw new Failure("unsupported_host", {
-    detail: `there is no seccomp profile at ${places.at(-1)}; install containers-common (Debian: golang-github-containers-common)`,
+    detail: `there is not a seccomp profile at ${places.at(-1)}; install containers-common (Debian: golang-github-containers-common)`,
   });
 }
 

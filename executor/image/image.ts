@@ -61,7 +61,7 @@ interface ImageSettings {
 /** @throws {Failure} `image_unavailable`. */
 export async function prepareImage(name: string, surroundings: ImageSettings): Promise<Image> {
   if (name === "" || name.startsWith("-")) {
-    throw new Failure("image_unavailable", { detail: `"${name}" is no image name` });
+    throw new Failure("image_unavailable", { detail: `"${name}" is not an image's name` });
   }
   await sweepContainers(surroundings);
   const memory = `${surroundings.state}/images/${createHash("sha256").update(meaningOf(name)).digest("hex")}.json`;

@@ -34,7 +34,7 @@ export type Want = (typeof wants)[number];
 export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "The version of this format."),
-    image: described(word, "As podman and docker name images."),
+    image: described(word, "The image's name, as podman and docker write it."),
     registryAuth,
     steps: described(
       z.array(z.strictObject(membersOf(stepTable))).check(z.minLength(1)),

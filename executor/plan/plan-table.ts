@@ -11,7 +11,7 @@ const word = z.string().check(z.minLength(1));
 
 const LoginFields = () =>
   z.strictObject({
-    address: described(word, "The registry's, such as registry.example:5000."),
+    address: described(word, "The registry's address, such as registry.example:5000."),
     user: described(word, "The user name for the log-in."),
     password: described(SecretReference(), "The secret's URI, { handle: … } or { value: … }."),
   });

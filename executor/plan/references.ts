@@ -33,7 +33,9 @@ export type SecretReference = z.infer<ReturnType<typeof SecretReference>>;
 
 /** The same among the members of a secret file. */
 export const referenceMembers = () => ({
-  uri: z.optional(described(word, "The secret's, with ?cacheKey= if wanted; or instead of it:")),
+  uri: z.optional(
+    described(word, "The secret's URI, with ?cacheKey= if wanted; or write handle or value instead."),
+  ),
   cacheKey: z.optional(cacheKey()),
   handle: z.optional(handle()),
   value: z.optional(value()),

@@ -44,7 +44,7 @@ const SecretFileFields = () =>
 
 const VolumeFields = () =>
   z.strictObject({
-    source: described(word, "On the host; in a plan file, relative to where that lies."),
+    source: described(word, "The path on the host; in a plan file, relative to the file's folder."),
     target: described(word, "The path in the container."),
     readOnly: z.optional(described(z.boolean(), "Whether the container can only read it; no by default.")),
   });
@@ -81,7 +81,7 @@ export const stepTable = {
   entrypoint: {
     document: written(
       "entrypoint",
-      () => words("Instead of the image's; an empty list takes it away."),
+      () => words("The entrypoint to use instead of the image's; an empty list removes it."),
       (entrypoint) => entrypoint,
       (entrypoint: NonNullable<Step["entrypoint"]>) => [...entrypoint],
     ),
@@ -99,7 +99,8 @@ export const stepTable = {
   env: {
     document: written(
       "env",
-      () => described(record(name, z.nullable(z.string())), "Variables; null takes one of the image's away."),
+      () =>
+        described(record(name, z.nullable(z.string())), "Variables; null removes a variable of the image."),
       (env) => Object.entries(env),
       (env: Step["env"]) => Object.fromEntries(env),
     ),
@@ -247,7 +248,7 @@ export const stepTable = {
     ),
     flag: {
       flags: "--network <WHICH>",
-      description: "what the container can reach",
+      description: "the network that the container can reach",
       choices: networks,
       default: "none",
     },
@@ -344,7 +345,7 @@ export const stepTable = {
     document: asItIs("init", () =>
       described(
         z.boolean(),
-        "Whether process 1 is an init that takes in what others leave behind; the command is process 1 with false.",
+        "Whether process 1 is an init that collects orphaned processes; with false, the command is process 1.",
       ),
     ),
     flag: {

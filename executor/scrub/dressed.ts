@@ -18,6 +18,7 @@ import { type ByteAt, createGlance, isDump, longRun, mayReachAcross } from "./gl
 import { isPair } from "./hints.ts";
 import type { Matcher } from "./matcher.ts";
 import type { OnHit } from "./search.ts";
+import { createTail, type Tail } from "./tail.ts";
 import { createTriggers } from "./triggers.ts";
 import { BARE, BYTE, ITSELF, LENGTH_SHIFT, SOFT, wholeEscape } from "./whole-escapes.ts";
 
@@ -42,7 +43,7 @@ export interface Dressed {
     bytes: Uint8Array,
     view: DataView | undefined,
     position: number,
-    history: Uint8Array,
+    history: Tail,
   ): void;
   /** Where the bytes start, up to `position`, that may still become a hit. */
   heldFrom(position: number): number;
@@ -62,9 +63,8 @@ export function createDressed(onHit: OnHit): Dressed {
   const triggers = createTriggers();
   /** The chunk, and what came before it. */
   let chunk: Uint8Array = new Uint8Array(0);
-  let before = chunk;
-  const byteAt: ByteAt = (at) =>
-    at >= 0 ? (at < chunk.length ? chunk[at]! : -1) : at < -before.length ? -2 : before[before.length + at]!;
+  let before = createTail();
+  const byteAt: ByteAt = (at) => (at < 0 ? before.last(-at) : at < chunk.length ? chunk[at]! : -1);
   const decoder = createUnescape(characters.take);
   /** Whether the search is under way; all up to `readTo` is read. */
   let engaged = false;
@@ -199,7 +199,7 @@ export function createDressed(onHit: OnHit): Dressed {
           while (letters < longRun && isLetter[byteAt(from - 1 - letters)] === 1) letters++;
           begin(byteAt(from - 1), letters);
         }
-        if (from < 0) readOn(history, undefined, past + from, past, position - past, never);
+        if (from < 0) readOn(history.bytes(), undefined, past + from, past, position - past, never);
         stay = position + trigger - readTo < worthStaying ? Math.min(stay + worthStaying, longestStay) : 0;
         const leave = trigger + 1 + (dump ? 1 : 0) + stay;
         stayTo = position + leave;

@@ -3,7 +3,7 @@
 
 import { colon, isBreak, isHex, isLetter, isLowerHex, isQuote, isSpace } from "./bytes.ts";
 import { begins, createUnescape, mayEscape } from "./escapes.ts";
-import { type Hints, isPair, isQuad } from "./hints.ts";
+import { type Hints, isPair, isQuad, isWordBefore } from "./hints.ts";
 import { BYTE, ITSELF, LENGTH_SHIFT, SOFT, wholeEscape } from "./whole-escapes.ts";
 
 const blank = 0x20;
@@ -190,7 +190,11 @@ export function createGlance(): (hints: Hints, bytes: Uint8Array, byteAt: ByteAt
     while (isSpace(byteAt(next)) && next < at + ahead) broke = isBreak(byteAt(next++)) || broke;
     const n = byteAt(next);
     // What is not known yet decides of what is held, so only what is to be held counts.
-    if (n < 0) return isPair(hints, c, blank) || (isLong && isRun(byteAt, start, longRun));
+    if (n < 0) {
+      const isPlain = a >= 0 && b >= 0 && !isOdd(a) && !isOdd(b);
+      const goesOn = isPair(hints, c, blank) && (!isPlain || isWordBefore(hints, a, b, c));
+      return goesOn || (isLong && isRun(byteAt, start, longRun));
+    }
     if (isOdd(n)) return true;
     const o = byteAt(next + 1);
     const p = byteAt(next + 2);

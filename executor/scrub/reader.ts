@@ -107,7 +107,7 @@ export function createReader(current: Current, { every, onHit, onAgain }: Listen
       refresh();
       if (chunk.length === 0) return;
       const view = viewOf(chunk);
-      if (matcher.dressing) dressed.read(matcher, chunk, view, cursor.position, tail.bytes());
+      if (matcher.dressing) dressed.read(matcher, chunk, view, cursor.position, tail);
       searchPlain(chunk, view);
       updateHeld();
     },

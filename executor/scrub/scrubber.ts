@@ -11,6 +11,7 @@
 //
 //   values ─ forms.ts ─→ patterns ─ matcher.ts ─→ automaton.ts + filter.ts      compiled once, shared
 //   chunk ─ reader.ts (search.ts, tail.ts) ─→ hits ─ stream.ts (runs.ts) ─→ chunk       one a stream
+//               └─ dressed.ts (triggers.ts, glance.ts; escapes.ts, whole-escapes.ts ─→ characters.ts, breaks.ts)
 
 import { isSpace } from "./bytes.ts";
 import { spellings } from "./forms.ts";

@@ -3,11 +3,15 @@ export interface Tail {
   readonly length: number;
   /** Keeps the last `count` of the bytes kept so far and `chunk` together. Amortized O(chunk). */
   keep(chunk: Uint8Array, count: number): void;
+  /** The byte so many places before the end, from 1 on; -2 if it is not kept. */
+  last(back: number): number;
   /** View of the bytes, valid until the next call. */
   bytes(): Uint8Array;
   /** Zeroes the memory and keeps nothing. */
   wipe(): void;
 }
+
+const few = 128;
 
 export function createTail(): Tail {
   // The bytes are buffer[start, end). They move to the front only when the buffer is full and at most half of
@@ -38,11 +42,15 @@ export function createTail(): Tail {
       if (count <= chunk.length) start = end = 0;
       else start = end - (count - chunk.length);
       if (count === 0) return;
-      const added = count < chunk.length ? chunk.subarray(chunk.length - count) : chunk;
-      if (end + added.length > buffer.length) makeRoom(added.length);
-      buffer.set(added, end);
-      end += added.length;
+      const from = Math.max(0, chunk.length - count);
+      const added = chunk.length - from;
+      if (end + added > buffer.length) makeRoom(added);
+      // A view costs more than a few bytes do.
+      if (added > few) buffer.set(from > 0 ? chunk.subarray(from) : chunk, end);
+      else for (let i = 0; i < added; i++) buffer[end + i] = chunk[from + i]!;
+      end += added;
     },
+    last: (back) => (back > end - start ? -2 : buffer[end - back]!),
     bytes: () => buffer.subarray(start, end),
     wipe() {
       buffer.fill(0);

@@ -103,9 +103,19 @@ export function createTriggers(): Triggers {
         const given = bytes;
         const end = length;
         const passes = plain;
-        let at = from;
-        while (at < end && (passes[given[at]!] === 1 || !isTrigger(at))) at++;
-        return at;
+        for (let at = from; ; at++) {
+          while (
+            at + 4 <= end &&
+            (passes[given[at]!]! &
+              passes[given[at + 1]!]! &
+              passes[given[at + 2]!]! &
+              passes[given[at + 3]!]!) ===
+              1
+          )
+            at += 4;
+          while (at < end && passes[given[at]!] === 1) at++;
+          if (at >= end || isTrigger(at)) return at;
+        }
       }
       if (nearest < from) {
         nearest = length;

@@ -151,7 +151,7 @@ export function permitFound(asked: string, names: readonly string[], patterns: r
     ];
   });
   if (areLike(meant, patterns)) return;
-  throw notPermitted(`the image ${asked}: what this host has for it is another one`);
+  throw notPermitted(`the image ${asked}: this host has another image of this name`);
 }
 
 function isShortFor(wanted: ImageName, { full, tag }: { full: string; tag: string | undefined }): boolean {

@@ -304,7 +304,7 @@ state: ${join(folder, "state")}
     const { code, stderr } = await claimcheck(["executor", "--config", join(folder, "executor.yaml")]);
     expect({ code, stderr }).toEqual({
       code: 125,
-      stderr: expect.stringMatching(/precious is there, and .*\[state_unusable\]/),
+      stderr: expect.stringMatching(/precious exists and .*\[state_unusable\]/),
     });
     expect(readFileSync(file, "utf8")).toBe("not ours");
   });
@@ -330,7 +330,10 @@ state: ${join(folder, "state")}
 describe("its configuration", () => {
   test.each([
     ["images: alpine", /^4: images: .*array/],
-    ["volumes: [{ source: / }]", /^5: volumes\.0: \/ and .* lie in each other/],
+    [
+      "volumes: [{ source: / }]",
+      /^5: volumes\.0: \/ and .* overlap: one contains the other; choose separate paths/,
+    ],
     ["volumes: [{ source: /nowhere }]", /^5: volumes\.0: it cannot be read \(ENOENT\)/],
     ['volumes: [{ source: /srv, user: "0:0" }]', /^5: volumes\[0\]\.user: UID:GID/],
     ["ceilings: { timeout: soon }", /^5: ceilings\.timeout: "soon" is not a time/],

@@ -56,7 +56,7 @@ const failures: [what: string, args: string[], code: string, exitCode: number, s
     ["run", "--", "--all", "true"],
     "image_unavailable",
     125,
-    /"--all" is no image name/,
+    /"--all" is not an image's name/,
   ],
   [
     "an unknown runtime",

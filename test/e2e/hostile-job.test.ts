@@ -195,7 +195,10 @@ volumes: [{ source: ${source} }]
       "--config",
       join(folder, "executor.yaml"),
     ]);
-    expect(checked).toMatchObject({ code: 125, stderr: expect.stringContaining("lie in each other") });
+    expect(checked).toMatchObject({
+      code: 125,
+      stderr: expect.stringContaining("overlap: one contains the other; choose separate paths"),
+    });
   });
 });
 

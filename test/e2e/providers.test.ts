@@ -146,6 +146,6 @@ test("a broker over HTTP gives nothing of its host that was not listed", async (
 test("a manager that fails fails the run, and says which and why", async () => {
   const { code, stderr } = await run({ ...credentials(), VAULT_TOKEN: "s.wrong" });
   expect(code).toBe(125);
-  expect(stderr).toContain("the Vault token is not valid, or not any more");
+  expect(stderr).toContain("the Vault token is invalid or has expired");
   expect(stderr).not.toMatch(/from-|s\.wrong/);
 });

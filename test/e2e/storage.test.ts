@@ -233,15 +233,13 @@ describe("an executor", () => {
     expect(written.reduce((sum, bytes) => sum + Number(bytes), 0)).toBeLessThan(64 * mib);
 
     // Whoever fills it takes nothing from the others.
-    const fill = "dd if=/dev/zero of=/x bs=1M count=100 2> /dev/null; echo full; cat";
-    const running = start(["run", "-i", "--executor", host.socket, image, "--", "sh", "-c", fill], {
-      input: true,
-    });
+    const fill = "dd if=/dev/zero of=/x bs=1M count=100 2> /dev/null; echo full; exec sleep 1000";
+    const running = start(["run", "--executor", host.socket, image, "--", "sh", "-c", fill]);
     await printed(running, "full");
     const other = await ask(host.socket, { plan: planOf({ script: write("/y", 40) }) });
     expect(outputOf(other.events, "stdout")).toBe(`${40 * mib}\n`);
-    running.child.stdin?.end();
-    expect((await running.finished).code).toBe(0);
+    running.child.kill("SIGTERM");
+    await running.finished;
 
     const flags = ["--executor", host.socket, image, "--", "df", "-m", "/"];
     expect((await claimcheck(["run", ...size("32m"), ...flags])).stdout).toMatch(/^overlay +3[0-2] /m);

@@ -345,7 +345,7 @@ describe("a server is refused", () => {
   test("whose database is not UTF-8", async () => {
     await server.query("postgres", "CREATE DATABASE latin ENCODING LATIN1 TEMPLATE template0");
     expect(await refusalOf(() => openAt(server.urlOf("latin")))).toMatchObject({
-      detail: "the database's encoding is LATIN1, and has to be UTF8",
+      detail: "the database's encoding is LATIN1, and must be UTF8",
     });
   });
 

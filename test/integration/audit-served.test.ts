@@ -114,7 +114,7 @@ test.each([
   ["{ file: nowhere/audit.jsonl }", "nowhere cannot be written"],
   ["{ postgres: { url: { env: NOT_SET } } }", "audit: NOT_SET is not set"],
   ["{ postgres: { url: { env: WRONG } } }", "audit: a URL such as postgres://db.example/claimcheck"],
-  ["{ postgres: { url: { env: API_TOKEN } } }", "sources: audit is no secret to hand out (API_TOKEN)"],
+  ["{ postgres: { url: { env: API_TOKEN } } }", "sources: audit cannot be given out as a secret (API_TOKEN)"],
   ["[audit.jsonl]", "audit: a file, or { file: PATH, postgres: { url: … }, stdout: true }"],
 ])("a configuration with audit: %s is told", async (audit, fault) => {
   const { folder } = await serveAudited("audit.jsonl");

@@ -139,7 +139,7 @@ describe("reading", () => {
     service.answerInReverse();
     const mixedUp = {
       code: "provider_failed",
-      detail: "1Password answers with another item than was asked for",
+      detail: "1Password answered with another item than the broker requested",
     };
     expect(await read(...uris)).toEqual([mixedUp, mixedUp, mixedUp]);
   });
@@ -185,7 +185,7 @@ describe("what the SDK says about one reference", () => {
     [
       "infra/database/password?ssh-format=openssh",
       "provider_failed",
-      "op://infra/database/password is no SSH key",
+      "op://infra/database/password is not an SSH key",
     ],
   ])("%s: %s, %s", async (path, code, detail) => {
     expect(await read(`op://${path}`, password)).toEqual([{ code, detail }, "correct horse"]);

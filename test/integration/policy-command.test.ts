@@ -122,7 +122,7 @@ describe("policy explain", () => {
   });
 
   test.each([
-    [{ ...token, iss: "https://evil.example" }, 'no issuer here is "https://evil.example"'],
+    [{ ...token, iss: "https://evil.example" }, 'the policy has no issuer "https://evil.example"'],
     [{ ...token, repository_owner: "evil" }, "acme wants repository_owner acme (it is evil)"],
     [{ iss: token.iss, sub: "x" }, "acme wants repository_owner acme (there is none)"],
   ])("says of a token that makes nobody a principal why: %o", async (claims, why) => {

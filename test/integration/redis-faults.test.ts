@@ -112,7 +112,7 @@ describe("/readyz says", () => {
       return detail ?? status;
     };
   }
-  const mayEvict = "store: Redis may evict; its maxmemory-policy has to be noeviction";
+  const mayEvict = "store: Redis may evict; its maxmemory-policy must be noeviction";
 
   test("that the store is lost, and that it is back, whether anybody asks for handles or not", async () => {
     const server = await startRedisForTest();

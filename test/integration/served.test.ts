@@ -258,7 +258,7 @@ describe("a broker that runs", () => {
     expect(await ask()).toBe(403);
     writeFileSync(policy, first);
     await printed(broker, '"outcome":"refused"');
-    expect(broker.output.stderr).toContain("the file was changed where it lies, so it may be half written");
+    expect(broker.output.stderr).toContain("the file was changed in place, so it may be half written");
     expect(await ask()).toBe(403);
     appendFileSync(policy, denied);
     expect(await ask()).toBe(403);
@@ -374,7 +374,7 @@ describe("a configuration", () => {
     expect(unset.stderr).toContain("broker.yaml:2: rootKey: ROOT is not set");
     const handed = sourcesOf(["acme"], { own: { provider: "env", variables: ["ROOT"] } });
     const leaky = await check(makeFolder({ ...good, "broker.yaml": `${inEnvironment}${handed}` }), env);
-    expect(leaky.stderr).toContain("broker.yaml:5: sources: rootKey is no secret to hand out (ROOT)");
+    expect(leaky.stderr).toContain("broker.yaml:5: sources: rootKey cannot be given out as a secret (ROOT)");
   });
 
   test.each([
@@ -421,6 +421,6 @@ ${sourcesOf(["acme"], { own: { provider: "file", roots: [{ folder: root, hardLin
   test("whose root key others can read is refused", async () => {
     const folder = makeFolder(good);
     chmodSync(join(folder, "root-key"), 0o644);
-    expect((await check(folder)).stderr).toContain("has to be its owner's alone");
+    expect((await check(folder)).stderr).toContain("must belong to its owner alone");
   });
 });

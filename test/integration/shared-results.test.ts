@@ -51,7 +51,7 @@ async function setUp() {
   };
   const executor = await broker.executor();
   const unbelieved = (code = "result_untrusted") =>
-    `a result at ${repository} is not taken (${code}); the step runs again`;
+    `a result at ${repository} cannot be used (${code}); the step runs again`;
   return { server, broker, repository, runElsewhere, tags, tagged, retag, executor, unbelieved };
 }
 
@@ -224,7 +224,7 @@ test("a registry that is down costs a warning", async () => {
   expect(await runElsewhere(executor)).toEqual({
     hit: false,
     stdout: "made\n",
-    told: [`going on without ${repository} (ECONNREFUSED)`],
+    told: [`the run continues without ${repository} (ECONNREFUSED)`],
   });
 });
 

@@ -26,7 +26,7 @@ describe("an error points at the word", () => {
   test.each([
     [
       "container |\n  with-exce x | stdout",
-      "line 2, column 3: this is no verb; claimcheck shell --help lists them",
+      "line 2, column 3: this is not a verb; claimcheck shell --help lists them",
     ],
     ["from a", "line 1, column 1: from follows a chain, which begins with container"],
     ["container | container", "line 1, column 13: container does not follow a container"],
@@ -37,7 +37,7 @@ describe("an error points at the word", () => {
     ["container | from --address", "line 1, column 18: --address takes a value"],
     [
       "container | from a | with-exec b",
-      "line 1, column 22: nothing is asked for; end with stdout, stderr, exit-code, sync or publish",
+      "line 1, column 22: the chain asks for no result; end it with stdout, stderr, exit-code, sync or publish",
     ],
     ["container | from a | stdout", "line 1, column 22: the chain runs no command that could have a result"],
     ["container | with-exec a | stdout", "line 1, column 27: the chain has no image to start from"],

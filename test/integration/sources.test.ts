@@ -295,7 +295,7 @@ describe("claimcheck broker check", () => {
     expect(stdout.split("\n")).toEqual([
       "source root: logged in",
       "source app: logged in",
-      "source bad: the Vault token is not valid, or not any more [provider_denied]",
+      "source bad: the Vault token is invalid or has expired [provider_denied]",
       "",
     ]);
   });

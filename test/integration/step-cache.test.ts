@@ -197,7 +197,7 @@ describe("a run goes on without the cache", () => {
     const store = openStore(file, { macKey: createSecretKey(Buffer.alloc(32)) });
     expect(await run(store, executor, step(env("TOKEN")))).toMatchObject({
       hit: false,
-      told: ["going on without the cache (ENOTDIR)"],
+      told: ["the run continues without the cache (ENOTDIR)"],
     });
   });
 
@@ -206,7 +206,7 @@ describe("a run goes on without the cache", () => {
       allow(["env://TOKEN"], { actions: ["issue", "redeem"] }),
     ]);
     const { hit, told } = await run(store, executor, step(env("TOKEN")));
-    expect({ hit, told }).toEqual({ hit: false, told: ["going on without the cache (forbidden)"] });
+    expect({ hit, told }).toEqual({ hit: false, told: ["the run continues without the cache (forbidden)"] });
   });
 
   test("when the broker cannot be asked whose it is, and no secret is wanted", async () => {
@@ -217,7 +217,10 @@ describe("a run goes on without the cache", () => {
       },
     });
     const { hit, told } = await run(store, lost, step());
-    expect({ hit, told }).toEqual({ hit: false, told: ["going on without the cache (broker_unreachable)"] });
+    expect({ hit, told }).toEqual({
+      hit: false,
+      told: ["the run continues without the cache (broker_unreachable)"],
+    });
     await expect(run(store, lost, step(env("TOKEN")))).rejects.toBeInstanceOf(Failure);
   });
 });

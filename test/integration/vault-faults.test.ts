@@ -118,7 +118,7 @@ describe("what is told at once", () => {
     [
       "an answer without data",
       answering(200, {}, { data: null }),
-      { code: "provider_failed", detail: "the Vault server's answer is no KV secret" },
+      { code: "provider_failed", detail: "the Vault server's answer is not a KV secret" },
     ],
   ])("%s", async (_, fault, failure) => {
     proxy.breakWith(whereas(isData, fault));

@@ -115,7 +115,7 @@ describe("reading", () => {
     const uri = "vault://team/app#token";
     expect(await connect(undefined, { prefix: two, looseMounts: true }).read(uri)).toEqual(["t"]);
     expect(await connect(undefined, { prefix: two }).read(uri)).toEqual([
-      missing("vault://tea… names no mount, or none that the token may know of"),
+      missing("vault://tea… is in no mount that the token can see"),
     ]);
   });
 
@@ -365,7 +365,7 @@ describe("logging in", () => {
   test("is not possible with a token alone: a dead one is told as that", async () => {
     const { read } = connect(withToken("s.dead"));
     expect(await read(uri())).toEqual([
-      { code: "provider_denied", detail: "the Vault token is not valid, or not any more" },
+      { code: "provider_denied", detail: "the Vault token is invalid or has expired" },
     ]);
   });
 

@@ -10,6 +10,7 @@ import { spellings } from "../../../executor/scrub/forms.ts";
 import { compile } from "../../../executor/scrub/matcher.ts";
 import { createScrubber } from "../../../executor/scrub/scrubber.ts";
 import { newCursor, search } from "../../../executor/scrub/search.ts";
+import { createTail } from "../../../executor/scrub/tail.ts";
 import { draw } from "../../fuzz/draw.ts";
 import { type Game, type Move, play } from "../../fuzz/game.ts";
 
@@ -268,10 +269,11 @@ describe("the search of dressed values is linear: at most 2 steps a byte, howeve
   function stepsOf(text: Uint8Array, chunk: number): number {
     const matcher = compile(patterns, true, true);
     const dressed = createDressed(() => {});
+    const history = createTail();
     for (let at = 0; at < text.length; at += chunk) {
       const part = text.subarray(at, at + chunk);
-      const history = text.subarray(Math.max(0, at - recentBytes), at);
       dressed.read(matcher, part, viewOf(part), at, history);
+      history.keep(part, Math.min(recentBytes, at + part.length));
     }
     return dressed.steps();
   }

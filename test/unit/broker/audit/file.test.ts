@@ -240,7 +240,7 @@ describe("after a crash", () => {
   test("a file that is none of this broker's logs is refused", async () => {
     const path = newLog();
     writeFileSync(path, "notes\n");
-    await expect(openLog(path)).rejects.toEqual(refusal("it is no log that this broker signed"));
+    await expect(openLog(path)).rejects.toEqual(refusal("this broker did not sign the log"));
     expect(readFileSync(path, "utf8")).toBe("notes\n");
   });
 });
@@ -286,11 +286,11 @@ describe("a write that fails", () => {
     const path = newLog();
     await writeLog(path, [["a"], ["b"]]);
     truncateSync(path, 100);
-    await expect(openLog(path)).rejects.toEqual(refusal("it is no log that this broker signed"));
+    await expect(openLog(path)).rejects.toEqual(refusal("this broker did not sign the log"));
   });
 
   test("is one for whatever is no file", async () => {
-    await expect(openLog("/dev/full")).rejects.toEqual(refusal("it is no regular file"));
+    await expect(openLog("/dev/full")).rejects.toEqual(refusal("it is not a regular file"));
   });
 });
 

@@ -97,9 +97,9 @@ describe("its form", () => {
         ["who: { __proto__: { ref: main } }", '"__proto__" cannot be a key'],
         ["who: { ref: { __proto__: main } }", '"__proto__" cannot be a key'],
         ["who: { <<: { ref: main } }", '"<<" would merge in YAML 1.1; write the fields out'],
-        ["who: { 7: main }", "a key is a text; write numbers, true, false and null in quotes"],
-        ["who: { null: main }", "a key is a text; write numbers, true, false and null in quotes"],
-        ["who: { [ref]: main }", "a key is a text; write numbers, true, false and null in quotes"],
+        ["who: { 7: main }", "a key must be a text; write numbers, true, false and null in quotes"],
+        ["who: { null: main }", "a key must be a text; write numbers, true, false and null in quotes"],
+        ["who: { [ref]: main }", "a key must be a text; write numbers, true, false and null in quotes"],
         ["who: { ref: main, ref: dev }", '"ref" appears twice'],
       ] as const
     ).map(([body, fault]): [string, string, string[]] => [
@@ -129,7 +129,7 @@ describe("its form", () => {
     [
       "YAML 1.1",
       `%YAML 1.1\n---\n${head}`,
-      ["1: it has to be YAML 1.2: in 1.1 the same text can say something else"],
+      ["1: the file must be YAML 1.2: in 1.1 the same text can mean something else"],
     ],
     [
       "no unit",
@@ -161,7 +161,7 @@ describe("its form", () => {
     [
       "aliases that multiply",
       `a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c]\n`,
-      ["1: aliases make it much larger than it looks"],
+      ["1: its aliases make it too large; write the repeated parts out"],
     ],
   ])("%s", (_, text, faults) => {
     expect(faultsOf(text)).toEqual(faults);
@@ -207,12 +207,12 @@ describe("issuers and tenants", () => {
     [
       "https://token.actions.githubusercontent.com }",
       "http://token.example }",
-      "3: github: the issuer has to be https",
+      "3: github: the issuer's URL must be https",
     ],
     [
       "https://kubernetes.example/openid/v1/jwks",
       "http://10.0.0.1/jwks",
-      "4: cluster: keys have to be fetched by https",
+      "4: cluster: the URL of the keys must be https",
     ],
     [
       "https://kubernetes.example,",

@@ -183,12 +183,12 @@ describe("nothing of a command goes on", () => {
     const [again, next] = [mark(), mark()];
     const loop = (name: string, step: string) =>
       `loop='${step}'; export loop; setsid sh -c "$loop" sh ${name} &`;
-    for (let round = 0; round < 30; round++) {
+    for (let round = 0; round < 10; round++) {
       const uri = `cmd://${loop(again, `exec sh -c "$loop" sh $1`)} sleep 0.02; echo done`;
       expect(await read(uri)).toEqual(["done\n"]);
     }
     expect(
-      await read(`cmd://${loop(next, `(sleep 0.01; exec sh -c "$loop" sh $1) &`)} sleep 0.02; echo done`),
+      await read(`cmd://${loop(next, `(sleep 0.05; exec sh -c "$loop" sh $1) &`)} sleep 0.02; echo done`),
     ).toEqual(["done\n"]);
     await until(() => isGone(again) && isGone(next));
   });

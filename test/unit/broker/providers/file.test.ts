@@ -82,7 +82,7 @@ describe("file:// refuses", () => {
     ]);
   });
 
-  test("what is no regular file, and waits for none of it", async () => {
+  test("what is not a regular file, and waits for none of it", async () => {
     execFileSync("mkfifo", [join(root, "fifo")]);
     const server = createServer().listen(join(root, "socket"));
     await new Promise((resolve) => server.once("listening", resolve));

@@ -58,7 +58,7 @@ describe("a text that is no token is told as that, and not shown", () => {
           detail:
             token === ""
               ? "OP_SERVICE_ACCOUNT_TOKEN is not set"
-              : "OP_SERVICE_ACCOUNT_TOKEN is no token of a service account",
+              : "OP_SERVICE_ACCOUNT_TOKEN is not a service account's token",
         },
       ]);
     },
