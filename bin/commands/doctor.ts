@@ -27,7 +27,7 @@ export function doctorCommand(): Command {
       "Check this host and its connection to a broker: a line for each, with what to do; exit code 1 if one fails.",
     )
     .option("--config <FILE>", "check for the executor with this configuration")
-    .option("--broker <URL>", "where the broker is (CLAIMCHECK_BROKER)")
+    .option("--broker <URL>", "the broker's URL (CLAIMCHECK_BROKER)")
     .option("--token-file <FILE>", "the file with the token for the broker")
     .addOption(
       new Option("--format <FORMAT>", "text for people, json for programs")

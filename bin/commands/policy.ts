@@ -92,7 +92,7 @@ function read(path: string): Promise<string> {
 /** Who asks. Whose signature a token has, and until when it counts, a broker decides; here it only says who it would be. */
 async function readCaller(as?: string, token?: string): Promise<Record<string, unknown>> {
   if (as !== undefined && token === undefined) {
-    return parseClaims(await read(as), `${as} is no JSON object of claims`);
+    return parseClaims(await read(as), `${as} is not a JSON object of claims`);
   }
   if (token !== undefined && as === undefined) {
     const [, payload = ""] = (await read(token)).split(".");

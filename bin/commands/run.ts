@@ -23,7 +23,7 @@ export function runCommand(launched: SupervisorProcess | undefined): Command {
     .description("Run a command in a container, with secrets, and mask them in what it prints.")
     .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]\n       claimcheck run [options] --plan FILE")
     .argument("[image]", "the image, as podman and docker name it; pulled when it is missing")
-    .argument("[command...]", "the command to run instead of the image's own")
+    .argument("[command...]", "the command to run the command to run instead of the image's own")
     .passThroughOptions()
     .option("--plan <FILE>", "run the steps in this file (YAML or JSON), one after the other on one image")
     .option("--stdio", "for programs: read the plan from standard input, and print events")

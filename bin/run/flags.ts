@@ -70,12 +70,16 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     const [path, uri] = splitPair("--secret-file", "PATH=URI", text);
     secretFiles.push({ path, source: takeCacheKey(uri), ...secretFileDefaults });
   });
-  repeated("--secret-mode <MODE>", "set the mode of the --secret-file before it (default: 0400)", (text) => {
-    secretFiles.push({ ...lastFile("--secret-mode"), mode: named("--secret-mode", parseMode)(text) });
-  });
+  repeated(
+    "--secret-mode <MODE>",
+    "set the mode set the mode of the --secret-file before it (default: 0400)",
+    (text) => {
+      secretFiles.push({ ...lastFile("--secret-mode"), mode: named("--secret-mode", parseMode)(text) });
+    },
+  );
   repeated(
     "--secret-owner <USER[:GROUP]>",
-    "set the owner of the --secret-file before it (default: root)",
+    "set the owner set the owner of the --secret-file before it (default: root)",
     (text) => {
       secretFiles.push({ ...lastFile("--secret-owner"), owner: text });
     },

@@ -54,7 +54,7 @@ function faultOf(token: string, { claims }: Caller, url: string): string | undef
   const isForBroker = (each: unknown) =>
     own.includes(each) || each === url || `${each}`.startsWith(`${url}#`);
   if (aud === undefined || [aud].flat().some(isForBroker)) {
-    return " has to be for the upstream alone: ask for one with the upstream's audience";
+    return " must be for the upstream alone: request one with the upstream's audience";
   }
   return typeof exp === "number" && exp * 1000 > Date.now()
     ? undefined

@@ -207,11 +207,11 @@ const help: Record<ErrorCode | FailureCode, Help> = {
   ],
   result_newer: [
     "A cached result, in the local folder or in a registry, is from a newer version.",
-    "Nothing: the step runs again. Upgrade this Claimcheck to use such results.",
+    "Nothing: the step runs again. Upgrade this Claimcheck to use its results.",
   ],
   result_outdated: [
     "A cached result in the local folder is from an older version, which keeps results under other keys.",
-    "Nothing: the step runs again. `claimcheck cache prune` removes such results.",
+    "Nothing: the step runs again. `claimcheck cache prune` removes the result.",
   ],
   secret_leaked: [
     "The step wrote a value into its files.",

@@ -177,14 +177,14 @@ describe("a token for a source", () => {
     [
       "that the broker would take as well",
       async () => ({ tokens: { jobs: await upstreamToken("thief", { aud: [upstream, broker.url] }) } }),
-      "has to be for the upstream alone: ask for one with the upstream's audience",
+      "must be for the upstream alone: request one with the upstream's audience",
     ],
     [
       "that names a key for the broker",
       async () => ({
         tokens: { jobs: await upstreamToken("thief", { aud: [upstream, `${broker.url}#jkt=x`] }) },
       }),
-      "has to be for the upstream alone: ask for one with the upstream's audience",
+      "must be for the upstream alone: request one with the upstream's audience",
     ],
     [
       "that has expired",

@@ -175,7 +175,9 @@ describe("two tenants with a source of each scheme", () => {
       });
       expect(await readiness()).toEqual({
         status: "degraded",
-        complaints: [{ part: "source acme-vault", message: expect.stringContaining("does not ask it") }],
+        complaints: [
+          { part: "source acme-vault", message: expect.stringContaining("sends it none for a while") },
+        ],
       });
     } finally {
       proxies[0]!.mend();
@@ -307,7 +309,7 @@ describe("claimcheck broker check", () => {
     };
     const { stdout, stderr } = await check(entries, { TOKEN: "sesame" });
     expect(`${stdout}${stderr}`).toContain(
-      "source op: the token of the source op is no token of a service account",
+      "source op: the token of the source op is not a service account's token",
     );
     expect(`${stdout}${stderr}`).toContain("source ca: sources.ca.ca cannot be read (ENOENT)");
   });
