@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { FileHandle } from "node:fs/promises";
 
-interface Settings {
+interface LockSettings {
   /** Waits until this ends the wait; otherwise there is none. */
   readonly until?: AbortSignal;
   /** Where the program is looked for. */
@@ -21,7 +21,7 @@ interface Settings {
  */
 export async function lock(
   file: FileHandle,
-  { until, path = "/usr/local/bin:/usr/bin:/bin" }: Settings = {},
+  { until, path = "/usr/local/bin:/usr/bin:/bin" }: LockSettings = {},
 ): Promise<boolean> {
   const inherited = 3;
   const program = spawn("flock", ["-x", ...(until ? [] : ["-n"]), String(inherited)], {

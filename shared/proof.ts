@@ -37,7 +37,7 @@ export interface ProvenRequest {
   encryptionKey?: EncryptionKey;
 }
 
-/** An executor's proof key: Ed25519, made when the process starts, never stored. */
+/** Ed25519. A host's executor keeps it in its state folder; a command makes one, or keeps it for handles that are bound to it. */
 export interface ProofKey {
   privateKey: jose.CryptoKey;
   publicJwk: jose.JWK;
@@ -65,12 +65,12 @@ export async function makeProof(
  * @throws {ClaimcheckError} `invalid_proof`; which check failed is in `reason`.
  */
 export async function verifyProof(proof: string | undefined, request: ProvenRequest) {
-  if (!proof) throw refusal("proof_missing");
+  if (!proof) throw invalidProof("proof_missing");
   const { claims, jwk } = await readProof(proof);
-  if (Math.abs(Date.now() / 1000 - claims.iat) > proofWindow) throw refusal("proof_stale");
+  if (Math.abs(Date.now() / 1000 - claims.iat) > proofWindow) throw invalidProof("proof_stale");
   const expected = covered(request);
   for (const claim of ["htm", "htu", "ath", "bh", "ekt"] as const) {
-    if (claims[claim] !== expected[claim]) throw refusal(`proof_${claim}_mismatch`);
+    if (claims[claim] !== expected[claim]) throw invalidProof(`proof_${claim}_mismatch`);
   }
   return {
     jkt: thumbprint(jwk),
@@ -99,8 +99,9 @@ async function readProof(proof: string) {
     });
     return { claims: ProofClaims.parse(payload), jwk: protectedHeader.jwk as jose.JWK };
   } catch (cause) {
-    throw refusal("proof_malformed", cause);
+    throw invalidProof("proof_malformed", cause);
   }
 }
 
-const refusal = (reason: string, cause?: unknown) => new ClaimcheckError("invalid_proof", { reason, cause });
+const invalidProof = (reason: string, cause?: unknown) =>
+  new ClaimcheckError("invalid_proof", { reason, cause });

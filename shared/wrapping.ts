@@ -53,13 +53,13 @@ export async function unwrapValue(
   );
   if (wrong === undefined) return value;
   value.wipe();
-  throw refusal(`value_${wrong}_mismatch`);
+  throw invalidValue(`value_${wrong}_mismatch`);
 }
 
 async function decrypt(jwe: string, findKey: (kid: string | undefined) => jose.CryptoKey | undefined) {
   const find = ({ kid }: jose.CompactJWEHeaderParameters): jose.CryptoKey => {
     const key = findKey(kid);
-    if (!key) throw refusal("value_for_another_key");
+    if (!key) throw invalidValue("value_for_another_key");
     return key;
   };
   try {
@@ -68,7 +68,7 @@ async function decrypt(jwe: string, findKey: (kid: string | undefined) => jose.C
       contentEncryptionAlgorithms: ["A256GCM"],
     });
   } catch (cause) {
-    throw cause instanceof ClaimcheckError ? cause : refusal("value_malformed", cause);
+    throw cause instanceof ClaimcheckError ? cause : invalidValue("value_malformed", cause);
   }
 }
 
@@ -82,4 +82,5 @@ function bound({ iss, accessToken, audience, jkt, source }: WrappingContext) {
   };
 }
 
-const refusal = (reason: string, cause?: unknown) => new ClaimcheckError("invalid_value", { reason, cause });
+const invalidValue = (reason: string, cause?: unknown) =>
+  new ClaimcheckError("invalid_value", { reason, cause });

@@ -13,13 +13,13 @@
 import { Failure } from "../../shared/failure.ts";
 
 /** Counted from 1 on. */
-export interface Place {
+export interface TextPosition {
   readonly line: number;
   readonly column: number;
 }
 
 export interface Word {
-  readonly place: Place;
+  readonly place: TextPosition;
   /** What it says, or the stage of a substitution. */
   readonly content: string | Stage;
   /** Whether it was quoted, so that `--` and the like are only text. */
@@ -30,7 +30,7 @@ export type Stage = readonly Word[];
 export type Pipeline = readonly Stage[];
 
 /** @throws {Failure} `usage`, at the place of what is wrong. */
-export const wrongAt = ({ line, column }: Place, detail: string) =>
+export const wrongAt = ({ line, column }: TextPosition, detail: string) =>
   new Failure("usage", { detail: `line ${line}, column ${column}: ${detail}` });
 
 /** @throws {Failure} `usage` for a text that is no script. */
@@ -51,7 +51,7 @@ function createReader(text: string) {
   let line = 1;
   let lineStart = 0;
   const peek = () => text.charAt(at);
-  const place = (): Place => ({ line, column: at - lineStart + 1 });
+  const place = (): TextPosition => ({ line, column: at - lineStart + 1 });
   const next = (): string => {
     const character = text.charAt(at++);
     if (character === "\n") {

@@ -2,8 +2,13 @@
 import { schemes } from "../../broker/providers/schemes.ts";
 import { type Container, container } from "../../sdk/typescript/container.ts";
 import { envFile } from "../../sdk/typescript/env-file.ts";
-import type { Network, Want } from "../../sdk/typescript/plan.ts";
-import { networks } from "../../sdk/typescript/plan.ts";
+import {
+  type ExecSettings,
+  execSettings,
+  type Network,
+  networks,
+  type Want,
+} from "../../sdk/typescript/plan.ts";
 import { Secret, secret, setSecret } from "../../sdk/typescript/secret.ts";
 
 /** What a pipeline is about, after each of its verbs. */
@@ -79,16 +84,10 @@ export const verbs: readonly Verb[] = [
   onContainer(
     "with-exec",
     "Run a command; a secret can be its standard input.",
-    [
-      args,
-      named("stdin", "secret"),
-      named("use-entrypoint", "switch"),
-      optional("network"),
-      optional("timeout"),
-    ],
+    [args, named("stdin", "secret"), named("use-entrypoint", "switch"), ...execSettings.map(optional)],
     (chain, given) =>
       chain.withExec(given.words("args"), {
-        ...options(given, "timeout"),
+        ...(options(given, ...execSettings) as ExecSettings),
         ...(given.has("stdin") && { stdin: given.secret("stdin") }),
         ...(given.has("use-entrypoint") && { useEntrypoint: true }),
         ...(given.has("network") && { network: networkOf(given.text("network")) }),

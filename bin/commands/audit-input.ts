@@ -13,7 +13,7 @@ export interface Chain {
   readonly parts: readonly ChainPart[];
 }
 
-interface Place {
+interface LogPosition {
   after?: string | undefined;
 }
 
@@ -22,7 +22,7 @@ export interface AuditSource {
   readonly name: string;
   chains(): Promise<readonly Chain[]>;
   /** All entries that fit, from a place on, which is moved on as they are read. */
-  pages(filter: AuditFilter, place?: Place): AsyncGenerator<readonly AuditEntry[]>;
+  pages(filter: AuditFilter, place?: LogPosition): AsyncGenerator<readonly AuditEntry[]>;
   /** A place that has about so many of the last entries behind it. */
   recent(filter: AuditFilter, count: number): Promise<string | undefined>;
   close(): Promise<void>;

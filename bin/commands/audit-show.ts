@@ -9,7 +9,7 @@ import { openSource, unreadable } from "./audit-input.ts";
 /** How often a log that is followed is looked at, in milliseconds. */
 const pause = 500;
 
-interface Options {
+interface ShowOptions {
   readonly postgres?: true;
   readonly tenant?: string;
   readonly uri?: string;
@@ -19,7 +19,7 @@ interface Options {
   readonly format: "text" | "json";
 }
 
-interface TailOptions extends Options {
+interface TailOptions extends ShowOptions {
   readonly lines: number;
   readonly follow?: true;
 }
@@ -61,7 +61,7 @@ function withFilter(command: Command): Command {
     );
 }
 
-const filterOf = ({ tenant, uri, principal, since, until }: Options): AuditFilter => ({
+const filterOf = ({ tenant, uri, principal, since, until }: ShowOptions): AuditFilter => ({
   tenant,
   principal,
   uris: uri === undefined ? undefined : [uri],
@@ -69,7 +69,7 @@ const filterOf = ({ tenant, uri, principal, since, until }: Options): AuditFilte
   until,
 });
 
-async function show(log: string | undefined, options: Options): Promise<void> {
+async function show(log: string | undefined, options: ShowOptions): Promise<void> {
   const source = await openSource(log === undefined ? [] : [log], options.postgres ?? false, process.env);
   const print = await printer(options.format);
   try {
@@ -101,7 +101,7 @@ async function tail(log: string | undefined, { lines, follow, ...options }: Tail
   }
 }
 
-async function printer(format: Options["format"]) {
+async function printer(format: ShowOptions["format"]) {
   const { encodeLine } = await import("../../broker/audit/record.ts");
   // In a pipe the bytes are those of the log, whose hash counts; a terminal would do what they say.
   const json = process.stdout.isTTY ? (entry: AuditEntry) => escapeJson(encodeLine(entry)) : encodeLine;

@@ -12,7 +12,7 @@ import { openSource, postgresHelp, unreadable } from "./audit-input.ts";
 /** As of a test that did not pass. */
 const negative = 1;
 
-interface Options {
+interface VerifyOptions {
   readonly postgres?: true;
   readonly keys?: string;
   readonly head: readonly string[];
@@ -33,7 +33,7 @@ export function verifyCommand(): Command {
     .action(verify);
 }
 
-async function verify(names: readonly string[], { postgres, keys, head }: Options): Promise<void> {
+async function verify(names: readonly string[], { postgres, keys, head }: VerifyOptions): Promise<void> {
   const { firstKeyId, verifyChain } = await import("../../broker/audit/verify.ts");
   const { findKey, ids } = keys === undefined ? await ownKeys() : await publishedKeys(keys);
   const texts = (await Promise.all(head.map(readHeads))).flat();

@@ -12,7 +12,7 @@ import type { FaultsByFile } from "../serve-broker/config.ts";
 const day = 24 * 60 * 60;
 const defaultListen = "127.0.0.1:7878";
 
-interface Options {
+interface ServeOptions {
   config?: string;
   insecureHttp?: boolean;
   dev?: boolean;
@@ -92,7 +92,7 @@ async function printKeys({
   process.stdout.write(`${jwks.keys.map(({ kid }) => kid).join(",")}\n`);
 }
 
-async function start(options: Options): Promise<void> {
+async function start(options: ServeOptions): Promise<void> {
   const { config, dev } = options;
   if (Boolean(config) === Boolean(dev)) throw new Failure("usage", { detail: "--config FILE or --dev" });
   if (!config) return serveDev(options);
@@ -163,7 +163,7 @@ async function serveConfigured(path: string, insecureHttp: boolean): Promise<voi
   serve(broker, config.address, { limits, shutdown, onListening });
 }
 
-async function serveDev(options: Options): Promise<void> {
+async function serveDev(options: ServeOptions): Promise<void> {
   const { listen: where = defaultListen, env = [], fileRoot = [], command = [], audit } = options;
   const address = splitAddress(where);
   if (!address) throw new Failure("usage", { detail: "--listen takes HOST:PORT" });

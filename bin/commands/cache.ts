@@ -7,7 +7,7 @@ import { containerFolder, stateFolder, toolEnvironment } from "../host/environme
 import { cacheFolderOption } from "../run/cache-options.ts";
 import { openLayers, openResults } from "../run/results.ts";
 
-interface Options {
+interface CacheOptions {
   readonly cacheDir: string;
 }
 
@@ -37,10 +37,10 @@ export function cacheCommand(): Command {
     );
 }
 
-const open = ({ cacheDir }: Options) =>
+const open = ({ cacheDir }: CacheOptions) =>
   openResults(cacheDir, stateFolder(process.env), (line) => process.stderr.write(`claimcheck: ${line}\n`));
 
-async function list(options: Options): Promise<void> {
+async function list(options: CacheOptions): Promise<void> {
   const store = await open(options);
   for (const { key, used, size } of await store.list()) {
     const image = (await store.read(key))?.image;
@@ -48,7 +48,7 @@ async function list(options: Options): Promise<void> {
   }
 }
 
-interface PruneOptions extends Options {
+interface PruneOptions extends CacheOptions {
   readonly keep: number;
   readonly images?: boolean;
   readonly format: "text" | "json";

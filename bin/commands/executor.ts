@@ -5,7 +5,7 @@ import { stateFolder } from "../host/environment.ts";
 import { printFaults } from "../host/print-faults.ts";
 import type { ExecutorConfig } from "../serve-executor/config.ts";
 
-interface Options {
+interface ServeOptions {
   readonly config?: string;
   readonly checkConfig?: boolean;
 }
@@ -41,7 +41,7 @@ async function printSchema(): Promise<void> {
   process.stdout.write(`${JSON.stringify(executorSchema(), undefined, 2)}\n`);
 }
 
-async function printKey({ config }: Options): Promise<void> {
+async function printKey({ config }: ServeOptions): Promise<void> {
   const folder = config === undefined ? stateFolder(process.env) : (await load(config)).state;
   const [{ createIdentity }, { loadProofKey }] = await Promise.all([
     import("../../executor/broker-client/identity.ts"),
@@ -59,7 +59,7 @@ async function load(path: string): Promise<ExecutorConfig> {
   throw new Failure("usage", { detail: `${path} cannot be used` });
 }
 
-async function serve({ config: path, checkConfig }: Options): Promise<void> {
+async function serve({ config: path, checkConfig }: ServeOptions): Promise<void> {
   if (path === undefined) throw new Failure("usage", { detail: "--config FILE" });
   const config = await load(path);
   if (checkConfig) {

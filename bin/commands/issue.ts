@@ -8,7 +8,7 @@ import { takeCacheKey } from "../../shared/uri.ts";
 import type { HandleTerms, IssueItem } from "../../shared/wire.ts";
 import { connectRequester, type RequesterOptions, withBroker } from "../connect/requester.ts";
 
-interface Options extends RequesterOptions, Pick<HandleTerms, "ttl" | "uses" | "audience" | "jkt"> {
+interface IssueOptions extends RequesterOptions, Pick<HandleTerms, "ttl" | "uses" | "audience" | "jkt"> {
   readonly run?: string;
   readonly plan?: string;
 }
@@ -33,7 +33,7 @@ export function issueCommand(): Command {
 
 async function issue(
   args: string[],
-  { ttl, uses, audience, jkt, run, plan, format, ...where }: Options,
+  { ttl, uses, audience, jkt, run, plan, format, ...where }: IssueOptions,
 ): Promise<void> {
   const hash = plan === undefined ? undefined : await hashOf(plan);
   const terms = {

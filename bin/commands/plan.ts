@@ -27,7 +27,7 @@ export function planCommand(): Command {
 async function check(path: string): Promise<void> {
   const [{ readPlanFile }, { checkPlan }, { uriChecker }] = await Promise.all([
     import("../run/plan-file.ts"),
-    import("../../executor/plan/plan.ts"),
+    import("../../executor/plan/check.ts"),
     import("../serve-broker/check-uri.ts"),
   ]);
   const checkUri = uriChecker(process.env);

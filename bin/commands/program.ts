@@ -1,6 +1,6 @@
 /** What commander knows of `claimcheck`: one file a subcommand. */
 import { Command } from "commander";
-import type { SupervisorProcess } from "../../executor/supervisor/supervisor.ts";
+import type { SupervisorProcess } from "../../executor/supervisor/launch.ts";
 import manifest from "../../package.json" with { type: "json" };
 
 /** A run loads no other command: start-up is most of what it costs. */

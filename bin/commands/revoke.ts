@@ -4,7 +4,7 @@ import { Failure } from "../../shared/failure.ts";
 import type { RevocationRequest } from "../../shared/wire.ts";
 import { connectRequester, type RequesterOptions, readIds, withBroker } from "../connect/requester.ts";
 
-interface Options extends RequesterOptions {
+interface RevokeOptions extends RequesterOptions {
   readonly subject?: string;
   readonly run?: string;
   readonly tenant?: true;
@@ -20,7 +20,7 @@ export function revokeCommand(): Command {
   return withBroker(command).action(revoke);
 }
 
-async function revoke(args: string[], { subject, run, tenant, ...options }: Options): Promise<void> {
+async function revoke(args: string[], { subject, run, tenant, ...options }: RevokeOptions): Promise<void> {
   const many: RevocationRequest[] = [
     ...(subject === undefined ? [] : [{ subject }]),
     ...(run === undefined ? [] : [{ run }]),

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { plainStep, type Step } from "../../executor/plan/plan.ts";
-import type { SupervisorProcess } from "../../executor/supervisor/supervisor.ts";
+import type { SupervisorProcess } from "../../executor/supervisor/launch.ts";
 import { Failure } from "../../shared/failure.ts";
 import { addStepFlags } from "../run/flags.ts";
 import { addHandleAndValueFlags, asVariables, type HandlesAndValues } from "../run/handles-and-values.ts";
@@ -10,7 +10,7 @@ import { type RunOptions, withRunOptions } from "../run/options.ts";
 import { type Output, wantedOutput } from "../run/output.ts";
 import { run, type ToRun } from "../run/run.ts";
 
-interface Options extends RunOptions {
+interface RunCommandOptions extends RunOptions {
   plan?: string;
   stdio?: boolean;
 }
@@ -29,7 +29,11 @@ export function runCommand(launched: SupervisorProcess | undefined): Command {
     .option("--stdio", "for programs: read the plan from standard input, and print events")
     .addHelpText("after", help)
     .action(
-      async (image: string | undefined, args: string[], options: Options & Parameters<typeof toStep>[1]) => {
+      async (
+        image: string | undefined,
+        args: string[],
+        options: RunCommandOptions & Parameters<typeof toStep>[1],
+      ) => {
         const step = toStep(args[0] === "--" ? args.slice(1) : args, options);
         if (options.stdio) return runRequest(options, launched);
         const { output, ...runnable } = await whatToRun(image, step, options.plan, given);

@@ -10,7 +10,7 @@ import { type BrokerOptions, connect } from "../connect/connection.ts";
 import { limits, readNamed } from "../host/read.ts";
 import { shortSecretsOption } from "../run/options.ts";
 
-interface Options extends BrokerOptions {
+interface ScrubOptions extends BrokerOptions {
   readonly env?: readonly string[];
   readonly secretFile?: readonly string[];
   readonly uri?: readonly string[];
@@ -31,7 +31,7 @@ export function scrubCommand(): Command {
 }
 
 /** Until all values are known nothing is passed on, and if one cannot be had, nothing ever is. */
-async function scrub(options: Options): Promise<void> {
+async function scrub(options: ScrubOptions): Promise<void> {
   const { env = [], secretFile = [], uri = [] } = options;
   if (env.length + secretFile.length + uri.length === 0) {
     throw new Failure("usage", { detail: "name the secrets to mask with --env, --secret-file or --uri" });

@@ -8,7 +8,7 @@ import { verbs } from "../chain/verbs.ts";
 import { decodeText } from "../host/bytes.ts";
 import { limits, readNamed } from "../host/read.ts";
 
-interface Options extends ChainOptions {
+interface ShellOptions extends ChainOptions {
   readonly command?: string;
 }
 
@@ -18,7 +18,7 @@ export function shellCommand(): Command {
     .argument("[file]", "the file with the pipelines; standard input by default")
     .option("-c, --command <PIPELINE>", "run this pipeline instead of a file")
     .addHelpText("after", help)
-    .action(async (file: string | undefined, options: Options) => {
+    .action(async (file: string | undefined, options: ShellOptions) => {
       const pipelines = parseScript(options.command ?? read(file));
       const place = { isPublic: options.command !== undefined };
       // All of them are understood before the first one runs.

@@ -60,7 +60,7 @@ export function hostChecks({ state, runtime, seccomp, tools }: Host): Check[] {
       look: () => firstLine(runtime, ["--version"], tools),
     },
     ...programs.map(find),
-    ...(isRootless ? rootlessPrograms : bridgePrograms).map(find),
+    ...(isRootless() ? rootlessPrograms : bridgePrograms).map(find),
     {
       name: "seccomp",
       remedy: "install containers-common (Debian: apt install golang-github-containers-common)",
@@ -68,7 +68,7 @@ export function hostChecks({ state, runtime, seccomp, tools }: Host): Check[] {
     },
     {
       name: "cgroups",
-      remedy: isRootless
+      remedy: isRootless()
         ? "a run works without; limits on memory, CPUs and processes need root"
         : "mount them at /sys/fs/cgroup, as systemd does",
       look: findCgroups,
@@ -79,7 +79,7 @@ export function hostChecks({ state, runtime, seccomp, tools }: Host): Check[] {
         "allow user namespaces: sysctl user.max_user_namespaces, and what a security module says of them",
       look: findNamespaces,
     },
-    ...(isRootless ? [subordinateIds("/etc/subuid"), subordinateIds("/etc/subgid")] : []),
+    ...(isRootless() ? [subordinateIds("/etc/subuid"), subordinateIds("/etc/subgid")] : []),
     {
       name: "images",
       remedy: "look at what buildah says; its storage is set in /etc/containers/storage.conf",
@@ -135,7 +135,7 @@ async function findCgroups(): Promise<string> {
   const one = / - cgroup /.test(mounts);
   if (!two && !one) throw new Error("none is mounted");
   const version = one ? "version 1" : "version 2";
-  if (isRootless) throw new Error(`${version}, which only root divides up`);
+  if (isRootless()) throw new Error(`${version}, which only root divides up`);
   await access(two ?? "/sys/fs/cgroup", constants.W_OK).catch(() => {
     throw new Error(`${version}, mounted so that nobody can write to it`);
   });

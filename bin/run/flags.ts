@@ -1,48 +1,30 @@
 /**
- * The flags of `claimcheck run` that describe a container, as users of docker and podman know them. Their order
- * counts: of two variables with one name the last one stays, and --secret-mode is about the --secret-file before it.
+ * The flags of `claimcheck run` that describe a container, as users of docker and podman know them. Here are those whose
+ * order counts: of two variables with one name the last one stays, and --secret-mode is about the --secret-file before it.
+ * The others are rows of executor/plan/step-table.ts.
  */
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import type { FieldsWith } from "../../executor/plan/field.ts";
 import {
   type BindMount,
-  type Network,
-  networks,
   plainStep,
   type SecretFile,
   type SecretSource,
   type Step,
   secretFileDefaults,
 } from "../../executor/plan/plan.ts";
-import {
-  named,
-  parseCpus,
-  parseDuration,
-  parseMemory,
-  parseMode,
-  parsePids,
-} from "../../executor/plan/quantities.ts";
+import { named, parseMode } from "../../executor/plan/quantities.ts";
+import { rowOf, stepFields, type stepTable } from "../../executor/plan/step-table.ts";
 import { Failure } from "../../shared/failure.ts";
 import { takeCacheKey } from "../../shared/uri.ts";
 import { withBytes } from "../host/bytes.ts";
 import { readDockerEnvFile } from "./env-file.ts";
+import { addTableFlags, readTableFlags } from "./table-flags.ts";
 
 type Variable = { readonly value: string | null } | { readonly source: SecretSource };
 
-interface Values {
-  readonly entrypoint?: string;
-  readonly user?: string;
-  readonly workdir?: string;
-  readonly network: Network;
-  readonly memory?: number;
-  readonly cpus?: number;
-  readonly pidsLimit?: number;
-  readonly timeout?: number;
-  readonly readOnly?: boolean;
-  readonly init?: boolean;
-  readonly interactive?: boolean;
-  readonly tty?: boolean;
-}
+const rows = stepFields.map((field) => [field, rowOf(field)] as const);
 
 /** @returns what makes a step of what commander has parsed. */
 export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
@@ -124,39 +106,12 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
     },
   );
 
-  command
-    .option("--entrypoint <COMMAND>", "instead of the image's entrypoint and command; empty for none")
-    .option("-u, --user <USER[:GROUP]>", "run as this user, by name or number")
-    .option("-w, --workdir <FOLDER>", "run in this folder of the container")
-    .addOption(
-      new Option("--network <WHICH>", "the network that the container can reach")
-        .choices(networks)
-        .default("none"),
-    )
-    .option("--memory <SIZE>", "the memory limit, such as 512m", named("--memory", parseMemory))
-    .option("--cpus <NUMBER>", "the CPU limit, such as 1.5", named("--cpus", parseCpus))
-    .option(
-      "--pids-limit <NUMBER>",
-      "the maximum number of processes (default: 2048)",
-      named("--pids-limit", parsePids),
-    )
-    .option(
-      "--timeout <TIME>",
-      "end the command after this long, such as 90s or 10m; exit code 124",
-      named("--timeout", parseDuration),
-    )
-    .option("--read-only", "let the container only read its files")
-    .option("--no-init", "run the command as process 1, without an init; systemd and s6 need this")
-    .option("-i, --interactive", "let the command read standard input")
-    .option("-t, --tty", "give the command a terminal; with -i, yours");
+  addTableFlags(command, rows);
 
-  return (args: readonly string[], values: Values): Step => {
+  return (args: readonly string[], values: object): Step => {
     const all = [...variables];
-    const { entrypoint, user, workdir, network, memory, cpus, pidsLimit, timeout } = values;
-    return {
-      ...plainStep,
+    const inOrder: Pick<Step, FieldsWith<typeof stepTable, "flag", "ordered">> = {
       args,
-      ...(entrypoint !== undefined && { entrypoint: entrypoint === "" ? [] : [entrypoint] }),
       env: all.flatMap(([name, variable]) => ("value" in variable ? [[name, variable.value] as const] : [])),
       secretVariables: all.flatMap(([name, variable]) =>
         "source" in variable ? [{ name, source: variable.source }] : [],
@@ -164,18 +119,8 @@ export function addStepFlags(command: Command, environment: NodeJS.ProcessEnv) {
       secretFiles,
       ...(secretInput && { secretInput }),
       binds,
-      network,
-      ...(user !== undefined && { user }),
-      ...(workdir !== undefined && { workdir }),
-      ...(memory !== undefined && { memory }),
-      ...(cpus !== undefined && { cpus }),
-      ...(pidsLimit !== undefined && { pidsLimit }),
-      ...(timeout !== undefined && { timeout }),
-      readOnly: values.readOnly === true,
-      init: values.init !== false,
-      interactive: values.interactive === true,
-      terminal: values.tty === true,
     };
+    return { ...plainStep, ...readTableFlags(values, rows), ...inOrder };
   };
 }
 

@@ -2,11 +2,7 @@
  * What takes long to start and needs nothing to be known is started while this process still loads its own code, on
  * another core: a third of what a run costs.
  */
-import {
-  forbidCores,
-  launchSupervisor,
-  type SupervisorProcess,
-} from "../../executor/supervisor/supervisor.ts";
+import { forbidCores, launchSupervisor, type SupervisorProcess } from "../../executor/supervisor/launch.ts";
 import { toolEnvironment } from "../host/environment.ts";
 
 /** @returns what `claimcheck run` with these arguments will need, unless another process is to run the container. */

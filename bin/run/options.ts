@@ -1,16 +1,14 @@
 /** What the commands have in common that run containers: their options. */
 import { type Command, Option } from "commander";
 import type { SeccompProfile } from "../../executor/container/seccomp.ts";
-import {
-  type LeakAction,
-  leakActions,
-  type RegistryLogin,
-  type ShortSecrets,
-} from "../../executor/plan/plan.ts";
+import type { FieldsWith } from "../../executor/plan/field.ts";
+import type { Plan, RegistryLogin, ShortSecrets } from "../../executor/plan/plan.ts";
+import { planFields, planRowOf, type planTable } from "../../executor/plan/plan-table.ts";
 import type { ContainerUsers } from "../../executor/supervisor/supervisor.ts";
 import { Failure } from "../../shared/failure.ts";
 import { takeCacheKey } from "../../shared/uri.ts";
 import { cacheFolderOption, cacheSizeOption } from "./cache-options.ts";
+import { addTableFlags, readTableFlags } from "./table-flags.ts";
 
 export interface RunOptions {
   broker?: string;
@@ -28,15 +26,23 @@ export interface RunOptions {
   cacheSize: number;
   cacheFrom?: string;
   cacheTo?: string;
-  onLeak?: LeakAction;
-  tag?: string;
-  publish?: string;
-  storageOpt: readonly string[];
 }
+
+const rows = planFields.map((field) => [field, planRowOf(field)] as const);
+
+/** What of it an executor chooses, where one of a host runs the plan. */
+export const hostsChoices = (said: ReturnType<typeof saidOfPlan>): unknown[] =>
+  rows.flatMap(([field, { flag }]) =>
+    typeof flag === "object" && flag.isHosts ? [said[field as keyof typeof said]] : [],
+  );
+
+/** What a command line says of a whole plan. */
+export const saidOfPlan = (options: RunOptions): Pick<Plan, FieldsWith<typeof planTable, "flag", object>> =>
+  readTableFlags(options, rows);
 
 /** Gives a command the options that all have that run containers. */
 export function withRunOptions(command: Command): Command {
-  return command
+  command
     .option("--broker <URL>", "ask this broker instead of an embedded one (CLAIMCHECK_BROKER)")
     .option(
       "--token-file <FILE>",
@@ -51,21 +57,9 @@ export function withRunOptions(command: Command): Command {
     .addOption(cacheFolderOption())
     .addOption(cacheSizeOption())
     .option("--cache-from <REF>", "look for results in this repository of an OCI registry too (HOST/NAME)")
-    .option("--cache-to <REF>", "store results in this repository too")
-    .addOption(
-      new Option(
-        "--on-leak <ACTION>",
-        "search the files that each step leaves for secret values; if one is found, do this",
-      ).choices(leakActions),
-    )
-    .option("--tag <NAME>", "make an image of the final files, with this name")
-    .option("--publish <NAME>", "push the image to this name's registry")
-    .option(
-      "--storage-opt <NAME=VALUE>",
-      "what all steps together may write: size=10g, and inodes=100000 (repeatable)",
-      (text: string, before: readonly string[]) => [...before, text],
-      [],
-    )
+    .option("--cache-to <REF>", "store results in this repository too");
+  addTableFlags(command, rows);
+  return command
     .option(
       "--registry-auth <ADDRESS=USER,URI>",
       "log in to this registry to pull the image; the URI names the password (repeatable)",

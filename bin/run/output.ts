@@ -4,8 +4,8 @@ import type { Sinks } from "../../executor/container/container.ts";
 import type { Want } from "../../executor/plan/document.ts";
 
 export interface Output {
-  /** For a step that is about to start, counted from 1 on. */
-  sinksOf(order: number): Sinks;
+  /** For a step that is about to start, counted from 0 on. */
+  sinksOf(index: number): Sinks;
   progress(line: string): void;
   /** @param exitCode the run's. @returns the command's. */
   end(exitCode: number): number;
@@ -30,15 +30,15 @@ export function wantedOutput(want: Want, steps: number): Output {
     exitCode: others,
     sync: others,
   };
-  let reached = 0;
+  let reached = -1;
   return {
-    sinksOf(order) {
-      reached = order;
-      return order === steps ? last[want] : others;
+    sinksOf(index) {
+      reached = index;
+      return index === steps - 1 ? last[want] : others;
     },
     progress: tell,
     end(exitCode) {
-      if (want !== "exitCode" || reached < steps) return exitCode;
+      if (want !== "exitCode" || reached < steps - 1) return exitCode;
       stdout.write(`${exitCode}\n`);
       return 0;
     },

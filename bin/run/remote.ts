@@ -2,8 +2,9 @@
 import { constants } from "node:os";
 import { isAbsolute } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { generalOf, type PlanDocument, toStep } from "../../executor/plan/document.ts";
-import { loginsOf, type Plan, type SecretSource, type Step, secretsOf } from "../../executor/plan/plan.ts";
+import { generalOf, type PlanDocument, writePlan, writeStep } from "../../executor/plan/document.ts";
+import { loginsOf, type Plan, type Step, secretsOf } from "../../executor/plan/plan.ts";
+import { planTable } from "../../executor/plan/plan-table.ts";
 import { type ExecutorAddress, sendRun } from "../../executor/server/client.ts";
 import { Failure } from "../../shared/failure.ts";
 import { brokerUrl } from "../connect/connection.ts";
@@ -19,8 +20,6 @@ interface Where {
   readonly broker?: string;
   readonly tokenFile?: string;
 }
-
-type Fields = PlanDocument["steps"][number];
 
 /** @param plan with its document, where it has one. */
 export async function runRemotely(
@@ -40,7 +39,7 @@ export async function runRemotely(
     version: 1,
     image: plan.image,
     steps: plan.steps.map(toFields),
-    ...(storage && { storage: { ...storage, size: `${storage.size}b` } }),
+    ...writePlan({ storage }),
   };
   if (!isDeepStrictEqual(generalOf(written).storage, storage)) {
     throw new Failure("usage", { detail: "--storage-opt: the plan's `storage` says it for an executor" });
@@ -50,10 +49,7 @@ export async function runRemotely(
   const document: PlanDocument = {
     ...written,
     ...(logins.length > 0 && {
-      registryAuth: [
-        ...(written.registryAuth ?? []),
-        ...logins.map((login) => ({ ...login, password: referenceTo(login.password) })),
-      ],
+      registryAuth: [...(written.registryAuth ?? []), ...planTable.registries.document.write(logins)],
     }),
   };
   const abort = new AbortController();
@@ -113,63 +109,9 @@ function addressOf(
   return { ...address, token: token && checkToken("CLAIMCHECK_EXECUTOR_TOKEN", token) };
 }
 
-/** A command line's step as a document has it. @throws {Failure} `usage` for what only a run of one's own can do. */
-function toFields(step: Step): Fields {
-  const {
-    name,
-    args,
-    entrypoint,
-    env,
-    user,
-    workdir,
-    network,
-    memory,
-    cpus,
-    pidsLimit,
-    timeout,
-    readOnly,
-    init,
-  } = step;
-  const fields: Fields = {
-    ...(name !== undefined && { name }),
-    ...(args.length > 0 && { args: [...args] }),
-    ...(entrypoint && { entrypoint: [...entrypoint] }),
-    ...(env.length > 0 && { env: Object.fromEntries(env) }),
-    ...(step.secretVariables.length > 0 && {
-      secretEnv: Object.fromEntries(
-        step.secretVariables.map(({ name, source }) => [name, referenceTo(source)]),
-      ),
-    }),
-    ...(step.secretFiles.length > 0 && {
-      secretFiles: step.secretFiles.map(({ path, source, mode, owner }) => {
-        const reference = referenceTo(source);
-        return {
-          path,
-          ...(typeof reference === "string" ? { uri: reference } : reference),
-          mode: mode.toString(8).padStart(4, "0"),
-          owner,
-        };
-      }),
-    }),
-    ...(step.secretInput && { secretStdin: referenceTo(step.secretInput) }),
-    ...(user !== undefined && { user }),
-    ...(workdir !== undefined && { workdir }),
-    ...(step.binds.length > 0 && { volumes: step.binds.map((bind) => ({ ...bind })) }),
-    network,
-    ...(memory !== undefined && { memory: `${memory}b` }),
-    ...(cpus !== undefined && { cpus }),
-    ...(pidsLimit !== undefined && { pidsLimit }),
-    ...(timeout !== undefined && { timeout: `${timeout}s` }),
-    ...(readOnly && { readOnly }),
-    ...(!init && { init }),
-  };
-  if (isDeepStrictEqual(toStep(fields), step)) return fields;
+/** @throws {Failure} `usage` for what only a run of one's own can do. */
+function toFields(step: Step): PlanDocument["steps"][number] {
+  const fields = writeStep(step);
+  if (fields) return fields;
   throw new Failure("usage", { detail: "the executor does not offer one of these flags, such as -i" });
-}
-
-function referenceTo(source: SecretSource): string | { handle: string } | { value: string } {
-  if (!("uri" in source)) return source;
-  if (source.cacheKey === undefined) return source.uri;
-  const separator = source.uri.includes("?") ? "&" : "?";
-  return `${source.uri}${separator}cacheKey=${encodeURIComponent(source.cacheKey)}`;
 }

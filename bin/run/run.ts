@@ -5,16 +5,15 @@ import type { Run, StepCache } from "../../executor/cache/step-cache.ts";
 import { isRootless } from "../../executor/host/rootless.ts";
 import type { PlanDocument } from "../../executor/plan/document.ts";
 import type { PlanFields } from "../../executor/plan/plan.ts";
-import { named } from "../../executor/plan/quantities.ts";
-import { parseStorageOptions } from "../../executor/plan/storage.ts";
 import { startRun } from "../../executor/run/run.ts";
-import { type SupervisorProcess, startSupervisor } from "../../executor/supervisor/supervisor.ts";
+import type { SupervisorProcess } from "../../executor/supervisor/launch.ts";
+import { startSupervisor } from "../../executor/supervisor/supervisor.ts";
 import { Failure } from "../../shared/failure.ts";
 import { connect } from "../connect/connection.ts";
 import { containerFolder, stateFolder, toolEnvironment } from "../host/environment.ts";
 import type { HandlesAndValues } from "./handles-and-values.ts";
 import { createKeyboard } from "./keyboard.ts";
-import type { RunOptions } from "./options.ts";
+import { hostsChoices, type RunOptions, saidOfPlan } from "./options.ts";
 import { type Output, plainOutput } from "./output.ts";
 import { leaveUnread } from "./standard-streams.ts";
 
@@ -28,8 +27,8 @@ const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2
 function caches({ cache, cacheFrom, cacheTo }: RunOptions, isPlan: boolean): boolean {
   const isWanted = cache ?? (cacheFrom ?? cacheTo) !== undefined;
   // What is in a layer belongs to many users, whom only root can give their files.
-  if (isRootless && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
-  return isWanted || (cache === undefined && isPlan && !isRootless);
+  if (isRootless() && isWanted) throw new Failure("unsupported_host", { detail: "the cache needs root" });
+  return isWanted || (cache === undefined && isPlan && !isRootless());
 }
 
 /** Loaded where it is wanted alone: start-up is most of what a run costs. */
@@ -60,7 +59,7 @@ export type ToRun = PlanFields & {
   readonly document?: PlanDocument | undefined;
 };
 
-interface How {
+interface RunStreams {
   readonly output?: Output | undefined;
   readonly cancelled?: AbortSignal | undefined;
   readonly launched?: SupervisorProcess | undefined;
@@ -71,21 +70,20 @@ export async function run(
   { document, ...plan }: ToRun,
   given: HandlesAndValues,
   options: RunOptions,
-  { output = plainOutput, cancelled, launched }: How = {},
+  { output = plainOutput, cancelled, launched }: RunStreams = {},
 ): Promise<void> {
+  const said = saidOfPlan(options);
   const described = {
     ...plan,
+    ...said,
     registries: [...plan.registries, ...options.registryAuth],
-    ...(options.storageOpt.length > 0 && {
-      storage: named("--storage-opt", parseStorageOptions)(options.storageOpt),
-    }),
   };
   const { handles, values } = given;
   const executor = options.executor ?? process.env.CLAIMCHECK_EXECUTOR;
   if (executor) {
     const { runtime, userns, seccomp, masking } = options;
-    const { audit, onLeak, cacheFrom, cacheTo, tag, publish } = options;
-    const ours = [audit, onLeak, cacheFrom, cacheTo, tag, publish];
+    const { audit, cacheFrom, cacheTo } = options;
+    const ours = [audit, cacheFrom, cacheTo, ...hostsChoices(said)];
     const isPlain = runtime === "runc" && userns === "own" && seccomp === "strict" && masking;
     if (ours.some((said) => said !== undefined) || !isPlain) {
       throw new Failure("usage", {
@@ -115,9 +113,6 @@ export async function run(
   const started = startRun(
     {
       ...described,
-      ...(options.onLeak && { onLeak: options.onLeak }),
-      ...(options.tag !== undefined && { tag: options.tag }),
-      ...(options.publish !== undefined && { publish: options.publish }),
       masked,
       shortSecrets: options.shortSecrets,
     },
@@ -126,7 +121,7 @@ export async function run(
       connect: (signal) => connect({ ...options, keepsProofKey: handles.size > 0 }, process.env, signal),
       values,
       runtime: options.runtime,
-      userns: isRootless ? "host" : options.userns,
+      userns: isRootless() ? "host" : options.userns,
       seccomp: options.seccomp,
       state: containerFolder(process.env),
       environment: toolEnvironment(process.env),

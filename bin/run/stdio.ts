@@ -55,15 +55,15 @@ export function eventOutput(): Output & { fail(failure: Failure): void } {
     void process.stdout.write(`${JSON.stringify(event)}\n`, done);
   let step = -1;
   return {
-    sinksOf(order) {
+    sinksOf(index) {
       // Only after a step that succeeded there is another one.
       if (step >= 0) emit({ type: "exit", step, code: 0 });
-      step = order - 1;
+      step = index;
       emit({ type: "step", step });
       const sinkOf = (type: string) =>
         new Writable({
           write: (chunk: Buffer, _, done) =>
-            emit({ type, step: order - 1, data: chunk.toString("base64") }, done),
+            emit({ type, step: index, data: chunk.toString("base64") }, done),
         });
       return { stdout: sinkOf("stdout"), stderr: sinkOf("stderr") };
     },

@@ -21,7 +21,7 @@ import { type BrokerConfig, readBrokerConfig } from "./config.ts";
 import { createLiveSources, type SourcesEvent } from "./live-sources.ts";
 import { readPolicyApart } from "./policy-thread.ts";
 import { secretPatterns } from "./secret-patterns.ts";
-import { type ConfiguredSources, createSources, type Surroundings } from "./sources.ts";
+import { type ConfiguredSources, createSources, type SourcesSettings } from "./sources.ts";
 import { watchFile } from "./watch-file.ts";
 
 /** The one place that knows which kinds of store there are. A client of Redis is loaded only where one is used. */
@@ -57,7 +57,7 @@ async function openQuotas({
   return { quotas: createQuotas({ limits, run }), heads: redisHeads(run), close };
 }
 
-export function surroundingsOf({ file }: BrokerConfig, environment: NodeJS.ProcessEnv): Surroundings {
+export function surroundingsOf({ file }: BrokerConfig, environment: NodeJS.ProcessEnv): SourcesSettings {
   const folder = dirname(resolve(file));
   return { environment, folder, beside: (path) => resolve(folder, path) };
 }

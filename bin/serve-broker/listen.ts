@@ -10,8 +10,9 @@ import type { AddressInfo } from "node:net";
 import { constants } from "node:os";
 import { setTimeout } from "node:timers/promises";
 import type { BrokerApp } from "../../broker/http/app.ts";
-import { createServer, type ServerLimits } from "../../broker/http/server.ts";
+import { createServer } from "../../broker/http/server.ts";
 import { Failure } from "../../shared/failure.ts";
+import type { ServerLimits } from "../../shared/http-hardening.ts";
 import type { Address } from "../host/address.ts";
 import type { LiveCertificate } from "./certificate.ts";
 
@@ -32,14 +33,14 @@ interface Served {
   close(): Promise<void>;
 }
 
-interface Settings {
+interface ListenSettings {
   readonly limits?: ServerLimits;
   readonly shutdown: Shutdown;
   /** @param where it listens: this process, whatever its clients call the broker. */
   readonly onListening: (where: string) => void;
 }
 
-export function serve(broker: Served, { host, port }: Address, settings: Settings): void {
+export function serve(broker: Served, { host, port }: Address, settings: ListenSettings): void {
   const { certificate } = broker;
   const server = createServer(broker.app, settings.limits, certificate?.current());
   certificate?.onRenewed((renewed) => (server as Server).setSecureContext(renewed));

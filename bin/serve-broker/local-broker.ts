@@ -16,7 +16,7 @@ import type { Secret } from "../../shared/secret.ts";
 import { type AuditSinks, openAudit } from "./audit-sinks.ts";
 import { secretPatterns } from "./secret-patterns.ts";
 
-interface Settings {
+interface LocalBrokerSettings {
   /** Where it will be reached. */
   readonly url: string;
   readonly rootKey: Secret;
@@ -39,7 +39,7 @@ export interface LocalBroker {
 const day = 24 * 60 * 60;
 const user = "user";
 
-export async function createLocalBroker(settings: Settings): Promise<LocalBroker> {
+export async function createLocalBroker(settings: LocalBrokerSettings): Promise<LocalBroker> {
   const { url } = settings;
   const { issuer, token } = await throwawayIssuer("local");
   const keys = await createKeys(settings.rootKey);

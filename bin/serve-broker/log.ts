@@ -6,13 +6,11 @@
 import { pino } from "pino";
 import type { RequestEntry } from "../../broker/broker.ts";
 import type { PolicyEvent } from "../../broker/policy/live.ts";
+import { causeWord } from "../host/cause-word.ts";
 import type { CertificateEvent } from "./certificate.ts";
 import type { SourcesEvent } from "./live-sources.ts";
 
 export type Log = (entry: RequestEntry | PolicyEvent | CertificateEvent | SourcesEvent) => void;
-
-/** What has the form of a code or of a class: causes are whatever was thrown. */
-const word = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 
 export function createLog(): Log {
   const logger = pino(
@@ -26,8 +24,7 @@ export function createLog(): Log {
   );
   return (entry) => {
     const { cause, ...rest } = { cause: undefined, ...entry };
-    const named = cause as { code?: unknown; name?: unknown } | undefined;
-    const short = [named?.code, named?.name].find((each) => typeof each === "string" && word.test(each));
+    const short = causeWord(cause);
     const failed = "status" in rest && rest.status >= 500;
     logger[failed ? "error" : "info"]({ ...rest, ...(short !== undefined && { cause: short }) });
   };

@@ -12,7 +12,7 @@ export const credential = z.string().check(
   }),
 );
 
-export const kindOfSource = "What it is: the scheme of its URIs.";
+export const kindOfSource = "The provider, which is the scheme of its URIs.";
 
 export const tenants = described(
   z.array(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/))).check(z.minLength(1)),

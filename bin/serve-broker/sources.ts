@@ -24,7 +24,7 @@ import { needs } from "./source-faults.ts";
 import type { Credential } from "./source-fields.ts";
 import { isByRequester, type SourceEntries, type SourceEntry, type VaultEntry } from "./source-schema.ts";
 
-export interface Surroundings {
+export interface SourcesSettings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The folder of broker.yaml, which relative paths begin in. */
   readonly folder: string;
@@ -43,7 +43,7 @@ const nobody = "";
 
 export type Sources = ReturnType<typeof createSources>;
 
-export function createSources(surroundings: Surroundings) {
+export function createSources(surroundings: SourcesSettings) {
   const { environment, folder } = surroundings;
   const variables = withBytes(environment);
   const own = [
@@ -159,7 +159,7 @@ function vault(
   name: string,
   entry: VaultEntry,
   credential: Credential,
-  beside: Surroundings["beside"],
+  beside: SourcesSettings["beside"],
   token: string | undefined,
 ) {
   const { address, namespace, prefix, ca, clientCertificate } = entry;

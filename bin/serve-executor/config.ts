@@ -8,7 +8,7 @@ import { networks } from "../../executor/plan/plan.ts";
 import { parseDuration, parseSize } from "../../executor/plan/quantities.ts";
 import { toStorage, usualInodes } from "../../executor/plan/storage.ts";
 import type { Permissions, SharedFolder } from "../../executor/server/permissions.ts";
-import type { ServerLimits } from "../../executor/server/server.ts";
+import type { ExecutorLimits } from "../../executor/server/server.ts";
 import { described } from "../../shared/described.ts";
 import { Failure } from "../../shared/failure.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
@@ -168,7 +168,7 @@ export interface ExecutorConfig extends Pick<Fields, "state" | "runtime" | "user
   readonly listen: Listening;
   readonly broker: Fields["broker"];
   readonly permissions: Permissions;
-  readonly limits: ServerLimits & Pick<Fields["limits"], "runs" | "waiting">;
+  readonly limits: ExecutorLimits & Pick<Fields["limits"], "runs" | "waiting">;
   /** Of all results, in bytes; 0 where none are kept. */
   readonly cacheSize: number;
   /** Of all pulled images, in bytes. */

@@ -14,6 +14,7 @@ import { createWarmSupervisors } from "../../executor/server/warm-supervisors.ts
 import { Failure } from "../../shared/failure.ts";
 import { brokerUrl, directFetch } from "../connect/connection.ts";
 import { tokenSource } from "../connect/token.ts";
+import { causeWord } from "../host/cause-word.ts";
 import { toolEnvironment } from "../host/environment.ts";
 import { loadProofKey } from "../host/key-files.ts";
 import { openLayers, openResults } from "../run/results.ts";
@@ -145,13 +146,13 @@ function makeToken(path: string): string {
   return token;
 }
 
-/** A line of JSON. Of a cause only its name or the system's word for it: a message may quote what it was given. */
+/** A line of JSON. */
 function log({ cause, ...entry }: ServedRequest): void {
-  const named = cause as { code?: unknown; name?: unknown } | undefined;
+  const short = causeWord(cause);
   const line = {
     time: new Date().toISOString(),
     ...entry,
-    ...(named && { cause: named.code ?? named.name }),
+    ...(short !== undefined && { cause: short }),
   };
   process.stderr.write(`${JSON.stringify(line)}\n`);
 }

@@ -24,7 +24,7 @@ const defaultTimeLimit = 5_000;
 const startLimit = 30_000;
 const queryLimit = 30_000;
 
-interface Settings {
+interface ChainSettings {
   /** Without one, a restart knows nothing of what was there before it. */
   readonly memory?: HeadMemory | undefined;
   /** Whether a log that lacks what is remembered is taken all the same, and a line says so. */
@@ -43,7 +43,7 @@ interface Waiting {
 export async function openChain(
   sink: AuditSink,
   key: SigningKey,
-  { memory, acceptsLoss = false, timeLimit = defaultTimeLimit }: Settings = {},
+  { memory, acceptsLoss = false, timeLimit = defaultTimeLimit }: ChainSettings = {},
 ) {
   let waiting: Waiting[] = [];
   let working: Promise<void> | undefined;

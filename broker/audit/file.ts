@@ -7,20 +7,19 @@ import { hash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, link, open, realpath, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { lock } from "./lock.ts";
 import { decodeLine } from "./record.ts";
 import { findEnd } from "./recovery.ts";
 import { queryFiles, rotatedFiles } from "./search-files.ts";
-import type { AuditSink, OpenedChain } from "./sink.ts";
+import { type AuditSink, type OpenedChain, unavailable } from "./sink.ts";
 
 const appending = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT;
 
 /** In bytes; from this size on a new file is begun. */
 export const defaultFileSize = 256 * 1024 * 1024;
 
-interface Settings {
+interface FileSinkSettings {
   /** The audit keys of this broker, those of the root key before the current one too. */
   readonly findKey: FindKey;
   readonly fileSize?: number;
@@ -34,7 +33,7 @@ interface OpenLog {
 }
 
 /** A failed write or sync is final: what the disk has then is found out by whoever opens the file next. */
-export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: Settings): AuditSink {
+export function fileSink(path: string, { findKey, fileSize = defaultFileSize }: FileSinkSettings): AuditSink {
   let log: OpenLog | undefined;
   let failure: { readonly cause: unknown } | undefined;
 
@@ -110,8 +109,8 @@ async function openLocked(path: string): Promise<Pick<OpenLog, "path" | "file">>
   for (;;) {
     const file = await open(path, appending, 0o600);
     try {
-      if (!(await file.stat()).isFile()) throw refusal("it is not a regular file");
-      if (!(await lock(file))) throw refusal("another process is writing it");
+      if (!(await file.stat()).isFile()) throw unavailable("it is not a regular file");
+      if (!(await lock(file))) throw unavailable("another process is writing it");
       const real = await realpath(path);
       if (await isNamed(file, real)) return { path: real, file };
     } catch (cause) {
@@ -129,9 +128,9 @@ async function isNamed(file: FileHandle, path: string): Promise<boolean> {
 
 /** What is written to a file that lost its name would be gone with this process, and what was cut off is gone. */
 async function expectInPlace({ file, path }: OpenLog, size: number): Promise<void> {
-  if (!(await isNamed(file, path))) throw refusal("the file was moved or deleted");
+  if (!(await isNamed(file, path))) throw unavailable("the file was moved or deleted");
   if ((await file.stat()).size !== size) {
-    throw refusal("somebody else wrote to the file or cut it; `claimcheck audit verify` says where");
+    throw unavailable("somebody else wrote to the file or cut it; `claimcheck audit verify` says where");
   }
 }
 
@@ -141,7 +140,7 @@ async function begin(before: OpenLog, bytes: Buffer): Promise<FileHandle> {
   const draft = `${path}.new`;
   await rm(draft, { force: true });
   const next = await open(draft, appending | constants.O_EXCL, 0o600);
-  if (!(await lock(next))) throw refusal(`another process is writing ${basename(draft)}`);
+  if (!(await lock(next))) throw unavailable(`another process is writing ${basename(draft)}`);
   await writeAll(next, bytes);
   await next.sync();
   await expectInPlace(before, size);
@@ -202,5 +201,3 @@ async function syncFolder(path: string): Promise<void> {
     await folder.close();
   }
 }
-
-const refusal = (detail: string) => new ClaimcheckError("audit_unavailable", { detail });

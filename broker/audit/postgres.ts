@@ -9,14 +9,13 @@
 import { createHash } from "node:crypto";
 import { Client, type ClientConfig, Pool } from "pg";
 import { readAuditHead } from "../../shared/audit-head.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { createTable, insertion, insertionOf, queryTable } from "./postgres-table.ts";
 import { versionOf } from "./reader.ts";
 import { type AuditLine, decodeLine, hashLine, newerForm, newerVersionOf } from "./record.ts";
-import type { AuditSink, ChainEnd, OpenedChain } from "./sink.ts";
+import { type AuditSink, type ChainEnd, type OpenedChain, unavailable } from "./sink.ts";
 
-interface Settings {
+interface PostgresSettings {
   readonly url: string;
   /** Names the chain: no two brokers have the same one, and each keeps its own. */
   readonly broker: string;
@@ -49,7 +48,7 @@ export function openPool(url: string | undefined, timeLimit = 60_000): Pool {
   return pool;
 }
 
-export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: Settings): AuditSink {
+export function postgresSink({ url, broker, findKey, timeLimit = 5_000 }: PostgresSettings): AuditSink {
   const settings = connectionSettings(url, timeLimit);
   const readers = openPool(url, timeLimit);
   let writer: Client | undefined;
@@ -125,8 +124,8 @@ async function makeDurable(client: Client): Promise<void> {
     "SELECT current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync",
   );
   const [{ encoding, fsync }] = rows as [{ encoding: string; fsync: string }];
-  if (encoding !== "UTF8") throw refusal(`the database's encoding is ${encoding}, and must be UTF8`);
-  if (fsync !== "on") throw refusal("the server's fsync is off, so a commit is not durable");
+  if (encoding !== "UTF8") throw unavailable(`the database's encoding is ${encoding}, and must be UTF8`);
+  if (fsync !== "on") throw unavailable("the server's fsync is off, so a commit is not durable");
   await client.query(
     `SELECT set_config('synchronous_commit', 'on', false)
      WHERE current_setting('synchronous_commit') IN ('off', 'local')`,
@@ -138,7 +137,7 @@ async function lock(client: Client, broker: string, timeLimit: number): Promise<
   const key = createHash("sha256").update(`claimcheck audit ${broker}`).digest().readBigInt64BE();
   await client.query(`SELECT set_config('lock_timeout', '${Math.ceil(timeLimit / 2)}', false)`);
   await client.query("SELECT pg_advisory_lock($1::bigint)", [String(key)]).catch((cause) => {
-    throw cause.code === lockNotAvailable ? refusal("another process is writing it") : cause;
+    throw cause.code === lockNotAvailable ? unavailable("another process is writing it") : cause;
   });
 }
 
@@ -152,16 +151,14 @@ async function findEnd(client: Client, broker: string, findKey: FindKey): Promis
   if (!last) return undefined;
   const newer = newerVersionOf(Buffer.from(last.line));
   if (newer !== undefined)
-    throw refusal(`${newerForm(newer)}; start that version, or give this broker another name there`);
+    throw unavailable(`${newerForm(newer)}; start that version, or give this broker another name there`);
   const line: AuditLine | undefined = decodeLine(Buffer.from(last.line));
   const head =
     line?.type === "checkpoint" && (await readAuditHead(line.head, findKey).catch(() => undefined));
   if (!line || !head || head.hash !== line.prev || head.seq !== line.seq - 1) {
-    throw refusal("it was changed, or another key signed it; `claimcheck audit verify` says where");
+    throw unavailable("it was changed, or another key signed it; `claimcheck audit verify` says where");
   }
   return { chain: head.chain, seq: line.seq, hash: hashLine(last.line), version: versionOf(head) };
 }
 
-const missing = () => refusal("its last lines are gone");
-
-const refusal = (detail: string) => new ClaimcheckError("audit_unavailable", { detail });
+const missing = () => unavailable("its last lines are gone");

@@ -145,13 +145,13 @@ export const AuditEntry = z.discriminatedUnion("type", [Decision, Summary]);
 
 export type AuditEntry = z.infer<typeof AuditEntry>;
 
-type Place = keyof typeof place;
+type PlaceField = keyof typeof place;
 
 /** What a broker says of a decision; where it stands in the log is the log's to say. */
-export type AuditRecord = Readonly<Omit<Decision, Place | "type">>;
+export type AuditRecord = Readonly<Omit<Decision, PlaceField | "type">>;
 
 /** A line before it has its place. */
-export type Unplaced = { [Kind in AuditLine as Kind["type"]]: Omit<Kind, Place> }[AuditLine["type"]];
+export type Unplaced = { [Kind in AuditLine as Kind["type"]]: Omit<Kind, PlaceField> }[AuditLine["type"]];
 
 const order = [...new Set(kinds.flatMap((kind) => Object.keys(kind.shape)))];
 

@@ -5,11 +5,10 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { readAuditHead } from "../../shared/audit-head.ts";
-import { ClaimcheckError } from "../../shared/errors.ts";
 import type { FindKey } from "../../shared/statement.ts";
 import { createChainReader, versionOf } from "./reader.ts";
 import { decodeLine, hashLine, newerForm, newerVersionOf } from "./record.ts";
-import type { ChainEnd } from "./sink.ts";
+import { type ChainEnd, unavailable } from "./sink.ts";
 
 const firstWindow = 16 * 1024;
 const lineFeed = 0x0a;
@@ -35,12 +34,12 @@ export async function findEnd(file: FileHandle, size: number, findKey: FindKey):
     const bytes = await readAll(file, start, size - start);
     const found = await readWindow(bytes, start, findKey);
     if (!found && start > 0) continue;
-    if (!found) throw refusal("this broker did not sign the log");
+    if (!found) throw unavailable("this broker did not sign the log");
     const rest = bytes.subarray(found.length - start);
     for (const { bytes: line } of split(rest, 0)) {
       const head = checkpointOf(line)?.head;
       if (head && (await isSigned(head, findKey))) {
-        throw refusal("it was changed; `claimcheck audit verify` says where");
+        throw unavailable("it was changed; `claimcheck audit verify` says where");
       }
     }
     return { ...found, rest };
@@ -52,7 +51,7 @@ async function refuseNewer(file: FileHandle, size: number): Promise<void> {
   const bytes = await readAll(file, 0, Math.min(size, firstWindow));
   const newer = newerVersionOf(bytes.subarray(0, Math.max(0, bytes.indexOf(lineFeed))));
   if (newer !== undefined)
-    throw refusal(`${newerForm(newer)}; start that version, or give this one another log`);
+    throw unavailable(`${newerForm(newer)}; start that version, or give this one another log`);
 }
 
 /** @returns undefined where the window holds too little to tell. */
@@ -126,10 +125,8 @@ async function readAll(file: FileHandle, position: number, length: number): Prom
   let read = 0;
   while (read < length) {
     const { bytesRead } = await file.read(bytes, read, length - read, position + read);
-    if (bytesRead === 0) throw refusal("it became shorter while it was read");
+    if (bytesRead === 0) throw unavailable("it became shorter while it was read");
     read += bytesRead;
   }
   return bytes;
 }
-
-const refusal = (detail: string) => new ClaimcheckError("audit_unavailable", { detail });

@@ -1,4 +1,5 @@
 /** Where a chain of audit lines is kept, and what it may promise. */
+import { ClaimcheckError } from "../../shared/errors.ts";
 import type { AuditFilter, AuditPage, PageRequest } from "./query.ts";
 import type { Recovered } from "./record.ts";
 
@@ -56,3 +57,6 @@ export interface AuditSink {
 
   close(): Promise<void>;
 }
+
+/** What keeps a log from being written, for its operator. */
+export const unavailable = (detail: string) => new ClaimcheckError("audit_unavailable", { detail });

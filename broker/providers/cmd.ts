@@ -36,7 +36,7 @@ interface CommandReference extends SecretReference {
   readonly command: string;
 }
 
-interface Settings {
+interface CmdSettings {
   /** The commands that exist, to the byte; none of them, none. `"any"` is for a user's own broker. */
   readonly commands: readonly string[] | "any";
   /** All that a command gets of ours. */
@@ -57,7 +57,7 @@ interface Settings {
 const running = new Set<ChildProcess>();
 process.on("exit", () => running.forEach(killGroup));
 
-export function cmdProvider(settings: Settings): Provider<CommandReference> {
+export function cmdProvider(settings: CmdSettings): Provider<CommandReference> {
   const { commands, timeLimit = 30_000 } = settings;
   return {
     scheme: "cmd",
@@ -87,7 +87,7 @@ export function cmdProvider(settings: Settings): Provider<CommandReference> {
 async function run(
   command: string,
   shown: string,
-  { environment, workingDirectory, showLine }: Settings,
+  { environment, workingDirectory, showLine }: CmdSettings,
   signal: AbortSignal,
 ): Promise<ReadResult> {
   const mark = `${markName}=${randomUUID()}`;
@@ -141,7 +141,7 @@ async function run(
   }
 
   /** Behind how it ended. */
-  function said(show: NonNullable<Settings["showLine"]>): string {
+  function said(show: NonNullable<CmdSettings["showLine"]>): string {
     const line = lastLine.read();
     if (line === undefined) return "";
     const printed = join(chunks, length);

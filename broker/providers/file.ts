@@ -41,7 +41,7 @@ export interface FileRoot {
   readonly hardLinks?: boolean;
 }
 
-interface Settings {
+interface FileSettings {
   /** None of them: no file exists. `"everywhere"` is for a user's own broker. */
   readonly roots: readonly FileRoot[] | "everywhere";
   /** Folders that are never read from, though they lie under a root: those of the broker's own keys. */
@@ -60,7 +60,7 @@ const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 /** What a path has none of; of a "?" its URI would be read as a parameter. */
 const oddCharacters = /[%?\p{Cc}]/u;
 
-export function fileProvider(settings: Settings): Provider<FileReference> {
+export function fileProvider(settings: FileSettings): Provider<FileReference> {
   const { roots, home, workingDirectory } = settings;
   const confined = roots === "everywhere" ? undefined : { ...settings, roots };
   return {
@@ -93,7 +93,7 @@ export function fileProvider(settings: Settings): Provider<FileReference> {
   };
 }
 
-type Confined = Settings & { readonly roots: readonly FileRoot[] };
+type Confined = FileSettings & { readonly roots: readonly FileRoot[] };
 
 const named = (reference: FileReference): FileReference => ({
   ...reference,

@@ -19,7 +19,7 @@ import { defaultName, signInOrigin } from "./op-token.ts";
 import type { WorkerResult } from "./op-worker.ts";
 import { type Provider, type Scheme, type SecretReference, SourceFailure } from "./provider.ts";
 
-interface Settings {
+interface OpSettings {
   readonly token: string | (() => Promise<string>) | undefined;
   /** Where there is no token: the environment of 1Password's own command, which reads instead. */
   readonly command?: Readonly<Record<string, string | undefined>>;
@@ -33,7 +33,7 @@ interface Settings {
   readonly timeLimit?: number;
 }
 
-export function opProvider(settings: Settings): Provider {
+export function opProvider(settings: OpSettings): Provider {
   const { token, tokenName = defaultName, command, signInOrigins = [], version } = settings;
   // Somebody may have to unlock the app.
   const { timeLimit = command && !token ? 120_000 : 30_000 } = settings;

@@ -155,7 +155,7 @@ async function send(
     const { statusCode } = answer;
     const text = await readText(shown, answer.body);
     // Thrown here, because node-vault takes some failures for successes, by their path.
-    if (statusCode !== 200 && statusCode !== 204) throw refusal(statusCode, text, answer.headers);
+    if (statusCode !== 200 && statusCode !== 204) throw answerFailure(statusCode, text, answer.headers);
     return { statusCode, body: text === "" ? undefined : parse(text) };
   } catch (thrown) {
     if (thrown instanceof VaultRefusal || thrown instanceof SourceFailure) throw thrown;
@@ -175,7 +175,7 @@ function parse(text: string): unknown {
   }
 }
 
-function refusal(
+function answerFailure(
   status: number,
   text: string,
   headers: Readonly<Record<string, string | string[] | undefined>>,

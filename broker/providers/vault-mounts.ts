@@ -5,7 +5,7 @@
 import { LRUCache } from "lru-cache";
 import { asSourceFailure, VaultRefusal } from "./vault-client.ts";
 
-export interface Place {
+export interface MountedPath {
   /** With a slash at its end. */
   readonly path: string;
   /** Of KV; none where the mount is another engine. */
@@ -14,7 +14,7 @@ export interface Place {
   readonly key: string;
 }
 
-type Mount = Pick<Place, "path" | "version">;
+type Mount = Pick<MountedPath, "path" | "version">;
 
 interface Preflight {
   readonly data: {
@@ -74,7 +74,7 @@ export function createMounts(
   }
 
   return {
-    async find(path: string, signal: AbortSignal, tenant: string): Promise<Place | undefined> {
+    async find(path: string, signal: AbortSignal, tenant: string): Promise<MountedPath | undefined> {
       const candidates = fallback === undefined ? [path] : [path, `${fallback}/${path}`];
       for (const candidate of candidates) {
         const mount = await findMount(candidate, signal, tenant);

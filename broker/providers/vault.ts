@@ -41,7 +41,7 @@ interface VaultReference extends SecretReference {
   readonly version: number | undefined;
 }
 
-interface Settings {
+interface VaultSettings {
   /** Where the server is and how to log in there; a sentence instead where that is not known. */
   readonly server: (VaultServer & { readonly logIn: LogIn }) | { readonly missing: string };
   /** Of the broker, for every request. */
@@ -61,7 +61,7 @@ interface Connection {
   readonly mounts: Mounts;
 }
 
-export function vaultProvider(settings: Settings): Provider<VaultReference> {
+export function vaultProvider(settings: VaultSettings): Provider<VaultReference> {
   const { server, namespace, prefix = "secret", looseMounts = false } = settings;
   let connecting: Promise<Connection> | undefined;
 

@@ -48,7 +48,7 @@ export interface Charge {
 
 export type Quotas = ReturnType<typeof createQuotas>;
 
-interface Settings {
+interface QuotaSettings {
   readonly limits: QuotaLimits;
   /** Where replicas count together; a broker without it counts in its own memory. */
   readonly run?: RunScript;
@@ -56,7 +56,7 @@ interface Settings {
   readonly delay?: number;
 }
 
-export function createQuotas({ limits, run, delay = refusalTime }: Settings) {
+export function createQuotas({ limits, run, delay = refusalTime }: QuotaSettings) {
   const limiters = new Map(
     quotaNames.flatMap((name) =>
       scopes.map((scope) => {

@@ -1,4 +1,4 @@
-/** Issuing: authorise, resolve, record, and only then let the handles out. */
+/** Issuing: authorize, resolve, record, and only then let the handles out. */
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { IssueItem, IssueRequest, IssueResponse } from "../../shared/wire.ts";

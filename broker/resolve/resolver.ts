@@ -21,7 +21,7 @@ export interface ResolvableReference extends SecretReference {
   readonly maxAge?: number;
 }
 
-interface Settings {
+interface ResolverSettings {
   /** How long a value that was read may be given out again, in seconds. Not at all where it is missing. */
   readonly cacheTtl?: number;
   readonly observer?: Observer;
@@ -37,7 +37,7 @@ export type Resolver = ReturnType<typeof createResolver>;
 /** @param sources providers are sources without a name, for every tenant. */
 export function createResolver(
   sources: readonly (Source | Provider)[],
-  { cacheTtl = 0, observer }: Settings = {},
+  { cacheTtl = 0, observer }: ResolverSettings = {},
 ) {
   const read = (source: Source | Provider) =>
     createSharedRead("open" in source ? source : unnamed(source), cacheTtl * 1000, observer);

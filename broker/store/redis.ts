@@ -15,14 +15,14 @@ import {
   type Taker,
 } from "./store.ts";
 
-interface Settings {
+interface RedisSettings {
   /** `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]` */
   readonly url: string;
   /** For one operation, in milliseconds. */
   readonly timeLimit?: number;
 }
 
-export function redisStore({ url, timeLimit = defaultTimeLimit }: Settings): HandleStore {
+export function redisStore({ url, timeLimit = defaultTimeLimit }: RedisSettings): HandleStore {
   const { run, trouble, close } = connect(url, timeLimit);
 
   // The braces make the tenant the part that Redis Cluster places keys by; encoded, or "}" would end it early.

@@ -16,7 +16,7 @@ import type { BrokerKeys } from "./keys.ts";
 /** Asked before each request: tokens expire, and the files that they lie in change. */
 export type FindToken = () => string | Promise<string>;
 
-interface Settings extends Patience {
+interface CallSettings extends Patience {
   /** Where the broker is, as it says itself; no slash at the end. */
   readonly url: string;
   readonly call: BrokerCall;
@@ -45,7 +45,14 @@ export interface Answered {
 
 export type AuthorizedCall = ReturnType<typeof createAuthorizedCall>;
 
-export function createAuthorizedCall({ url, call, keys, identity, embedded = false, ...patience }: Settings) {
+export function createAuthorizedCall({
+  url,
+  call,
+  keys,
+  identity,
+  embedded = false,
+  ...patience
+}: CallSettings) {
   /** What was sent, by the token that it stands for. */
   const sent = new Map<string, string>();
 

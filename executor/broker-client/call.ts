@@ -66,7 +66,7 @@ export function createBrokerCall({ url, fetch, signal }: Way) {
     }
     const json = parseJson(text);
     if (response.ok) return json;
-    throw refusal(json, response.status, Number(response.headers.get("retry-after") ?? Number.NaN));
+    throw brokerFailure(json, response.status, Number(response.headers.get("retry-after") ?? Number.NaN));
   };
 }
 
@@ -104,7 +104,7 @@ export function understand<T>(
   return parsed.data as T;
 }
 
-function refusal(json: unknown, status: number, retryAfter: number): Failure {
+function brokerFailure(json: unknown, status: number, retryAfter: number): Failure {
   const parsed = Problem.safeParse(json);
   if (!parsed.success)
     return new Failure("broker_untrusted", { detail: `HTTP status ${status}, no problem details` });

@@ -101,7 +101,7 @@ export async function requestSecrets(
       Promise.all(given.map(({ handle }) => from.accept(handle))),
       wrapped.length > 0 ? from.wrap(wrapped.map(({ item }) => item)) : [],
     ]);
-    checkPlan(accepted);
+    checkBoundPlans(accepted);
     for (const [index, { key }] of asked.entries()) handles.set(key, issued[index] as IssuedHandle);
     for (const [index, { key }] of given.entries()) handles.set(key, accepted[index] as IssuedHandle);
     for (const [index, { key }] of wrapped.entries()) handles.set(key, wrappedHandles[index] as IssuedHandle);
@@ -114,7 +114,7 @@ export async function requestSecrets(
   }
 
   /** Where one handle is for this plan alone, all are: another handle in its place would make it another plan. */
-  function checkPlan(accepted: readonly IssuedHandle[]): void {
+  function checkBoundPlans(accepted: readonly IssuedHandle[]): void {
     if (accepted.every(({ claims }) => claims.plan === undefined)) return;
     const stray = accepted.find(({ claims }) => claims.plan === undefined || claims.plan !== hash);
     if (stray) throw new Failure("plan_mismatch", { detail: shownName(stray.claims.name) });

@@ -16,7 +16,7 @@ const magic = `claimcheck-cache/${version}`;
 const lineFeed = 0x0a;
 
 /** What a command that ended with 0 left behind. */
-export interface Result {
+export interface CachedResult {
   /** What people call the image that it comes from; for lists. */
   readonly image: string;
   /** Digests of the layers on the image, the command's own last. */
@@ -35,7 +35,7 @@ const Header = z.strictObject({
 });
 
 /** Without the MAC. */
-export function encodeBody(key: string, { image, layers, stdout, stderr }: Result): Buffer {
+export function encodeBody(key: string, { image, layers, stdout, stderr }: CachedResult): Buffer {
   const lengths = { stdout: stdout.length, stderr: stderr.length };
   const header: z.infer<typeof Header> = { key, image, layers: [...layers], ...lengths };
   return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), stdout, stderr]);
@@ -45,7 +45,7 @@ export function encodeBody(key: string, { image, layers, stdout, stderr }: Resul
  * @param body that somebody who may be believed has encoded.
  * @returns undefined for what is no result, or another key's.
  */
-export function decodeBody(key: string, body: Buffer): Result | undefined {
+export function decodeBody(key: string, body: Buffer): CachedResult | undefined {
   const [line, output] = cutLine(body);
   const header = readHeader(line);
   if (header?.key !== key) return undefined;
@@ -53,13 +53,13 @@ export function decodeBody(key: string, body: Buffer): Result | undefined {
   return { image, layers, stdout: output.subarray(0, stdout), stderr: output.subarray(stdout) };
 }
 
-export function encodeResult(key: string, result: Result, macKey: KeyObject): Buffer {
+export function encodeResult(key: string, result: CachedResult, macKey: KeyObject): Buffer {
   const body = encodeBody(key, result);
   return Buffer.concat([Buffer.from(`${magic} ${macOf(body, macKey).toString("base64url")}\n`), body]);
 }
 
 /** @returns undefined for what is not the result that was encoded under this key. */
-export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): Result | undefined {
+export function decodeResult(key: string, bytes: Buffer, macKey: KeyObject): CachedResult | undefined {
   const [line, body] = cutLine(bytes);
   const [word, mac = ""] = line.split(" ");
   const given = Buffer.from(mac, "base64url");

@@ -5,7 +5,10 @@
  * check alone; the values are not here.
  */
 import { createHash } from "node:crypto";
-import type { Plan, SecretSource, Step } from "../plan/plan.ts";
+import type { CacheIdOf, Meaning } from "../plan/field.ts";
+import type { Plan, Step } from "../plan/plan.ts";
+import { planFields, planRowOf } from "../plan/plan-table.ts";
+import { rowOf, stepFields } from "../plan/step-table.ts";
 
 /**
  * Another one for a change of what a result depends on, such as the defaults of a container. Results of 1 are never
@@ -13,94 +16,47 @@ import type { Plan, SecretSource, Step } from "../plan/plan.ts";
  */
 const version = "claimcheck-cache/2";
 
-export interface Origin {
+export interface Origin extends Partial<Plan> {
   /** The broker's name for itself. */
   readonly broker: string;
   readonly tenant: string;
   /** The key of the step before; the image's id for the first. */
   readonly parent: string;
-  /** What the plan says of all steps, and what can change their results. */
-  readonly storage?: Plan["storage"];
-  readonly cacheIdOf: (source: SecretSource) => string;
+  readonly cacheIdOf: CacheIdOf;
 }
 
-interface Meaning<Value> {
-  /** What of it can change the result, as JSON. */
-  readonly counts: (value: Value, cacheIdOf: Origin["cacheIdOf"]) => unknown;
-  /** Why such a step cannot be cached. */
-  readonly forbids?: (value: Value) => string | false;
-}
-
-const sha256 = (bytes: string | Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-
-const asItIs: Meaning<unknown> = { counts: (value) => value };
-const nothing: Meaning<unknown> = { counts: () => undefined };
-
-const secrets: Meaning<readonly { readonly source: SecretSource }[]> = {
-  counts: (all, cacheIdOf) => all.map(({ source, ...how }) => ({ ...how, cacheId: cacheIdOf(source) })),
-};
-
-/** Every field of a step is here, or this does not compile. */
-const meanings: { readonly [Field in keyof Required<Step>]: Meaning<Step[Field]> } = {
-  name: nothing,
-  args: asItIs,
-  entrypoint: asItIs,
-  env: asItIs,
-  user: asItIs,
-  workdir: asItIs,
-  files: {
-    counts: (files) =>
-      files.map(({ content, ...how }) => ({ ...how, ...(content && { content: sha256(content) }) })),
-  },
-  network: asItIs,
-  memory: asItIs,
-  cpus: asItIs,
-  pidsLimit: asItIs,
-  timeout: asItIs,
-  readOnly: asItIs,
-  init: asItIs,
-  secretVariables: secrets,
-  secretFiles: secrets,
-  secretInput: { counts: (source, cacheIdOf) => source && cacheIdOf(source) },
-  binds: { ...nothing, forbids: ({ length }) => length > 0 && "it shares files of this host" },
-  interactive: { ...nothing, forbids: (is) => is && "it reads standard input" },
-  terminal: { ...nothing, forbids: (is) => is && "it runs in a terminal" },
-};
-
-/** The same for what a plan says of all its steps. */
-const planMeanings: { readonly [Field in keyof Required<Plan>]: Meaning<Plan[Field]> } = {
-  image: nothing, // By its id, as the parent.
-  registries: nothing, // Where the image came from.
-  steps: nothing,
-  hash: nothing, // Handles for one plan are refused in another, cached or not.
-  masked: { ...nothing, forbids: (is) => !is && "its output is not masked" },
-  shortSecrets: { ...nothing, forbids: (what) => what === "show" && "it may show short secrets" },
-  onLeak: nothing, // What leaked is not kept, whatever else is done about it.
-  tag: nothing,
-  publish: nothing,
-  storage: nothing, // With the origin.
-};
-
-const fields = Object.keys(meanings) as (keyof Step)[];
-const planFields = Object.keys(planMeanings) as (keyof Plan)[];
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 /** @returns why the result of a step cannot be cached, whatever it is. */
 export function obstacleOf(plan: Plan, step: Step): string | undefined {
   const reasons = [
-    ...planFields.map((field) => (planMeanings[field] as Meaning<unknown>).forbids?.(plan[field])),
-    ...fields.map((field) => (meanings[field] as Meaning<unknown>).forbids?.(step[field])),
+    ...planFields.map((field) => obstacle(planRowOf(field).cache, plan[field])),
+    ...stepFields.map((field) => obstacle(rowOf(field).cache, step[field])),
   ];
-  return reasons.find((reason) => typeof reason === "string") || undefined;
+  return reasons.find((reason) => typeof reason === "string");
 }
+
+/** What a plan says of all its steps, and what can change their results. */
+export const countedOf = (plan: Plan): Partial<Plan> =>
+  Object.fromEntries(
+    planFields
+      .filter((field) => planRowOf(field).cache === "counts" && plan[field] !== undefined)
+      .map((field) => [field, plan[field]]),
+  );
 
 /** @returns 64 digits in hex. */
 export function keyOfStep(step: Step, { cacheIdOf, ...origin }: Origin): string {
-  const counted = fields.map((field) => [
-    field,
-    (meanings[field] as Meaning<unknown>).counts(step[field], cacheIdOf),
-  ]);
+  const counted = stepFields.map((field) => [field, counts(rowOf(field).cache, step[field], cacheIdOf)]);
   const text = JSON.stringify([version, origin, Object.fromEntries(counted)], sorted);
   return sha256(text);
+}
+
+const obstacle = (cache: Meaning<unknown>, value: unknown) =>
+  typeof cache === "object" && "forbids" in cache && cache.forbids(value);
+
+function counts(cache: Meaning<unknown>, value: unknown, cacheIdOf: CacheIdOf): unknown {
+  if (cache === "counts") return value;
+  return typeof cache === "object" && "counts" in cache ? cache.counts(value, cacheIdOf) : undefined;
 }
 
 /** For JSON.stringify: one spelling for an object, in whatever order its fields were put in. */

@@ -21,7 +21,7 @@ export const indexType = "application/vnd.oci.image.index.v1+json";
 
 export type Registry = ReturnType<typeof openRegistry>;
 
-interface Settings {
+interface RegistrySettings {
   /** For `HOST[:PORT]`, `user:password` in base64, where there is a log-in. */
   readonly findLogin: (host: string) => string | undefined;
 }
@@ -39,7 +39,7 @@ export class RegistryError extends Error {
   }
 }
 
-export function openRegistry(reference: string, { findLogin }: Settings) {
+export function openRegistry(reference: string, { findLogin }: RegistrySettings) {
   const [, host = "", name = ""] = grammar.exec(reference) ?? [];
   // As with docker, only this host is spoken to without TLS.
   const origin = `${loopback.test(host) ? "http" : "https"}://${host}`;

@@ -13,7 +13,7 @@ import { stat } from "node:fs/promises";
 import * as z from "zod/mini";
 import { digestOf } from "../../shared/digest.ts";
 import { Failure } from "../../shared/failure.ts";
-import { decodeBody, encodeBody, type Result } from "./entry.ts";
+import { type CachedResult, decodeBody, encodeBody } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
 import { sizeLimit } from "./recording.ts";
 import { indexType, manifestType, type Registry, RegistryError } from "./registry.ts";
@@ -38,14 +38,14 @@ const Manifest = z.object({
 
 export type SharedResults = ReturnType<typeof openSharedResults>;
 
-interface Settings {
+interface SharedResultsSettings {
   readonly from: Registry | undefined;
   readonly to: Registry | undefined;
   readonly layers: KeptLayers;
 }
 
 /** @returns what works as long as the registries do; once one fails, it is left alone. */
-export function openSharedResults({ from, to, layers }: Settings, tell: (line: string) => void) {
+export function openSharedResults({ from, to, layers }: SharedResultsSettings, tell: (line: string) => void) {
   const failed = new Set<string>();
 
   async function attempt<T>(registry: Registry | undefined, what: (registry: Registry) => Promise<T>) {
@@ -65,7 +65,7 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
     return { mediaType: layerType, digest, size };
   };
 
-  async function readOrSay(...asked: Parameters<typeof read>): Promise<Result | undefined> {
+  async function readOrSay(...asked: Parameters<typeof read>): Promise<CachedResult | undefined> {
     // Not by its key: who sees that sees whether two runs had equal secrets.
     const say = (code: string) =>
       tell(`a result at ${asked[0].reference} cannot be used (${code}); the step runs again`);
@@ -103,7 +103,7 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
       key: string,
       believe: (receipt: string) => Promise<string | undefined>,
       wantsFiles: boolean,
-    ): Promise<Result | undefined> =>
+    ): Promise<CachedResult | undefined> =>
       attempt(from, async (registry) => {
         const tagged = await registry.getManifest(key);
         if (!tagged) return undefined;
@@ -113,7 +113,7 @@ export function openSharedResults({ from, to, layers }: Settings, tell: (line: s
       }),
 
     /** @param attest asks for a receipt for a manifest; undefined where there is none to be had. */
-    push: (key: string, result: Result, attest: (manifest: string) => Promise<string | undefined>) =>
+    push: (key: string, result: CachedResult, attest: (manifest: string) => Promise<string | undefined>) =>
       attempt(to, async (registry) => {
         const config = Buffer.from("{}");
         const isWhole = result.layers.every(layers.has);
@@ -154,7 +154,7 @@ async function read(
   key: string,
   tagged: Buffer,
   believe: (receipt: string) => Promise<string | undefined>,
-): Promise<Result | undefined> {
+): Promise<CachedResult | undefined> {
   const index = Index.safeParse(parse(tagged)).data;
   const digest = index && (await believe(index.annotations[receiptAnnotation] as string));
   const manifest = digest && (await registry.getManifest(digest));

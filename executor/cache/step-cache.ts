@@ -8,9 +8,9 @@ import { Failure } from "../../shared/failure.ts";
 import type { Membership } from "../broker-client/client.ts";
 import type { Secrets } from "../broker-client/secrets.ts";
 import { makesImage, type Plan, type SecretSource, type Step, secretsOf } from "../plan/plan.ts";
-import type { Result } from "./entry.ts";
+import type { CachedResult } from "./entry.ts";
 import type { KeptLayers } from "./kept-layers.ts";
-import { keyOfStep, obstacleOf } from "./key.ts";
+import { countedOf, keyOfStep, obstacleOf } from "./key.ts";
 import { prune } from "./pruning.ts";
 import { createRecording } from "./recording.ts";
 import type { SharedResults } from "./shared-results.ts";
@@ -26,7 +26,7 @@ export interface Run {
   readonly tell: (line: string) => void;
 }
 
-interface Settings {
+interface StepCacheSettings {
   readonly store: CacheStore;
   /** Of all results on this host, in bytes. */
   readonly sizeLimit: number;
@@ -38,7 +38,7 @@ interface Settings {
 }
 
 /** Of a step among the others. */
-export interface Place {
+export interface StepPosition {
   readonly index: number;
   /** The layers that it would find on the image; undefined where they are not known. */
   readonly layers: readonly string[] | undefined;
@@ -47,11 +47,10 @@ export interface Place {
 export type StepCache = ReturnType<typeof openStepCache>;
 
 export function openStepCache(
-  { store, layers: keptLayers, shared, sizeLimit, explains }: Settings,
+  { store, layers: keptLayers, shared, sizeLimit, explains }: StepCacheSettings,
   run: Run,
 ) {
   const { plan, image, secrets, signal, tell } = run;
-  const { storage } = plan;
   const obstacles = plan.steps.map((step) => obstacleOf(plan, step));
   const first = obstacles.findIndex((obstacle) => obstacle !== undefined);
   /** Behind a step that cannot be cached nobody knows what the next one starts from. */
@@ -76,7 +75,7 @@ export function openStepCache(
     for (const step of plan.steps.slice(0, cacheable)) {
       if (!membership || unnamedIn(step)) break;
       const cacheIdOf = (source: SecretSource) => secrets.cacheIdOf(source) as string;
-      const origin = { ...membership, parent: made.at(-1) ?? image, ...(storage && { storage }) };
+      const origin = { ...membership, parent: made.at(-1) ?? image, ...countedOf(plan) };
       made.push(keyOfStep(step, { ...origin, cacheIdOf }));
     }
     return made;
@@ -94,8 +93,8 @@ export function openStepCache(
   }
 
   /** The results that are there, up to the first that is not. */
-  async function look(wanted: readonly string[]): Promise<Result[]> {
-    const results: Result[] = [];
+  async function look(wanted: readonly string[]): Promise<CachedResult[]> {
+    const results: CachedResult[] = [];
     for (const key of wanted) {
       const result = await store.find(key);
       if (!result) break;
@@ -105,10 +104,13 @@ export function openStepCache(
   }
 
   /** Behind the last of them either nothing is run, or what is run finds the files that it and those before it left. */
-  async function usable(results: readonly Result[], { index, layers: below }: Place): Promise<Result[]> {
+  async function usable(
+    results: readonly CachedResult[],
+    { index, layers: below }: StepPosition,
+  ): Promise<CachedResult[]> {
     if (index + results.length === plan.steps.length && !makesImage(plan)) return [...results];
     for (let count = results.length; count > 0; count--) {
-      const { layers } = results[count - 1] as Result;
+      const { layers } = results[count - 1] as CachedResult;
       const fits = layers.length === index + count && below?.every((each, depth) => each === layers[depth]);
       if (fits && (await areReady(layers))) return results.slice(0, count);
     }
@@ -126,7 +128,7 @@ export function openStepCache(
     await before?.held.release();
   }
 
-  async function take(place: Place): Promise<Result[]> {
+  async function take(place: StepPosition): Promise<CachedResult[]> {
     const from = place.index;
     const wanted = from < cacheable ? await ask(from) : [];
     const [next] = wanted;
@@ -163,7 +165,7 @@ export function openStepCache(
     return result !== undefined;
   }
 
-  async function share(index: number, key: string, result: Result): Promise<void> {
+  async function share(index: number, key: string, result: CachedResult): Promise<void> {
     const made = plan.steps.slice(0, index + 1);
     await shared?.push(key, result, (manifest) =>
       secrets.attest(made, { key, manifest }).catch((failure: Failure) => {
@@ -193,13 +195,13 @@ export function openStepCache(
 
   return {
     /** The results of the next step and the ones after it, as many as are there: they need not be run. */
-    take: (next: Place): Promise<Result[]> => survive(() => take(next), []),
+    take: (next: StepPosition): Promise<CachedResult[]> => survive(() => take(next), []),
 
     /** For the output of a step that could not be taken; undefined when its result cannot be kept. */
     record: () => (lease && !broken ? createRecording() : undefined),
 
     /** Keeps the result of the step that could not be taken. */
-    keep: (index: number, result: Omit<Result, "image">): Promise<void> =>
+    keep: (index: number, result: Omit<CachedResult, "image">): Promise<void> =>
       survive(async () => {
         const key = keys()[index];
         if (key === undefined || lease?.key !== key) return;

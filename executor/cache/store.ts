@@ -24,7 +24,7 @@ import {
 import { lock } from "../../shared/lock.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
 import { absent } from "./absent.ts";
-import { decodeResult, encodeResult, layersIn, otherVersionOf, type Result } from "./entry.ts";
+import { type CachedResult, decodeResult, encodeResult, layersIn, otherVersionOf } from "./entry.ts";
 
 /** What comes before a result's output is shorter, in bytes: a plan of a thousand steps has a thousand digests. */
 const headerLimit = 256 * 1024;
@@ -38,19 +38,19 @@ export interface Stored {
 
 /** The right, held by one process on this host at a time, to make the result of a key. */
 export interface Lease {
-  put(result: Result): Promise<void>;
+  put(result: CachedResult): Promise<void>;
   release(): Promise<void>;
 }
 
 export type CacheStore = ReturnType<typeof openStore>;
 
-interface Settings {
+interface CacheStoreSettings {
   readonly macKey: KeyObject;
   /** Told the key of what is not as it was stored, or of another version; it is as good as not there. */
   readonly onSpoilt?: (key: string, version: ReturnType<typeof otherVersionOf>) => void;
 }
 
-export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Settings) {
+export function openStore(folder: string, { macKey, onSpoilt = () => {} }: CacheStoreSettings) {
   const resultOf = (key: string) => `${folder}/results/${key}`;
   const draftOf = (key: string) => `${folder}/drafts/${key}`;
   const lockOf = (key: string) => `${folder}/locks/${key}`;
@@ -83,7 +83,7 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
     await file.close();
   }
 
-  async function put(key: string, result: Result): Promise<void> {
+  async function put(key: string, result: CachedResult): Promise<void> {
     try {
       make("drafts");
       make("results");
@@ -96,7 +96,7 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
   }
 
   /** What was changed meanwhile is said. */
-  async function read(key: string): Promise<Result | undefined> {
+  async function read(key: string): Promise<CachedResult | undefined> {
     const bytes = await readFile(resultOf(key)).catch(absent);
     const result = bytes && decodeResult(key, bytes, macKey);
     if (!bytes || result) return result;
@@ -123,7 +123,7 @@ export function openStore(folder: string, { macKey, onSpoilt = () => {} }: Setti
     read,
 
     /** To use it; what cannot be used makes room for what can. */
-    async find(key: string): Promise<Result | undefined> {
+    async find(key: string): Promise<CachedResult | undefined> {
       const result = await read(key);
       const now = new Date();
       if (result) await utimes(resultOf(key), now, now).catch(absent);

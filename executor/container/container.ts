@@ -9,24 +9,28 @@ import { forward } from "../output/forward.ts";
 import type { OutputSource } from "../output/pipe.ts";
 import type { BindMount, Step } from "../plan/plan.ts";
 import type { ScrubStream } from "../scrub/scrubber.ts";
-import type { Supervisor, TerminalSize } from "../supervisor/supervisor.ts";
+import type { TerminalSize } from "../supervisor/orders.ts";
+import type { Supervisor } from "../supervisor/supervisor.ts";
 import { nameFiles } from "./etc-files.ts";
 import { type InjectedFile, injectFiles, injectVariables } from "./inject.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 import { createSpec, userCount } from "./spec.ts";
 
-interface Place {
+interface ContainerContext {
   readonly config: ImageConfig;
   readonly supervisor: Supervisor;
   readonly seccomp: SeccompProfile;
-  /** Its place among the steps, from 1 on. */
-  readonly order: number;
+  /** Of the step, counted from 0 on. */
+  readonly index: number;
   /** The size of its terminal, if the step has one. */
   readonly screen: () => TerminalSize;
 }
 
 /** Makes ready what a step's container needs beside its secrets. */
-export async function draftContainer(step: Step, { config, supervisor, seccomp, order, screen }: Place) {
+export async function draftContainer(
+  step: Step,
+  { config, supervisor, seccomp, index, screen }: ContainerContext,
+) {
   const { id, hook } = supervisor;
   if (step.files.length > 0) {
     const before = supervisor.rootfs();
@@ -48,7 +52,7 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
     config,
     user,
     hostname: id,
-    cgroup: `${id}-${order}`,
+    cgroup: `${id}-${index + 1}`,
     firstUser,
     seccomp,
     hook,
@@ -71,7 +75,7 @@ export async function draftContainer(step: Step, { config, supervisor, seccomp, 
 export function createContainer(
   step: Step,
   { spec, user, files, secretFiles }: Awaited<ReturnType<typeof draftContainer>>,
-  { supervisor, screen }: Place,
+  { supervisor, screen }: Pick<ContainerContext, "supervisor" | "screen">,
   secrets: Secrets,
 ) {
   const secret = secretFiles.map(

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Network } from "../plan/plan.ts";
-import type { BundleFile } from "../supervisor/supervisor.ts";
+import type { BundleFile } from "../supervisor/orders.ts";
 import { resolversBeyond } from "./resolvers.ts";
 
 interface Host {

@@ -8,7 +8,8 @@ import { isRootless } from "../host/rootless.ts";
 import type { ImageConfig } from "../image/image.ts";
 import type { User } from "../image/user.ts";
 import type { Step } from "../plan/plan.ts";
-import { places, type TerminalSize } from "../supervisor/supervisor.ts";
+import type { TerminalSize } from "../supervisor/orders.ts";
+import { places } from "../supervisor/supervisor.ts";
 import { kernelMounts } from "./mounts.ts";
 import { loadSeccomp, type SeccompProfile } from "./seccomp.ts";
 
@@ -56,7 +57,7 @@ export const userCount = 65_536;
 /** The scheduler's period, in microseconds. */
 const cpuPeriod = 100_000;
 
-interface Surroundings {
+interface SpecSettings {
   /** What the image says of how to run it. */
   readonly config: ImageConfig;
   readonly user: User;
@@ -75,7 +76,7 @@ interface Surroundings {
 
 export function createSpec(
   step: Step,
-  { config, user, hostname, cgroup, firstUser, seccomp, hook, screen }: Surroundings,
+  { config, user, hostname, cgroup, firstUser, seccomp, hook, screen }: SpecSettings,
 ) {
   const isRoot = user.uid === 0;
   return {
@@ -102,11 +103,11 @@ export function createSpec(
     hostname,
     hooks: { createRuntime: [hook] },
     mounts: kernelMounts(step.network, {
-      isNested: isRootless || firstUser !== undefined,
-      hasCgroups: !isRootless,
+      isNested: isRootless() || firstUser !== undefined,
+      hasCgroups: !isRootless(),
     }),
     linux: {
-      ...(isRootless ? {} : limitsOf(step, cgroup)),
+      ...(isRootless() ? {} : limitsOf(step, cgroup)),
       namespaces: namespacesOf(step, firstUser),
       ...(firstUser !== undefined && mappingsOf(firstUser)),
       maskedPaths,

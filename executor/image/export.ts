@@ -32,7 +32,7 @@ interface Wanted {
   readonly check: (configuration: Buffer) => void;
 }
 
-interface Surroundings {
+interface ExportSettings {
   /** A folder that goes with the run. */
   readonly scratch: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -49,7 +49,7 @@ const types = {
 const holeLimit = 1024 ** 3;
 
 /** @throws {Failure} `image_not_made`. */
-export async function exportImage(wanted: Wanted, surroundings: Surroundings): Promise<void> {
+export async function exportImage(wanted: Wanted, surroundings: ExportSettings): Promise<void> {
   const buildah = (...args: string[]) =>
     runBuildah(args, surroundings).catch((cause) => {
       throw new Failure("image_not_made", { detail: `buildah ${args[0]}: ${reasonOf(cause)}`, cause });

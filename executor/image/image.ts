@@ -40,7 +40,7 @@ export interface Image {
   readonly layers: readonly string[];
 }
 
-interface Surroundings {
+interface ImageSettings {
   /** The folder where answers are remembered. */
   readonly state: string;
   /** For the programs that are started: what they need, and no secret. */
@@ -59,7 +59,7 @@ interface Surroundings {
 }
 
 /** @throws {Failure} `image_unavailable`. */
-export async function prepareImage(name: string, surroundings: Surroundings): Promise<Image> {
+export async function prepareImage(name: string, surroundings: ImageSettings): Promise<Image> {
   if (name === "" || name.startsWith("-")) {
     throw new Failure("image_unavailable", { detail: `"${name}" is not an image's name` });
   }
@@ -78,7 +78,7 @@ export async function prepareImage(name: string, surroundings: Surroundings): Pr
 }
 
 /** Removes the working containers of runs that were killed. */
-export const sweepContainers = (surroundings: Pick<Surroundings, "state" | "environment" | "signal">) =>
+export const sweepContainers = (surroundings: Pick<ImageSettings, "state" | "environment" | "signal">) =>
   openWorkingContainers(surroundings).sweep((container) => runBuildah(["rm", container], surroundings));
 
 /** A tag says nothing where there is a digest, and somebody could write one after the other. */
@@ -87,7 +87,7 @@ function meaningOf(name: string): string {
   return digest === undefined ? name : `${repository}@${digest}`;
 }
 
-interface BuildahSurroundings extends Pick<Surroundings, "environment" | "signal"> {
+interface BuildahSettings extends Pick<ImageSettings, "environment" | "signal"> {
   /** Where relative paths begin. */
   readonly scratch?: string;
 }
@@ -95,7 +95,7 @@ interface BuildahSurroundings extends Pick<Surroundings, "environment" | "signal
 /** @returns what a command of buildah's printed. */
 export async function runBuildah(
   args: readonly string[],
-  { environment, signal, scratch }: BuildahSurroundings,
+  { environment, signal, scratch }: BuildahSettings,
 ): Promise<string> {
   const { stdout } = await exec("buildah", args, {
     env: environment,
@@ -106,14 +106,14 @@ export async function runBuildah(
   return stdout.trim();
 }
 
-async function askBuildah(name: string, surroundings: Surroundings): Promise<Image> {
+async function askBuildah(name: string, surroundings: ImageSettings): Promise<Image> {
   const buildah = (...args: string[]) => runBuildah(args, surroundings);
   const { id, config, names } = await obtain(name, surroundings);
 
   // Two first runs at once may remove each other's container.
   const container = containerOf(id);
   const mount = async () =>
-    layersOf(isRootless ? await buildah(...mountUnshared, container) : await mounted(buildah, container));
+    layersOf(isRootless() ? await buildah(...mountUnshared, container) : await mounted(buildah, container));
   const made: Awaited<ReturnType<typeof working.make>>[] = [];
   const working = openWorkingContainers(surroundings);
   try {
@@ -144,7 +144,7 @@ const mountAttempts = 5;
 type Found = Pick<Image, "id" | "config" | "names">;
 
 /** The image that a name stands for, pulled if that has to be. */
-async function obtain(name: string, surroundings: Surroundings): Promise<Found> {
+async function obtain(name: string, surroundings: ImageSettings): Promise<Found> {
   const { environment, signal, onProgress, state, admit } = surroundings;
   const privates = openPrivateImages(privatesIn(state));
   const pulled = openPulledImages(state);
@@ -214,7 +214,7 @@ const isRefusal = (thrown: unknown) => thrown instanceof ClaimcheckError;
 
 /** All images of the storage. */
 export async function listImages(
-  surroundings: BuildahSurroundings,
+  surroundings: BuildahSettings,
 ): Promise<{ readonly id: string; readonly names: readonly string[] }[]> {
   const json = await runBuildah(["images", "--json", "--no-trunc"], surroundings);
   const images = (JSON.parse(json) ?? []) as { id: string; names?: string[] | null }[];
@@ -225,7 +225,7 @@ export async function listImages(
  * Buildah's answer of another time, while it must still be true: nothing has been changed in the list of images
  * since or in what names stand for, and the mount is there. Asking costs more than half of a `runc run`.
  */
-function recall(memory: string, { environment, admit, state }: Surroundings): Image | undefined {
+function recall(memory: string, { environment, admit, state }: ImageSettings): Image | undefined {
   let remembered: Image;
   try {
     const { witness, image } = JSON.parse(readFileSync(memory, "utf8")) as { witness: string; image: Image };
@@ -242,7 +242,7 @@ function recall(memory: string, { environment, admit, state }: Surroundings): Im
 }
 
 /** Where it cannot be kept, buildah is asked again the next time. */
-function remember(memory: string, image: Image, { environment }: Surroundings): void {
+function remember(memory: string, image: Image, { environment }: ImageSettings): void {
   const witness = witnessOf(image.layers, environment);
   if (!witness) return;
   const draft = `${memory}.${process.pid}`;
@@ -259,7 +259,7 @@ function remember(memory: string, image: Image, { environment }: Surroundings): 
 const format = "layers 2";
 
 /** The state of the files that decide what an image name stands for; none for a storage that is laid out otherwise. */
-function witnessOf(layers: readonly string[], { HOME }: Surroundings["environment"]): string | undefined {
+function witnessOf(layers: readonly string[], { HOME }: ImageSettings["environment"]): string | undefined {
   const storage = /^(.+\/(?:overlay|vfs))\/(?:l|dir|[0-9a-f]+)\/\w+$/.exec(layers[0] ?? "")?.[1];
   if (!storage) return undefined;
   const deciding = [

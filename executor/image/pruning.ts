@@ -5,7 +5,7 @@ import { listImages, runBuildah, sweepContainers } from "./image.ts";
 import { openPulledImages, type PulledImage } from "./pulled-images.ts";
 import { containerOf } from "./working-containers.ts";
 
-interface Settings {
+interface PruningSettings {
   readonly state: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
@@ -28,7 +28,10 @@ export interface RemovedImage {
 }
 
 /** Those go first that were not used for the longest time. An image that somebody has given another name stays. */
-export async function pruneImages({ keep, lately }: Limits, settings: Settings): Promise<RemovedImage[]> {
+export async function pruneImages(
+  { keep, lately }: Limits,
+  settings: PruningSettings,
+): Promise<RemovedImage[]> {
   await sweepContainers(settings);
   const pulled = openPulledImages(settings.state);
   const there = new Map((await listImages(settings)).map(({ id, names }) => [id, names]));
@@ -58,7 +61,7 @@ export async function pruneImages({ keep, lately }: Limits, settings: Settings):
 async function remove(
   { id, layers }: PulledImage,
   names: readonly string[],
-  settings: Settings,
+  settings: PruningSettings,
 ): Promise<boolean> {
   let top: FileHandle | undefined;
   try {
@@ -87,7 +90,7 @@ const sumOf = (sizes: Iterable<number>) => [...sizes].reduce((sum, size) => sum 
 /** Of the folders that are there, in bytes on the disk. */
 async function sizesOf(
   folders: readonly string[],
-  { signal }: Settings,
+  { signal }: PruningSettings,
 ): Promise<ReadonlyMap<string, number>> {
   const sizes = new Map<string, number>();
   for (const folder of folders) {

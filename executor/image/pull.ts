@@ -17,7 +17,7 @@ export interface Login {
   readonly password: Secret;
 }
 
-interface Surroundings {
+interface PullSettings {
   /** An empty folder, made if need be. */
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -31,16 +31,16 @@ const script = `
 { mount -t tmpfs -o mode=0700,noswap tmpfs "$1" 2>/dev/null || mount -t ramfs -o mode=0700 ramfs "$1"; } &&
   cat > "$1/auth.json" && exec buildah pull --quiet --policy "$2" --authfile "$1/auth.json" -- "$3" < /dev/null`;
 
-const namespaces = isRootless ? ["buildah", "unshare"] : ["unshare", "--mount"];
+const namespaces = () => (isRootless() ? ["buildah", "unshare"] : ["unshare", "--mount"]);
 /** Said twice, because `buildah unshare` would leave its child behind. */
 const mortal = ["--pdeathsig", "KILL"];
-const alone = [...mortal, ...namespaces, "--", "setpriv", ...mortal, "sh", "-c", script, "sh"];
+const alone = () => [...mortal, ...namespaces(), "--", "setpriv", ...mortal, "sh", "-c", script, "sh"];
 
 /** @throws what execFile throws, with buildah's words in `stderr`. */
 export async function pull(
   name: string,
   logins: readonly Login[],
-  surroundings: Surroundings,
+  surroundings: PullSettings,
 ): Promise<void> {
   const { folder, environment, signal } = surroundings;
   const policy = surroundings.isThere ? "always" : "missing";
@@ -50,7 +50,7 @@ export async function pull(
     return;
   }
   makeFolder(folder);
-  const pulling = exec("setpriv", [...alone, folder, policy, name], options);
+  const pulling = exec("setpriv", [...alone(), folder, policy, name], options);
   const authfile = authfileOf(logins);
   const { stdin } = pulling.child;
   stdin?.on("error", () => {}); // Whoever ends without having read it all has something to say.

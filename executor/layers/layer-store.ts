@@ -36,7 +36,7 @@ export interface Draft {
 
 export type LayerStore = ReturnType<typeof openLayerStore>;
 
-interface Surroundings {
+interface LayerStoreSettings {
   /** For the programs that are started. */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -44,7 +44,7 @@ interface Surroundings {
 const bufferSize = 1024 * 1024;
 
 /** @param folder on one file system with the folders of runs. */
-export function openLayerStore(folder: string, { environment }: Surroundings) {
+export function openLayerStore(folder: string, { environment }: LayerStoreSettings) {
   const nameOf = (digest: string) => {
     const hex = /^sha256:([0-9a-f]{64})$/.exec(digest)?.[1];
     if (!hex) throw new Failure("internal");

@@ -1,113 +1,32 @@
-/** The plan as a document, which is what every front end makes. This is its one definition. */
+/** The plan as a document, which is what every front end makes: what step-table.ts and plan-table.ts say, put together. */
+import { isDeepStrictEqual } from "node:util";
 import * as z from "zod/mini";
 import { described } from "../../shared/described.ts";
-import { Failure } from "../../shared/failure.ts";
-import { record } from "../../shared/record.ts";
-import { takeCacheKey } from "../../shared/uri.ts";
 import { type ReadField, readOrThrow } from "./faults.ts";
-import { PlacedFileFields, toPlacedFiles } from "./placed-files.ts";
-import {
-  leakActions,
-  networks,
-  type Plan,
-  plainStep,
-  type SecretSource,
-  type Step,
-  secretFileDefaults,
-} from "./plan.ts";
-import { named, parseCpus, parseDuration, parseMemory, parseMode, parsePids } from "./quantities.ts";
-import { toStorage } from "./storage.ts";
+import type { Means, Written } from "./field.ts";
+import { type Plan, plainStep, type Step } from "./plan.ts";
+import { planFields, planRowOf, planTable } from "./plan-table.ts";
+import { rowOf, stepFields, stepTable } from "./step-table.ts";
 
 const word = z.string().check(z.minLength(1));
-/** Of a variable. */
-const name = z.string().check(z.regex(/^[^=\0]+$/));
 
-const handle = described(
-  word,
-  "A handle that was issued before: a compact JWS, or the name of one that is given beside the plan.",
-);
+/** The members of a table's documents, by their names. */
+type Members<Table> = {
+  [Field in keyof Table as Table[Field] extends { document: { name: infer Name extends string } }
+    ? Name
+    : never]: Table[Field] extends { document: { schema: () => infer Schema extends z.core.SomeType } }
+    ? z.ZodMiniOptional<Schema>
+    : never;
+};
 
-const value = described(
-  word,
-  "The name of a value that is given beside the plan, and wrapped at the broker.",
-);
-
-const cacheKey = described(word, "The name that stands for the value in caches.");
-
-const SecretReference = z.union(
-  [word, z.strictObject({ uri: word, cacheKey }), z.strictObject({ handle }), z.strictObject({ value })],
-  { error: "write a URI, { uri: …, cacheKey: … }, { handle: … } or { value: … }" },
-);
-
-const SecretFileFields = z.strictObject({
-  path: described(word, "The path in the container."),
-  uri: z.optional(
-    described(word, "The secret's URI, with ?cacheKey= if wanted; or write handle or value instead."),
-  ),
-  cacheKey: z.optional(cacheKey),
-  handle: z.optional(handle),
-  value: z.optional(value),
-  // As text, because YAML has two ways to read 0400.
-  mode: z.optional(described(z.string(), "Permissions, as text in octal; 0400 by default.")),
-  owner: z.optional(described(word, "USER[:GROUP], by name or number; root by default.")),
-});
-
-const StepFields = z.strictObject({
-  name: z.optional(described(word, "The step's name.")),
-  args: z.optional(
-    described(z.array(z.string()), "The command and its arguments; the image's own without it."),
-  ),
-  entrypoint: z.optional(
-    described(z.array(z.string()), "The entrypoint to use instead of the image's; an empty list removes it."),
-  ),
-  env: z.optional(
-    described(record(name, z.nullable(z.string())), "Variables; null removes a variable of the image."),
-  ),
-  secretEnv: z.optional(
-    described(
-      record(name, SecretReference),
-      "Secrets as variables: their URIs, with ?cacheKey= if wanted, handles or values.",
+const membersOf = <Table extends object>(table: Table) =>
+  Object.fromEntries(
+    Object.values(table).flatMap(({ document }) =>
+      document ? [[document.name, z.optional(document.schema())]] : [],
     ),
-  ),
-  secretFiles: z.optional(described(z.array(SecretFileFields), "Secrets as files, in memory.")),
-  secretStdin: z.optional(described(SecretReference, "A secret that the command reads from standard input.")),
-  user: z.optional(described(word, "USER[:GROUP], by name or number.")),
-  workdir: z.optional(described(word, "The folder that the command runs in.")),
-  volumes: z.optional(
-    described(
-      z.array(
-        z.strictObject({
-          source: described(word, "The path on the host; in a plan file, relative to the file's folder."),
-          target: described(word, "The path in the container."),
-          readOnly: z.optional(
-            described(z.boolean(), "Whether the container can only read it; no by default."),
-          ),
-        }),
-      ),
-      "Files and folders of the host that the container shares.",
-    ),
-  ),
-  files: z.optional(
-    described(
-      z.array(PlacedFileFields),
-      "Files, folders and links that are put among the container's own before the command runs, in this order.",
-    ),
-  ),
-  network: z.optional(
-    described(z.enum(networks), "The network that the container can reach; none by default."),
-  ),
-  memory: z.optional(described(z.string(), "The memory limit, for example 512m.")),
-  cpus: z.optional(described(z.number(), "The number of CPUs, for example 1.5.")),
-  pidsLimit: z.optional(described(z.number(), "The maximum number of processes; 2048 by default.")),
-  timeout: z.optional(described(z.string(), "The time limit, for example 90s.")),
-  readOnly: z.optional(described(z.boolean(), "Whether the container can only read its files.")),
-  init: z.optional(
-    described(
-      z.boolean(),
-      "Whether process 1 is an init that collects orphaned processes; with false, the command is process 1.",
-    ),
-  ),
-});
+  ) as Members<Table>;
+
+const { registryAuth, ...planMembers } = membersOf(planTable);
 
 export const wants = ["stdout", "stderr", "exitCode", "sync"] as const;
 export type Want = (typeof wants)[number];
@@ -116,20 +35,9 @@ export const PlanDocument = described(
   z.strictObject({
     version: described(z.literal(1), "The version of this format."),
     image: described(word, "The image's name, as podman and docker write it."),
-    registryAuth: z.optional(
-      described(
-        z.array(
-          z.strictObject({
-            address: described(word, "The registry's address, such as registry.example:5000."),
-            user: described(word, "The user name for the log-in."),
-            password: described(SecretReference, "The secret's URI, { handle: … } or { value: … }."),
-          }),
-        ),
-        "The log-ins at registries, for private images.",
-      ),
-    ),
+    registryAuth,
     steps: described(
-      z.array(StepFields).check(z.minLength(1)),
+      z.array(z.strictObject(membersOf(stepTable))).check(z.minLength(1)),
       "The steps, one container each; each step sees the files of the steps before it.",
     ),
     want: z.optional(
@@ -138,144 +46,83 @@ export const PlanDocument = described(
         "What the run returns of the last step: its output, its exit code, or nothing. By default all output is passed on.",
       ),
     ),
-    onLeak: z.optional(
-      described(
-        z.enum(leakActions),
-        "Search the files that steps leave for values; on a find, fail, keep nothing or only tell.",
-      ),
-    ),
-    tag: z.optional(described(word, "The name on this host of the image that the steps make.")),
-    publish: z.optional(
-      described(word, "The full name, with the registry's address, that the image is pushed to."),
-    ),
-    storage: z.optional(
-      described(
-        z.strictObject({
-          size: described(z.string(), "The maximum size, for example 10g."),
-          inodes: z.optional(
-            described(
-              z.number(),
-              "The maximum number of files, folders and links; one for each 16k of the size by default.",
-            ),
-          ),
-        }),
-        "What all steps together may write into their containers' files; a command that writes more gets ENOSPC.",
-      ),
-    ),
+    ...planMembers,
   }),
   "What Claimcheck runs: steps on one image.",
 );
 
 export type PlanDocument = z.infer<typeof PlanDocument>;
 
+type StepDocument = PlanDocument["steps"][number];
+
 /** JSON Schema 2020-12, for editors and front ends: what may be written, defaults left out. */
 export function planSchema(): object {
   return z.toJSONSchema(PlanDocument, { io: "input" });
 }
 
-/** What a document says of all its steps. */
-export const generalOf = (
-  { image, onLeak, tag, publish, storage, registryAuth = [] }: PlanDocument,
+/** What a document says of all its steps. @throws {Failure} `usage` for a quantity that is none. */
+export function generalOf(
+  document: PlanDocument,
   read: ReadField = readOrThrow,
-): General => ({
-  image,
-  registries: registryAuth.map(({ password, ...rest }, index) => ({
-    ...rest,
-    password: read(["registryAuth", index, "password"], () => sourceOf(password), noSource),
-  })),
-  ...(onLeak && { onLeak }),
-  ...(tag !== undefined && { tag }),
-  ...(publish !== undefined && { publish }),
-  ...(storage && {
-    storage: read(["storage"], () => named("storage", toStorage)(storage), { size: 0 }),
-  }),
-});
-
-type General = Pick<Plan, "image" | "registries" | "onLeak" | "tag" | "publish" | "storage">;
+): Omit<Plan, "steps" | "hash" | "masked" | "shortSecrets"> {
+  const means: Means = { toSource: (path) => path, read };
+  const said = planFields.flatMap((field) => readMember(field, planRowOf(field).document, document, means));
+  return { image: document.image, registries: [], ...Object.fromEntries(said) };
+}
 
 /**
  * @param fields one of a document's steps.
  * @param toSource makes a path of the host of a volume's `source`.
- * @param read collects faults; without it the first one is thrown.
  * @throws {Failure} `usage` for a quantity that is none.
  */
 export function toStep(
-  fields: PlanDocument["steps"][number],
-  toSource: (path: string) => string = (path) => path,
+  fields: StepDocument,
+  toSource: Means["toSource"] = (path) => path,
   read: ReadField = readOrThrow,
 ): Step {
-  const { args, entrypoint, env = {}, secretEnv = {}, secretFiles = [], secretStdin, volumes = [] } = fields;
-  const { files = [] } = fields;
-  const { name: title, user, workdir, network, memory, cpus, pidsLimit, timeout, readOnly, init } = fields;
-  const quantity = <T>(field: string, parse: (text: string) => T, text: string, otherwise: T) =>
-    read([field], () => named(field, parse)(text), otherwise);
-  return {
-    ...plainStep,
-    ...(title !== undefined && { name: title }),
-    ...(args && { args }),
-    ...(entrypoint && { entrypoint }),
-    env: Object.entries(env),
-    secretVariables: Object.entries(secretEnv).map(([variable, reference]) => ({
-      name: variable,
-      source: read(["secretEnv", variable], () => sourceOf(reference), noSource),
-    })),
-    secretFiles: secretFiles.map(({ path, mode, owner, ...reference }, index) => ({
-      ...secretFileDefaults,
-      path,
-      source: read(["secretFiles", index], () => sourceOf(whichOf(path, reference)), noSource),
-      ...(mode !== undefined && {
-        mode: read(
-          ["secretFiles", index, "mode"],
-          () => named("mode", parseMode)(mode),
-          secretFileDefaults.mode,
-        ),
-      }),
-      ...(owner !== undefined && { owner }),
-    })),
-    ...(secretStdin !== undefined && {
-      secretInput: read(["secretStdin"], () => sourceOf(secretStdin), noSource),
-    }),
-    files: toPlacedFiles(files, read),
-    binds: volumes.map(({ source, target, readOnly: only = false }) => ({
-      source: toSource(source),
-      target,
-      readOnly: only,
-    })),
-    ...(network && { network }),
-    ...(user !== undefined && { user }),
-    ...(workdir !== undefined && { workdir }),
-    ...(memory !== undefined && { memory: quantity("memory", parseMemory, memory, 0) }),
-    ...(cpus !== undefined && { cpus: quantity("cpus", parseCpus, String(cpus), 0) }),
-    ...(pidsLimit !== undefined && { pidsLimit: quantity("pidsLimit", parsePids, String(pidsLimit), 0) }),
-    ...(timeout !== undefined && { timeout: quantity("timeout", parseDuration, timeout, 0) }),
-    ...(readOnly !== undefined && { readOnly }),
-    ...(init !== undefined && { init }),
-  };
+  const means: Means = { toSource, read };
+  const said = stepFields.flatMap((field) => readMember(field, rowOf(field).document, fields, means));
+  return { ...plainStep, ...Object.fromEntries(said) };
 }
 
-/** In the place of one that is at fault. */
-const noSource: SecretSource = { value: "" };
+function readMember(
+  field: string,
+  written: Written<unknown> | undefined,
+  document: object,
+  means: Means,
+): [string, unknown][] {
+  if (!written) return [];
+  const member: unknown = document[written.name as keyof typeof document];
+  if (member === undefined) return [];
+  const value = means.read([written.name], () => written.read(member, means), undefined);
+  return value === undefined ? [] : [[field, value]];
+}
 
-const sourceOf = (reference: z.infer<typeof SecretReference>): SecretSource =>
-  typeof reference === "string" ? takeCacheKey(reference) : reference;
+/** The other way, for what a document can leave out. */
+export function writePlan(
+  said: { readonly [Field in keyof Plan]?: Plan[Field] | undefined },
+): Partial<PlanDocument> {
+  const members = planFields.flatMap((field) => {
+    const [{ document }, value] = [planRowOf(field), said[field]];
+    return document && value !== undefined ? [[document.name, document.write(value)]] : [];
+  });
+  return Object.fromEntries(members);
+}
 
-type References = Pick<z.infer<typeof SecretFileFields>, "uri" | "cacheKey" | "handle" | "value">;
-
-function whichOf(
-  path: string,
-  { uri, cacheKey, handle, value }: References,
-): z.infer<typeof SecretReference> {
-  if (cacheKey !== undefined && uri === undefined) {
-    throw new Failure("usage", { detail: `the secret file ${path} has a cacheKey for no uri` });
+/**
+ * The other way: a document's step that `toStep` makes this one of.
+ *
+ * @returns undefined where no document can say one of its fields.
+ */
+export function writeStep(step: Step): StepDocument | undefined {
+  const said = stepFields.filter((field) => !isDeepStrictEqual(step[field], plainStep[field]));
+  const members: [string, unknown][] = [];
+  for (const field of said) {
+    const { document } = rowOf(field);
+    if (!document) return undefined;
+    members.push([document.name, document.write(step[field] as never)]);
   }
-  const given = [
-    ...(uri === undefined ? [] : [cacheKey === undefined ? uri : { uri, cacheKey }]),
-    ...(handle === undefined ? [] : [{ handle }]),
-    ...(value === undefined ? [] : [{ value }]),
-  ];
-  const [only] = given;
-  if (only !== undefined && given.length === 1) return only;
-  throw new Failure("usage", { detail: `the secret file ${path} needs one of uri, handle and value` });
+  return Object.fromEntries(members) as StepDocument;
 }
 
 /** The same document with other handles in it. */

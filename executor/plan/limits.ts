@@ -5,7 +5,10 @@
 import { Failure } from "../../shared/failure.ts";
 import type { Path } from "../../shared/yaml-document.ts";
 import { type Report, throwFault } from "./faults.ts";
-import type { Plan, SecretSource, Step } from "./plan.ts";
+import type { AnyField } from "./field.ts";
+import { type Plan, type PlanFields, type SecretSource, type Step, secretsOf } from "./plan.ts";
+import { planFields, planRowOf } from "./plan-table.ts";
+import { rowOf, stepFields } from "./step-table.ts";
 
 /** Each step has a layer on those before it, and this many go on one page with their names, of the usual image. */
 export const stepLimit = 400;
@@ -16,25 +19,8 @@ const pageSize = 4095;
 /** What supervisor.pl writes there beside the names of the layers, in bytes, with room for a little more. */
 const mountOptions = 150;
 
-const counts = {
-  args: 100_000,
-  entrypoint: 100_000,
-  env: 10_000,
-  binds: 256,
-  files: 10_000,
-  secretVariables: 1000,
-  secretFiles: 1000,
-} as const satisfies Partial<Record<keyof Step, number>>;
-
-/** What a document calls them, which is what its writer knows. */
-const documentNames: Partial<Record<keyof Step, string>> = {
-  binds: "volumes",
-  secretVariables: "secretEnv",
-};
-
 /** Different ones: as many as a broker gives handles for at once. */
 const secretLimit = 1000;
-const registryLimit = 100;
 
 /** Bytes of one argument or variable (MAX_ARG_STRLEN, execve(2)), of all together, of a path, and of a name in it. */
 const argument = 128 * 1024 - 1;
@@ -48,18 +34,13 @@ const image = 1024;
 /** Bytes of a URI, a cache key or a handle: what a broker takes. */
 const reference = 8192;
 
-type Plain = Pick<Plan, "image" | "registries" | "steps" | "tag" | "publish">;
-
 /** What it reports repeats nothing that may be large. */
-export function checkSizes(
-  { image: from, registries, steps, tag, publish }: Plain,
-  report: Report = throwFault,
-): void {
+export function checkSizes(plan: PlanFields, report: Report = throwFault): void {
+  const { registries, steps } = plan;
   const whole = refusing("the plan", [], report);
   whole.count("steps", steps.length, stepLimit);
-  whole.count("registryAuth", registries.length, registryLimit);
-  for (const [what, text] of Object.entries({ image: from, tag, publish }))
-    whole.text([what], what, text, image);
+  whole.text(["image"], "image", plan.image, image);
+  for (const field of planFields) whole.field(field, planRowOf(field), (plan as Partial<Plan>)[field]);
   for (const [index, { address, user, password }] of registries.entries()) {
     const at = ["registryAuth", index];
     whole.text([...at, "address"], "the address of a registry", address, image);
@@ -69,9 +50,7 @@ export function checkSizes(
   const secrets = new Set(registries.map(({ password }) => JSON.stringify(password)));
   for (const [index, step] of steps.entries()) {
     checkStep(refusing(`steps[${index}]`, ["steps", index], report), step);
-    for (const { source } of [...step.secretVariables, ...step.secretFiles])
-      secrets.add(JSON.stringify(source));
-    if (step.secretInput) secrets.add(JSON.stringify(step.secretInput));
+    for (const { source } of secretsOf(step)) secrets.add(JSON.stringify(source));
   }
   whole.count("secrets", secrets.size, secretLimit);
 }
@@ -97,13 +76,7 @@ export function checkStack(layers: readonly string[], steps: number): void {
 type Refusing = ReturnType<typeof refusing>;
 
 function checkStep(its: Refusing, step: Step): void {
-  for (const [field, limit] of Object.entries(counts)) {
-    const all = step[field as keyof typeof counts];
-    if (all) its.count(documentNames[field as keyof Step] ?? field, all.length, limit);
-  }
-  its.text(["name"], "name", step.name, name);
-  its.text(["user"], "user", step.user, name);
-  its.path(["workdir"], "workdir", step.workdir);
+  for (const field of stepFields) its.field(field, rowOf(field), step[field]);
   its.together([...step.args, ...(step.entrypoint ?? [])], step.env);
   for (const [nth, { source, target }] of step.binds.entries()) {
     its.path(["volumes", nth, "source"], "the source of a volume", source);
@@ -141,16 +114,25 @@ function refusing(whose: string, place: Path, report: Report) {
     if (value.includes("\0")) refuse(at, `${what} has a NUL byte`);
     return size;
   };
+  const count = (field: string, length: number, limit: number): void => {
+    if (length > limit) refuse([field], `it has ${length} ${field}; at most ${limit} are allowed`);
+  };
+  const checkPath = (at: Path, what: string, value: string | undefined): void => {
+    text(at, what, value, path);
+    for (const part of value?.split("/") ?? []) text(at, `a name in ${what}`, part, pathPart);
+  };
   return {
     text,
+    count,
+    path: checkPath,
 
-    count(field: string, length: number, limit: number): void {
-      if (length > limit) refuse([field], `it has ${length} ${field}; at most ${limit} are allowed`);
-    },
-
-    path(at: Path, what: string, value: string | undefined): void {
-      text(at, what, value, path);
-      for (const part of value?.split("/") ?? []) text(at, `a name in ${what}`, part, pathPart);
+    /** By its row, and by the name in a document, which is what its writer knows. */
+    field(field: string, { bound, document }: AnyField, value: unknown): void {
+      const what = document?.name ?? field;
+      if (value === undefined || bound === undefined) return;
+      if (typeof bound === "number") count(what, (value as readonly unknown[]).length, bound);
+      else if (bound === "path") checkPath([what], what, value as string);
+      else text([what], what, value as string, bound === "image" ? image : name);
     },
 
     /** What a program is started with: Linux copies all of it. */

@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 import { Failure } from "../../shared/failure.ts";
 import { type ReadField, readOrThrow } from "./faults.ts";
-import { named, parseMode } from "./quantities.ts";
+import { named, parseMode, writeMode } from "./quantities.ts";
 
 export interface PlacedFile {
   /** The path in the container. What is there of this name is replaced, but for a folder. */
@@ -21,19 +21,20 @@ const sizeLimit = 16 * 1024 * 1024;
 
 const field = (description: string) => z.string().check(z.minLength(1), z.describe(description));
 
-export const PlacedFileFields = z.strictObject({
-  path: field("The path in the container. Missing folders are created."),
-  content: z.optional(z.string().check(z.describe("A file's bytes, in base64."))),
-  link: z.optional(
-    field("Instead of the content: where a symbolic link points. Without either it is a folder."),
-  ),
-  mode: z.optional(field("Permissions, as text in octal; 0644 by default, 0755 of a folder.")),
-  owner: z.optional(field("USER[:GROUP], by name or number; root by default.")),
-});
+export const PlacedFileFields = () =>
+  z.strictObject({
+    path: field("The path in the container. Missing folders are created."),
+    content: z.optional(z.string().check(z.describe("A file's bytes, in base64."))),
+    link: z.optional(
+      field("Instead of the content: where a symbolic link points. Without either it is a folder."),
+    ),
+    mode: z.optional(field("Permissions, as text in octal; 0644 by default, 0755 of a folder.")),
+    owner: z.optional(field("USER[:GROUP], by name or number; root by default.")),
+  });
 
 /** @throws {Failure} `usage` for what cannot be put anywhere, unless `read` collects the faults. */
 export function toPlacedFiles(
-  files: readonly z.infer<typeof PlacedFileFields>[],
+  files: readonly z.infer<ReturnType<typeof PlacedFileFields>>[],
   read: ReadField = readOrThrow,
 ): PlacedFile[] {
   const placed = files.map(({ path, content, link, mode, owner = "0:0" }, index): PlacedFile => {
@@ -71,3 +72,11 @@ function checkSize(placed: readonly PlacedFile[]): void {
     });
   }
 }
+
+/** The other way. */
+export const writePlacedFile = ({ content, link, mode, ...rest }: PlacedFile) => ({
+  ...rest,
+  ...(content && { content: Buffer.from(content).toString("base64") }),
+  ...(link !== undefined && { link }),
+  mode: writeMode(mode),
+});

@@ -69,3 +69,5 @@ export function parseMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) throw wrong(text, "a mode: write three octal digits, such as 0440");
   return Number.parseInt(text, 8);
 }
+
+export const writeMode = (mode: number): string => mode.toString(8).padStart(4, "0");

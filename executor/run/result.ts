@@ -7,7 +7,7 @@ import { createLeakGuard, type LeakGuard } from "../leaks/leak-guard.ts";
 import type { Known } from "../output/masking.ts";
 import { makesImage, type Plan } from "../plan/plan.ts";
 
-interface Surroundings {
+interface ResultSettings {
   /** Root's folder. */
   readonly state: string;
   /** A folder that goes with the run. */
@@ -32,7 +32,7 @@ export type RunResult = ReturnType<typeof openResult>;
 
 export function openResult(
   plan: Pick<Plan, "steps" | "onLeak" | "tag" | "publish" | "storage">,
-  surroundings: Surroundings,
+  surroundings: ResultSettings,
 ) {
   const { steps, onLeak = "fail", tag, publish, storage } = plan;
   const { scratch, tell } = surroundings;

@@ -11,9 +11,9 @@ export type ExecutorAddress =
   | { readonly socketPath: string }
   | { readonly host: string; readonly port: number; readonly token: string };
 
-interface Surroundings {
-  /** Asked when a step, counted from 1 on, is about to start. */
-  readonly sinksOf: (order: number) => Sinks;
+interface Receiver {
+  /** Asked when a step, counted from 0 on, is about to start. */
+  readonly sinksOf: (index: number) => Sinks;
   readonly onProgress: (line: string) => void;
   /** Ends the run. */
   readonly signal: AbortSignal;
@@ -29,13 +29,13 @@ const lineLimit = 1024 * 1024;
 export async function sendRun(
   address: ExecutorAddress,
   asked: RunRequest,
-  surroundings: Surroundings,
+  receiver: Receiver,
 ): Promise<number> {
-  const { signal } = surroundings;
-  const hand = createHand(surroundings);
+  const { signal } = receiver;
+  const hand = createHand(receiver);
   try {
     const response = await post(address, JSON.stringify(asked), signal);
-    if (response.statusCode !== 200) throw refusal(response.statusCode, await readText(response));
+    if (response.statusCode !== 200) throw answerFailure(response.statusCode, await readText(response));
     for await (const line of linesOf(response)) {
       const event = RunEvent.safeParse(parseJson(line)).data;
       if (!event)
@@ -63,7 +63,7 @@ function post(address: ExecutorAddress, body: string, signal: AbortSignal): Prom
 }
 
 /** @returns what hands on an event, and tells the exit code once the run has ended. */
-function createHand({ sinksOf, onProgress, signal }: Surroundings) {
+function createHand({ sinksOf, onProgress, signal }: Receiver) {
   let deliveries: Record<keyof Sinks, Delivery> | undefined;
   let giveUp = (): void => {};
   signal.addEventListener("abort", () => giveUp(), { once: true });
@@ -89,7 +89,7 @@ function createHand({ sinksOf, onProgress, signal }: Surroundings) {
         return undefined;
       case "step":
         closeAll();
-        deliveries = deliveriesTo(sinksOf(event.step + 1));
+        deliveries = deliveriesTo(sinksOf(event.step));
         return undefined;
       case "stdout":
       case "stderr":
@@ -139,7 +139,7 @@ async function readText(response: IncomingMessage): Promise<string> {
   return text;
 }
 
-function refusal(status: number | undefined, text: string): Failure {
+function answerFailure(status: number | undefined, text: string): Failure {
   const problem = Problem.safeParse(parseJson(text)).data;
   if (!problem) return new Failure("executor_unreachable", { detail: `HTTP status ${status}` });
   const { code, title, detail } = problem;

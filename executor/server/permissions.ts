@@ -1,8 +1,12 @@
 /** What an executor lets plans do. Nothing is allowed that its configuration does not name. */
 import { normalize } from "node:path";
 import { ClaimcheckError } from "../../shared/errors.ts";
+import { compileGlob, matches } from "../../shared/glob.ts";
 import { type ImageName, parseImageName, spellingsOf } from "../image/name.ts";
-import type { BindMount, Network, PlanFields, Step, Storage } from "../plan/plan.ts";
+import type { FieldsWith } from "../plan/field.ts";
+import type { BindMount, Network, Plan, PlanFields, Step, Storage } from "../plan/plan.ts";
+import { planFields, planRowOf, type planTable } from "../plan/plan-table.ts";
+import { rowOf, stepFields, type stepTable } from "../plan/step-table.ts";
 import { usualInodes } from "../plan/storage.ts";
 
 export interface SharedFolder {
@@ -15,15 +19,16 @@ export interface SharedFolder {
   readonly user?: string | undefined;
 }
 
-/** A step has at most so much of it; that much, if it does not say. Memory in bytes, the time in seconds. */
-export interface Ceilings {
-  readonly memory: number;
-  readonly cpus: number;
-  readonly pidsLimit: number;
-  readonly timeout: number;
+/**
+ * A step has at most so much of it; that much, if it does not say. Memory in bytes, the time in seconds. A field with
+ * this permission in step-table.ts needs one here.
+ */
+export type Ceilings = { readonly [Name in CeilingField]: number } & {
   /** Of all steps of a run together; without it a run has the limit that its plan says. */
   readonly storage?: Required<Storage> | undefined;
-}
+};
+
+type CeilingField = FieldsWith<typeof stepTable, "permission", "ceiling">;
 
 export interface Permissions {
   /** Names as plans spell them; `*` is any text without /, `**` any text, and neither is a digest. */
@@ -38,7 +43,7 @@ const transport =
   /^(containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball):/;
 
 /** A step as it was asked for, and what is decided about all of it together. */
-interface Case {
+interface AskedStep {
   readonly step: Step;
   readonly permissions: Permissions;
   readonly binds: readonly BindMount[];
@@ -46,52 +51,32 @@ interface Case {
   readonly refuse: (what: string) => never;
 }
 
-/**
- * Every field of a step is here, or this does not compile: what nobody has decided about no plan may have. A field may be
- * as it was asked for, or is what its row makes of it.
- */
-const rules: { readonly [Field in keyof Required<Step>]: true | ((one: Case) => Step[Field]) } = {
-  name: true,
-  args: true,
-  entrypoint: true,
-  env: true,
-  workdir: true,
-  files: true,
-  readOnly: true,
-  init: true,
-  secretVariables: true,
-  secretFiles: true,
-  secretInput: true,
+/** For each field that step-table.ts leaves to a rule of its own. */
+const decisions: {
+  readonly [Name in FieldsWith<typeof stepTable, "permission", "decided">]: (one: AskedStep) => Step[Name];
+} = {
   user: ({ user }) => user,
   binds: ({ binds }) => binds,
   network: ({ step: { network }, permissions: { networks }, refuse }) =>
     networks.includes(network) ? network : refuse(`network ${network}`),
-  memory: bounded("memory"),
-  cpus: bounded("cpus"),
-  pidsLimit: bounded("pidsLimit"),
-  timeout: bounded("timeout"),
-  // No form says them; both belong to who sits before this host.
-  interactive: ({ step, refuse }) => step.interactive && refuse("interactive"),
-  terminal: ({ step, refuse }) => step.terminal && refuse("terminal"),
 };
 
-/** The same for what a plan says of all its steps, beside them and its image. */
-const planRules: {
-  readonly [Field in Exclude<keyof Required<PlanFields>, "steps" | "image">]: true | string | Decision<Field>;
-} = {
-  registries: true,
-  hash: true,
-  onLeak: true,
-  // An image of the host's could be put in another one's place, or pushed with the host's credentials.
-  tag: "to make an image",
-  publish: "to make an image",
-  storage: boundedStorage,
-};
+/** A field as it may be. What has no row in the table is in no step. */
+function permitField(field: keyof Step, one: AskedStep): unknown {
+  const { permission } = rowOf(field);
+  if (permission === "free") return one.step[field];
+  if (permission === "ceiling") return bounded(field as CeilingField, one);
+  if (permission === "decided") return decisions[field as keyof typeof decisions](one);
+  return one.step[field] && one.refuse(permission.never);
+}
 
-type Decision<Field extends keyof PlanFields> = (
-  asked: PlanFields[Field],
-  ceilings: Ceilings,
-) => PlanFields[Field];
+/** The same for what a plan says of all its steps. */
+const planDecisions: {
+  readonly [Name in FieldsWith<typeof planTable, "permission", "decided">]: (
+    asked: Plan[Name],
+    ceilings: Ceilings,
+  ) => Plan[Name];
+} = { storage: boundedStorage };
 
 /**
  * @returns the plan as it may run.
@@ -99,10 +84,14 @@ type Decision<Field extends keyof PlanFields> = (
  */
 export function permit(plan: PlanFields, permissions: Permissions): PlanFields {
   const decided: Record<string, unknown> = {};
-  for (const [field, rule] of Object.entries(planRules)) {
-    const asked = plan[field as keyof typeof planRules];
-    if (typeof rule === "string" && asked !== undefined) throw refusal(rule);
-    const value = typeof rule === "function" ? rule(asked as never, permissions.ceilings) : asked;
+  for (const field of planFields) {
+    const { permission } = planRowOf(field);
+    const asked = (plan as Partial<Plan>)[field];
+    if (typeof permission === "object" && asked !== undefined) throw notPermitted(permission.never);
+    const value =
+      permission === "decided"
+        ? planDecisions[field as keyof typeof planDecisions](asked as never, permissions.ceilings)
+        : asked;
     if (value !== undefined) decided[field] = value;
   }
   permitImage(plan.image, permissions.images);
@@ -112,7 +101,7 @@ export function permit(plan: PlanFields, permissions: Permissions): PlanFields {
 
 function permitStep(step: Step, permissions: Permissions, whose: string): Step {
   const refuse = (what: string): never => {
-    throw refusal(`${whose}: ${what}`);
+    throw notPermitted(`${whose}: ${what}`);
   };
   const binds = step.binds.map((bind) => place(bind, permissions.volumes, refuse));
   const users = new Set(binds.flatMap(({ user }) => (user === undefined ? [] : [user])));
@@ -121,11 +110,8 @@ function permitStep(step: Step, permissions: Permissions, whose: string): Step {
     refuse(`to write to a folder as another user than ${[...users].join(" and ")}`);
   }
   const [user] = users;
-  const one: Case = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
-  const fields = Object.entries(rules).map(([field, rule]) => [
-    field,
-    rule === true ? step[field as keyof Step] : rule(one),
-  ]);
+  const one: AskedStep = { step, permissions, binds: binds.map(({ bind }) => bind), user, refuse };
+  const fields = stepFields.map((field) => [field, permitField(field, one)]);
   return Object.fromEntries(fields.filter(([, value]) => value !== undefined)) as Step;
 }
 
@@ -137,7 +123,7 @@ function permitStep(step: Step, permissions: Permissions, whose: string): Step {
 function permitImage(asked: string, patterns: readonly string[]): void {
   const { repository, tag, digest } = parseImageName(asked);
   const meant = digest === undefined ? [asked] : [asked, ...namesOf(repository, { tag, digest })];
-  if (transport.test(asked) || !areLike(meant, patterns)) throw refusal(`the image ${asked}`);
+  if (transport.test(asked) || !areLike(meant, patterns)) throw notPermitted(`the image ${asked}`);
 }
 
 /**
@@ -165,7 +151,7 @@ export function permitFound(asked: string, names: readonly string[], patterns: r
     ];
   });
   if (areLike(meant, patterns)) return;
-  throw refusal(`the image ${asked}: this host has another image of this name`);
+  throw notPermitted(`the image ${asked}: this host has another image of this name`);
 }
 
 function isShortFor(wanted: ImageName, { full, tag }: { full: string; tag: string | undefined }): boolean {
@@ -178,19 +164,18 @@ const namesOf = (repository: string, { tag, digest }: Omit<ImageName, "repositor
   ...(digest === undefined ? [] : [`${repository}@${digest}`, `${repository}:${digest.replace(":", "-")}`]),
 ];
 
-const refusal = (what: string) => new ClaimcheckError("not_permitted", { detail: what.slice(0, 500) });
+const notPermitted = (what: string) => new ClaimcheckError("not_permitted", { detail: what.slice(0, 500) });
 
 const areLike = (names: readonly string[], patterns: readonly string[]) =>
   names.some((name) => patterns.some((pattern) => isLike(name, pattern)));
 
+/** As in policies (shared/glob.ts); but no wildcard stands for a digest or a part of one. */
 function isLike(image: string, pattern: string): boolean {
-  const expression = pattern
-    .split(/(\*+)/)
-    .map((part) =>
-      part === "*" ? "[^/@]*" : /^\*+$/.test(part) ? "[^@]*" : part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"),
-    )
-    .join("");
-  return new RegExp(`^${expression}$`, "s").test(image);
+  const [parts, globs] = [image.split("@"), pattern.split("@")];
+  return (
+    parts.length === globs.length &&
+    parts.every((part, index) => matches(compileGlob(globs[index] as string), part))
+  );
 }
 
 /** A mount from within the folder that is nearest to its source, and whom its writer has to be. */
@@ -208,11 +193,9 @@ function place(bind: BindMount, volumes: readonly SharedFolder[], refuse: (what:
 }
 
 /** What the step asks for, or as much as there is. */
-function bounded(name: Exclude<keyof Ceilings, "storage">) {
-  return ({ step, permissions: { ceilings }, refuse }: Case): number => {
-    const asked = step[name] ?? ceilings[name];
-    return asked > ceilings[name] ? refuse(`${name} ${asked}; at most ${ceilings[name]}`) : asked;
-  };
+function bounded(field: CeilingField, { step, permissions: { ceilings }, refuse }: AskedStep): number {
+  const asked = step[field] ?? ceilings[field];
+  return asked > ceilings[field] ? refuse(`${field} ${asked}; at most ${ceilings[field]}`) : asked;
 }
 
 /** What the plan asks for, or as much as there is. */
@@ -220,7 +203,7 @@ function boundedStorage(asked: Storage | undefined, { storage: ceiling }: Ceilin
   if (!ceiling) return asked;
   const size = asked?.size ?? ceiling.size;
   const inodes = asked?.inodes ?? Math.min(ceiling.inodes, usualInodes(size));
-  if (size > ceiling.size) throw refusal(`storage of ${size} bytes; at most ${ceiling.size}`);
-  if (inodes > ceiling.inodes) throw refusal(`storage of ${inodes} inodes; at most ${ceiling.inodes}`);
+  if (size > ceiling.size) throw notPermitted(`storage of ${size} bytes; at most ${ceiling.size}`);
+  if (inodes > ceiling.inodes) throw notPermitted(`storage of ${inodes} inodes; at most ${ceiling.inodes}`);
   return { size, inodes };
 }

@@ -8,9 +8,10 @@ import { Secret } from "../../shared/secret.ts";
 import type { BrokerClient } from "../broker-client/client.ts";
 import type { Run, StepCache } from "../cache/step-cache.ts";
 import type { SeccompProfile } from "../container/seccomp.ts";
+import { checkPlan } from "../plan/check.ts";
 import { generalOf, PlanDocument, toStep } from "../plan/document.ts";
 import { hashPlan } from "../plan/hash.ts";
-import { checkPlan, type Plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/plan.ts";
 import { startRun } from "../run/run.ts";
 import {
   type ContainerUsers,

@@ -4,21 +4,14 @@
  */
 import { createHash, randomUUID, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import { asClaimcheckError, ClaimcheckError } from "../../shared/errors.ts";
-import { rawErrorResponse } from "../../shared/raw-error-response.ts";
+import { harden, type ServerLimits, serverOptions } from "../../shared/http-hardening.ts";
 import { createBodyRoom } from "./body-room.ts";
 import { hasMoreValues } from "./json-size.ts";
 import { serveRun, type Workplace } from "./serve-run.ts";
 import { RunRequest } from "./wire.ts";
 
-export interface ServerLimits {
-  /** For all headers of a request to arrive, in seconds. */
-  readonly headersTimeout: number;
-  /** The time limit for a whole request, in seconds. */
-  readonly requestTimeout: number;
-  /** The maximum number of connections; the broker closes further ones at once. */
-  readonly connections: number;
+export interface ExecutorLimits extends ServerLimits {
   /** Of a request's body, in bytes. */
   readonly body: number;
 }
@@ -36,10 +29,10 @@ export interface ServedRequest {
   readonly cause?: unknown;
 }
 
-interface Settings extends Workplace {
+interface ExecutorServerSettings extends Workplace {
   /** What a client has to know, where not the socket's permissions decide who may ask. */
   readonly token?: string | undefined;
-  readonly limits: ServerLimits;
+  readonly limits: ExecutorLimits;
   readonly log: (entry: ServedRequest) => void;
 }
 
@@ -56,21 +49,14 @@ export const routes = [
   { method: "GET", path: "/healthz" },
 ] as const;
 
-/** The largest headers that are read, in bytes. */
-const headerLimit = 16 * 1024;
 /** So many bodies of the largest size are held at once. */
 const bodiesAtOnce = 8;
 /** Of a request's body: names, texts and numbers. A plan of a thousand files has a few thousand. */
 const valueLimit = 25_000;
-/** What a connection is good for: Node.js begins all that is sent on it, whether or not the answers are read. */
-const requestsPerConnection = 100;
 /** For a client to take an answer that is no run's, in milliseconds. */
 const lastWords = 2_000;
-/** How long a connection is kept open between two requests, in milliseconds. */
-const keepAlive = 5_000;
-
 /** Not listening yet. */
-export function createExecutorServer(settings: Settings): ExecutorServer {
+export function createExecutorServer(settings: ExecutorServerSettings): ExecutorServer {
   const { token, limits, log } = settings;
   const stop = new AbortController();
   const active = new Set<Promise<void>>();
@@ -112,26 +98,11 @@ export function createExecutorServer(settings: Settings): ExecutorServer {
     }
   }
 
-  const server = createServer(
-    {
-      headersTimeout: limits.headersTimeout * 1000,
-      requestTimeout: limits.requestTimeout * 1000,
-      connectionsCheckingInterval: 500,
-      keepAliveTimeout: keepAlive,
-      maxHeaderSize: headerLimit,
-    },
-    (request, response) => {
-      const answered = answer(request, response).finally(() => active.delete(answered));
-      active.add(answered);
-    },
-  );
-  server.maxConnections = limits.connections;
-  server.maxRequestsPerSocket = requestsPerConnection;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (socket.writable) socket.end(rawErrorResponse(error.code));
-    // Its client need not close its side, nor read.
-    setTimeout(() => socket.destroy(), lastWords).unref();
+  const server = createServer(serverOptions(limits), (request, response) => {
+    const answered = answer(request, response).finally(() => active.delete(answered));
+    active.add(answered);
   });
+  harden(server, limits);
 
   return {
     server,

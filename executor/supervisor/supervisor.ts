@@ -2,19 +2,25 @@
  * The containers of one run, run by an OCI runtime under supervisor.pl, which says what it promises and how it is
  * spoken to. This side starts it, gives the orders and waits for the answers.
  */
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { constants, existsSync, openSync } from "node:fs";
 import { Socket } from "node:net";
-import { relative } from "node:path";
-import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
-import { limitCores, withoutCores } from "../../shared/core-files.ts";
-import { Failure, type FailureCode } from "../../shared/failure.ts";
+import { Failure } from "../../shared/failure.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
-import { userNamespace } from "../host/rootless.ts";
 import { type OutputSource, pipeSource } from "../output/pipe.ts";
+import { createAnswers } from "./answers.ts";
+import { launchSupervisor } from "./launch.ts";
+import {
+  type Bundle,
+  type BundleFile,
+  fileOrder,
+  type Placed,
+  placedLine,
+  type TerminalSize,
+  type Volume,
+  volumeOrder,
+} from "./orders.ts";
+import { explain, lastWords } from "./reasons.ts";
 
 export interface SupervisorSettings {
   /** The runtime's name on the PATH, or its path: runc, or whatever takes runc's command line. */
@@ -31,7 +37,7 @@ export interface SupervisorSettings {
 }
 
 /** How many bytes and inodes. */
-interface Bound {
+export interface Bound {
   readonly size: number;
   readonly inodes: number;
 }
@@ -39,73 +45,7 @@ interface Bound {
 /** A user namespace of its own, or the numbers of whoever starts containers. */
 export type ContainerUsers = "own" | "host";
 
-/** A user and a group, by number. */
-export interface Numbers {
-  readonly uid: number;
-  readonly gid: number;
-}
-
-/** A folder or file of the host's, mounted into a container. */
-export interface Volume {
-  readonly source: string;
-  readonly target: string;
-  readonly readOnly: boolean;
-  /** No link below this folder is followed on the way to the source. */
-  readonly within?: string;
-  /**
-   * As which user and group of the host's the container's user writes there; "nobody" as none: then it reads what everybody
-   * can. Without it as whose the source is.
-   */
-  readonly owner?: Numbers | "nobody" | undefined;
-  /** The container's user. */
-  readonly user: Numbers;
-}
-
-/** A file of the bundle. It is unlinked when the container has been created. */
-export interface BundleFile {
-  readonly name: string;
-  /** The path in the container. */
-  readonly target?: string;
-  readonly readOnly?: boolean;
-  readonly bytes: Uint8Array;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-}
-
-/** As the terminal's programs see it; 0 is "not known". */
-export interface TerminalSize {
-  readonly columns: number;
-  readonly rows: number;
-}
-
-export interface Bundle {
-  /** An OCI configuration in JSON, with the plaintext in it; it is wiped. */
-  readonly configuration: Buffer;
-  readonly files: readonly BundleFile[];
-  /** As whom the command runs. */
-  readonly user: Numbers;
-  /** Whether something will be written to the container's standard input. */
-  readonly hasInput: boolean;
-  /** The size of its terminal, if the configuration asks for one. All of its output is then `stdout`. */
-  readonly screen?: (() => TerminalSize) | undefined;
-  /** Whether to make the network namespace that the configuration names. */
-  readonly isBridged: boolean;
-}
-
-/** What is put among the next container's files: a file, a link, or a folder, which has neither content nor target. */
-export interface Placed {
-  readonly path: string;
-  readonly content?: Uint8Array;
-  readonly link?: string;
-  readonly mode: number;
-  readonly owner: { readonly uid: number; readonly gid: number };
-}
-
 export type Supervisor = ReturnType<typeof startSupervisor>;
-
-/** For an answer of a supervisor, in milliseconds: then something hangs that it waits for. */
-const answerLimit = 120_000;
 
 /** A supervisor that has not ended a run by then waits for something that hangs, and is killed; in milliseconds. */
 const endLimit = 30_000;
@@ -120,74 +60,8 @@ export const places = {
   processes: "/bundle/processes",
 } as const;
 
-let forbidden: Promise<void> | undefined;
-
-/**
- * From here on neither this process, which will hold the plaintext, nor anything it starts, its containers among it, leaves
- * a core file or wakes a core handler. One byte is too small for a core file, and the one limit at which Linux
- * (fs/coredump.c) also leaves a handler alone. Zero would not do: handlers are called all the same.
- */
-export function forbidCores(environment: Readonly<Record<string, string>>): Promise<void> {
-  forbidden ??= limitCores(environment).catch((cause) => {
-    throw new Failure("unsupported_host", { detail: "prlimit, of util-linux, cannot be run", cause });
-  });
-  return forbidden;
-}
-
 /** Tells its state (runtime-spec, runtime.md) and waits. Without an order there is an error, and no command. */
 const hook = 'read -r state; printf "%s\\n" "$state" >"$1/state" && read -r go <"$1/start"';
-
-/** A supervisor's process that has not been told yet what to do. */
-export type SupervisorProcess = ReturnType<typeof launchSupervisor>;
-
-/**
- * Starts the program. It takes some time to load, so a caller that will want a container can start it before everything else.
- * The program makes nothing before its first order, and does not keep this process from ending.
- */
-export function launchSupervisor(environment: Readonly<Record<string, string>>) {
-  const script = fileURLToPath(new URL("./supervisor.pl", import.meta.url));
-  const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  // What the host unmounts is unmounted here as well, or it would stay in use; nothing goes the other way.
-  const namespaces = [...userNamespace, ...own, "--propagation", "slave"];
-  const child = spawn("prlimit", [...withoutCores, "unshare", ...namespaces, "--", "perl", script], {
-    // Our output as 5: libuv has what a child gets as 1 block, for this process too.
-    stdio: ["ignore", "ignore", "pipe", "pipe", "pipe", 1],
-    env: environment,
-    // A process group of its own: Ctrl-C on a terminal reaches the container through us, not past us.
-    detached: true,
-  });
-  const [, , reasons, orders, answers] = child.stdio as [null, null, Socket, Socket, Socket];
-  const handles = [child, reasons, orders, answers];
-  for (const handle of handles) handle.unref();
-  // A supervisor that is gone takes no orders; that it is gone is told by `ended`.
-  orders.on("error", () => {});
-  const ended = new Promise<{ how: string; cause?: unknown }>((resolve) => {
-    child.on("error", (cause) => resolve({ how: "", cause }));
-    child.on("exit", (code, signal) => resolve({ how: signal ?? String(code) }));
-  });
-  let isWanted = false;
-  return {
-    pid: child.pid,
-    reasons,
-    orders,
-    answers,
-    ended,
-
-    /** From here on this process does not end before it. */
-    attend(): void {
-      isWanted = true;
-      for (const handle of handles) handle.ref();
-    },
-
-    /** If nobody wanted it: ends it, and waits for its end. */
-    async dismiss(): Promise<void> {
-      if (isWanted) return;
-      child.ref();
-      orders.end();
-      await ended;
-    },
-  };
-}
 
 /** Containers come one after the other. */
 export function startSupervisor(
@@ -210,47 +84,11 @@ export function startSupervisor(
   orders.write(`begin ${settings.length}\n`);
   orders.write(settings);
 
-  const waiting = new Map<string, { resolve: (rest: string) => void; reject: (failure: Failure) => void }>();
-  let failed: Failure | undefined;
-  let explained: Promise<void> | undefined;
-  let count = 1;
-
-  function fail(failure: Failure): void {
-    failed ??= failure;
-    for (const { reject } of waiting.values()) reject(failed);
-    waiting.clear();
-  }
-
-  /** What follows the word in the supervisor's answer. Whoever waits for another answer learns of a failure too. */
-  function answer(word: string): Promise<string> {
-    if (failed) return Promise.reject(failed);
-    const answered = new Promise<string>((resolve, reject) => waiting.set(word, { resolve, reject }));
-    // A command may take as long as it likes; nothing else does.
-    const late = () => {
-      fail(new Failure("runtime_failed", { detail: `it was not "${word}" after ${answerLimit / 1000} s` }));
-      kill();
-    };
-    const timer = word === "exited" ? undefined : setTimeout(late, answerLimit);
-    answered.finally(() => clearTimeout(timer)).catch(() => {});
-    return answered;
-  }
-
-  function take(line: string): void {
-    const [word = "", ...rest] = line.split(" ");
-    if (word === "failed") {
-      explained = explain(rest.join(" "), reason, storage).then(fail);
-      return;
-    }
-    waiting.get(word)?.resolve(rest.join(" "));
-    waiting.delete(word);
-  }
-
-  let begun = "";
-  answers.setEncoding("utf8").on("data", (text: string) => {
-    const lines = (begun + text).split("\n");
-    begun = lines.pop() ?? "";
-    lines.forEach(take);
+  const { answer, fail, settle } = createAnswers(answers, {
+    explain: (step) => explain(step, reason, storage),
+    kill,
   });
+  let count = 1;
 
   /** When the supervisor has ended, and with it the container and everything it left. */
   const gone = ended.then(async ({ how, cause }) => {
@@ -258,12 +96,10 @@ export function startSupervisor(
       fail(new Failure("runtime_failed", { detail: "its supervisor cannot be started", cause }));
       return;
     }
-    // What it said last may still be on its way; only then is silence a failure.
-    if (!answers.closed) await once(answers, "close");
-    explained ??= reason.then((words) => {
-      fail(new Failure("runtime_failed", { detail: `its supervisor ended early (${words || how})` }));
+    await settle(async () => {
+      const words = await reason;
+      return new Failure("runtime_failed", { detail: `its supervisor ended early (${words || how})` });
     });
-    await explained;
   });
 
   /** The descriptors of the next container's pipes. */
@@ -277,10 +113,8 @@ export function startSupervisor(
     openSync(`${inside}/fd/${descriptor}`, flags | constants.O_NONBLOCK);
 
   function send(file: BundleFile, written?: () => void): void {
-    const { name, bytes, mode, uid, gid, target, readOnly } = file;
-    const where = target === undefined ? "-" : `${encodeURIComponent(target)} ${readOnly ? "ro" : "rw"}`;
-    orders.write(`file ${bytes.length} ${mode.toString(8)} ${uid} ${gid} ${name} ${where}\n`);
-    orders.write(bytes, written);
+    orders.write(fileOrder(file));
+    orders.write(file.bytes, written);
   }
 
   /** Its process group has unshare(1) and the supervisor, whose end is the end of all in its namespace. */
@@ -333,11 +167,8 @@ export function startSupervisor(
       await ready;
       const answered = answer("placed");
       orders.write("place\n");
-      for (const { path, content, link, mode, owner } of files) {
-        const kind = content ? "file" : link === undefined ? "folder" : "link";
-        const bytes = content ?? Buffer.from(link ?? "");
-        const words = [kind, encodeURIComponent(path), bytes.length, mode.toString(8), owner.uid, owner.gid];
-        orders.write(`${words.join(" ")}\n`);
+      for (const [line, bytes] of files.map(placedLine)) {
+        orders.write(line);
         orders.write(bytes);
       }
       orders.write("placed\n");
@@ -345,18 +176,8 @@ export function startSupervisor(
     },
 
     /** Mounts it into the next container. Where that cannot be, the container does not start. */
-    mount({ source, target, readOnly, within, owner, user }: Volume): void {
-      const around = within ?? source;
-      const words = [
-        encodeURIComponent(target),
-        readOnly ? "ro" : "rw",
-        encodeURIComponent(around),
-        encodeURIComponent(relative(around, source) || "."),
-        owner === undefined ? "-" : owner === "nobody" ? owner : `${owner.uid}:${owner.gid}`,
-        user.uid,
-        user.gid,
-      ];
-      orders.write(`volume ${words.join(" ")}\n`);
+    mount(volume: Volume): void {
+      orders.write(volumeOrder(volume));
     },
 
     /**
@@ -437,72 +258,3 @@ export function startSupervisor(
     destroy: kill,
   };
 }
-
-/** Whose failure a step of the supervisor's is; of the others, the state folder's. */
-const causes: Record<string, FailureCode> = {
-  create: "runtime_failed",
-  place: "invalid_plan",
-  volume: "invalid_plan",
-  target: "invalid_plan",
-  keep: "invalid_layer",
-  users: "unsupported_host",
-  storage: "unsupported_host",
-  view: "unsupported_host",
-  mounts: "runtime_failed",
-  terminal: "runtime_failed",
-  network: "network_unavailable",
-};
-
-const isFull = (reason: string) => /no space left on device/i.test(reason);
-
-/** What the supervisor or the runtime wrote, as a failure of ours. */
-async function explain(step: string, words: Promise<string>, storage: Bound | undefined): Promise<Failure> {
-  const reason = await words;
-  if (step === "storage") {
-    const detail = `storage for the run cannot be made: ${reason}; it needs loop devices and mke2fs`;
-    return new Failure(isFull(reason) ? "state_unusable" : "unsupported_host", { detail });
-  }
-  if (storage && step !== "disk" && isFull(reason)) {
-    return new Failure("storage_full", {
-      detail: `${storage.size} bytes for all steps together (${reason})`,
-    });
-  }
-  if (/executable file not found|exec: "[^"]*": stat .*: no such file/.test(reason)) {
-    return new Failure("command_not_found", { detail: quotedCommand(reason) });
-  }
-  if (/exec: "[^"]*": (permission denied|is a directory)/.test(reason)) {
-    return new Failure("command_not_executable", { detail: quotedCommand(reason) });
-  }
-  const hidden = /mounting "(proc|sysfs)".*operation not permitted/.exec(reason)?.[1];
-  if (hidden) {
-    const folder = { proc: "/proc", sysfs: "/sys" }[hidden];
-    const detail = `something is mounted over a part of this host's ${folder}, as in a container; Linux lets no user namespace mount one then; --userns host runs without one, with weaker isolation`;
-    return new Failure("unsupported_host", { detail });
-  }
-  const detail = reason || `${step}: no reason was given`;
-  const hint = step === "users" ? "; --userns host runs without a user namespace, with weaker isolation" : "";
-  return new Failure(causes[step] ?? "state_unusable", { detail: `${detail}${hint}` });
-}
-
-/** Of what is written there, in bytes; a line of a runtime's log may quote all arguments of a command. */
-const reasonLimit = 1024 * 1024;
-
-/**
- * Reads from the start, because whoever writes into a full pipe waits, and the end of it is kept.
- *
- * @returns the `msg` of the last line of a runtime's JSON log; a line that is none, as it is.
- */
-async function lastWords(reasons: Readable): Promise<string> {
-  let kept: Buffer = Buffer.alloc(0);
-  for await (const chunk of reasons) kept = Buffer.concat([kept, chunk]).subarray(-reasonLimit);
-  const line = kept.toString().trim().split("\n").at(-1) ?? "";
-  try {
-    const { msg } = JSON.parse(line);
-    if (typeof msg === "string") return msg.slice(0, 1000);
-  } catch {
-    // It is no log of a runtime's.
-  }
-  return line.slice(0, 1000);
-}
-
-const quotedCommand = (reason: string) => /exec: "([^"]*)"/.exec(reason)?.[1] ?? "";

@@ -19,14 +19,6 @@ const (
 	WantSync     Want = "sync"
 )
 
-// ExecOptions are of a command.
-type ExecOptions struct {
-	Stdin         *Secret // What the command reads from its standard input.
-	UseEntrypoint bool    // Whether the entrypoint, the chain's or the image's, stands before the arguments.
-	Network       string  // What the command can reach; "none" if empty.
-	Timeout       string  // After which the command is ended, such as "90s".
-}
-
 // SecretFileOptions are of a secret that is a file.
 type SecretFileOptions struct {
 	Mode  string // In octal; 0400 if empty.

@@ -56,44 +56,6 @@ func (r *Request) addValues(secrets []*Secret) error {
 	return nil
 }
 
-func (e exec) step() (step, error) {
-	made := step{
-		Args:    e.args,
-		User:    e.setting.user,
-		Workdir: e.setting.workdir,
-		Volumes: e.setting.volumes,
-		Network: e.options.Network,
-		Timeout: e.options.Timeout,
-	}
-	if e.options.UseEntrypoint || len(e.args) == 0 {
-		made.Entrypoint = e.setting.entrypoint
-	} else {
-		made.Entrypoint = &[]string{}
-	}
-	made.Env, made.SecretEnv = map[string]*string{}, map[string]any{}
-	for name, value := range e.setting.variables {
-		if value.secret != nil {
-			made.SecretEnv[name] = value.secret.reference
-		} else {
-			made.Env[name] = value.text
-		}
-	}
-	for _, mounted := range e.setting.secretFiles {
-		made.SecretFiles = append(made.SecretFiles, mounted.file())
-	}
-	if e.options.Stdin != nil {
-		made.SecretStdin = e.options.Stdin.reference
-	}
-	for _, read := range e.files {
-		placed, err := read()
-		if err != nil {
-			return step{}, err
-		}
-		made.Files = append(made.Files, placed...)
-	}
-	return made, nil
-}
-
 func (m mountedSecret) file() secretFile {
 	file := secretFile{Path: m.path, Mode: m.options.Mode, Owner: m.options.Owner}
 	switch reference := m.secret.reference.(type) {

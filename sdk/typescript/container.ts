@@ -5,18 +5,24 @@
 import { resolve } from "node:path";
 import { run } from "./executor.ts";
 import { type CopyOptions, type FileOptions, readFile, readFolder } from "./host-files.ts";
-import type { Network, PlacedFile, Plan, SecretFile, SecretReference, Step, Volume, Want } from "./plan.ts";
+import {
+  type ExecSettings,
+  execSettings,
+  type PlacedFile,
+  type Plan,
+  type SecretFile,
+  type SecretReference,
+  type Step,
+  type Volume,
+  type Want,
+} from "./plan.ts";
 import { type Secret, valueBeside } from "./secret.ts";
 
-export interface ExecOptions {
+export interface ExecOptions extends ExecSettings {
   /** What the command reads from its standard input. */
   stdin?: Secret;
   /** Whether the entrypoint, the chain's or the image's, stands before the arguments. */
   useEntrypoint?: boolean;
-  /** What the command can reach; `none` without it. */
-  network?: Network;
-  /** After which the command is ended, such as `90s`. */
-  timeout?: string;
 }
 
 export interface SecretFileOptions {
@@ -203,7 +209,7 @@ function requestOf(
 
 function stepOf({ args, options, setting, files }: Exec): Step {
   const { variables, secretFiles, volumes, user, workdir } = setting;
-  const { stdin, network, timeout } = options;
+  const { stdin } = options;
   const ownCommand = options.useEntrypoint || args.length === 0;
   const entrypoint = ownCommand ? setting.entrypoint : [];
   const sorted = [...variables].sort(byName);
@@ -225,10 +231,14 @@ function stepOf({ args, options, setting, files }: Exec): Step {
     ...(workdir !== undefined && { workdir }),
     ...(volumes.size > 0 && { volumes: [...volumes.values()] }),
     ...(placed.length > 0 && { files: placed }),
-    ...(network && { network }),
-    ...(timeout !== undefined && { timeout }),
+    ...settingsOf(options),
   };
 }
+
+const settingsOf = (options: ExecSettings): ExecSettings =>
+  Object.fromEntries(
+    execSettings.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+  );
 
 /** As bytes: every language has this order. */
 const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) =>

@@ -47,9 +47,15 @@ export interface Step {
   workdir?: string;
   volumes?: Volume[];
   files?: PlacedFile[];
+  /** What the command can reach; `none` without it. */
   network?: Network;
+  /** After which the command is ended, such as `90s`. */
   timeout?: string;
 }
+
+/** The fields that one command is given, and that go into the plan as they are. */
+export const execSettings = ["network", "timeout"] as const;
+export type ExecSettings = Pick<Step, (typeof execSettings)[number]>;
 
 export interface RegistryLogin {
   address: string;

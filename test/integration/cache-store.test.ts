@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import type { Result } from "../../executor/cache/entry.ts";
+import type { CachedResult } from "../../executor/cache/entry.ts";
 import { openKeptLayers } from "../../executor/cache/kept-layers.ts";
 import { prune } from "../../executor/cache/pruning.ts";
 import { openStore } from "../../executor/cache/store.ts";
@@ -30,7 +30,7 @@ const forever = new AbortController().signal;
 const key = "a".repeat(64);
 const other = "b".repeat(64);
 
-const result: Result = {
+const result: CachedResult = {
   image: "build",
   layers: [`sha256:${"1".repeat(64)}`],
   stdout: Buffer.from([0, 10, 255, 13, 10]),
@@ -41,7 +41,7 @@ function setUp() {
   const folder = mkdtempSync(join(tmpdir(), "claimcheck-cache-"));
   const spoilt: string[] = [];
   const store = openStore(folder, { macKey, onSpoilt: (which) => spoilt.push(which) });
-  const put = async (which: string, what: Result = result) => {
+  const put = async (which: string, what: CachedResult = result) => {
     const lease = await store.claim(which, forever);
     await lease.put(what);
     await lease.release();

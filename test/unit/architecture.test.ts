@@ -240,7 +240,7 @@ const fences: [what: string, pattern: RegExp, files: readonly string[]][] = [
       "executor/layers/gnu-tar.ts",
       "executor/image/pull.ts",
       "executor/image/working-containers.ts",
-      "executor/supervisor/supervisor.ts",
+      "executor/supervisor/launch.ts",
       "broker/providers/cmd.ts",
       "broker/providers/op-command.ts",
       "shared/core-files.ts",
@@ -350,7 +350,7 @@ function roomOf(path: string, rows: Record<string, readonly string[]>): string |
 const testRoomOf = (path: string) => Object.keys(testRooms).find((room) => path.startsWith(`${room}/`));
 
 function importsOf({ path, text }: Source): string[] {
-  return [...text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, to]) =>
+  return [...text.matchAll(/(?:from|import\(?)\s*"(\.[^"]+)"/g)].map(([, to]) =>
     relative(root, resolve(root, path, "..", to as string)),
   );
 }

@@ -1,22 +1,15 @@
 /** What a cached result stands for: everything that can change it, and nothing else. */
 import { describe, expect, test } from "vitest";
 import { keyOfStep, type Origin, obstacleOf } from "../../../../executor/cache/key.ts";
-import {
-  type Plan,
-  plainStep,
-  type SecretSource,
-  type Step,
-  secretFileDefaults,
-} from "../../../../executor/plan/plan.ts";
+import { type Plan, plainStep, type SecretSource, type Step } from "../../../../executor/plan/plan.ts";
+import { otherToken, otherValues, placedFile, secretFile, token } from "../../../support/step-examples.ts";
 
-const token: SecretSource = { uri: "env://TOKEN" };
 /** The broker gives these two the same cache id: their values are equal. */
 const sameValue: SecretSource = { uri: "file:///run/token" };
-const otherValue: SecretSource = { uri: "env://OTHER" };
 const cacheIds = new Map<SecretSource, string>([
   [token, "one"],
   [sameValue, "one"],
-  [otherValue, "two"],
+  [otherToken, "two"],
 ]);
 
 const origin: Origin = {
@@ -26,19 +19,15 @@ const origin: Origin = {
   cacheIdOf: (source) => cacheIds.get(source) as string,
 };
 
-const file = { path: "/run/token", source: token, ...secretFileDefaults };
-
-const placed = { path: "/placed", mode: 0o644, owner: "0:0", content: Buffer.from("content") };
-
 const step: Step = {
   ...plainStep,
   name: "build",
   args: ["make"],
   entrypoint: ["sh"],
   env: [["A", "1"]],
-  files: [placed],
+  files: [placedFile],
   secretVariables: [{ name: "TOKEN", source: token }],
-  secretFiles: [file],
+  secretFiles: [secretFile],
 };
 
 const plan: Plan = { image: "alpine", registries: [], steps: [step], masked: true, shortSecrets: "refuse" };
@@ -48,67 +37,10 @@ const keyOf = (changed: Partial<Step> = {}, from: Partial<Origin> = {}) =>
 
 const key = keyOf();
 
-/** Other values for every field; one that is not here does not compile. */
-const changes: { readonly [Field in keyof Required<Step>]: readonly Step[Field][] } = {
-  name: ["test"],
-  args: [[], ["make", "all"], ["make all"]],
-  entrypoint: [[], ["sh", "-e"], undefined],
-  env: [
-    [],
-    [["A", "2"]],
-    [["B", "1"]],
-    [["A", null]],
-    [
-      ["A", "1"],
-      ["B", "2"],
-    ],
-  ],
-  user: ["", "nobody"],
-  workdir: ["/srv"],
-  files: [
-    [],
-    [{ ...placed, path: "/other" }],
-    [{ ...placed, content: Buffer.from("other") }],
-    [{ ...placed, content: Buffer.of() }],
-    [{ ...placed, mode: 0o755 }],
-    [{ ...placed, owner: "1:1" }],
-    [{ path: "/placed", mode: 0o644, owner: "0:0" }],
-    [{ path: "/placed", mode: 0o644, owner: "0:0", link: "/content" }],
-    [placed, { ...placed, path: "/other" }],
-  ],
-  network: ["host"],
-  memory: [1 << 26],
-  cpus: [1.5],
-  pidsLimit: [10],
-  timeout: [60],
-  readOnly: [true],
-  init: [false],
-  secretVariables: [
-    [],
-    [{ name: "OTHER", source: token }],
-    [{ name: "TOKEN", source: otherValue }],
-    [
-      { name: "TOKEN", source: token },
-      { name: "B", source: token },
-    ],
-  ],
-  secretFiles: [
-    [],
-    [{ ...file, path: "/run/other" }],
-    [{ ...file, source: otherValue }],
-    [{ ...file, mode: 0o440 }],
-    [{ ...file, owner: "1:0" }],
-  ],
-  secretInput: [token],
-  binds: [[{ source: "/srv", target: "/srv", readOnly: true }]],
-  interactive: [true],
-  terminal: [true],
-};
-
 const withoutEffect = ["name"];
 const forbidding = ["binds", "interactive", "terminal"];
 
-const everyChange = Object.entries(changes).flatMap(([field, values]) =>
+const everyChange = Object.entries(otherValues).flatMap(([field, values]) =>
   values.map((value): [string, unknown] => [field, value]),
 );
 
@@ -140,13 +72,13 @@ describe("the key is the same", () => {
   test("for an equal value from elsewhere", () => {
     const elsewhere = {
       secretVariables: [{ name: "TOKEN", source: sameValue }],
-      secretFiles: [{ ...file, source: sameValue }],
+      secretFiles: [{ ...secretFile, source: sameValue }],
     };
     expect(keyOf(elsewhere)).toBe(key);
   });
 
   test("in whatever order the fields were put in", () => {
-    const { path, source, mode, owner } = file;
+    const { path, source, mode, owner } = secretFile;
     const turned = Object.fromEntries(Object.entries({ ...step }).reverse()) as unknown as Step;
     expect(keyOf({ ...turned, secretFiles: [{ owner, mode, source, path }] })).toBe(key);
   });
@@ -161,7 +93,7 @@ test.each<[string, Partial<Origin>]>([
 
 test("a secret as a file and the same one as a variable of that name are two things", () => {
   const asVariable = keyOf({ secretVariables: [{ name: "/t", source: token }], secretFiles: [] });
-  const asFile = keyOf({ secretVariables: [], secretFiles: [{ ...file, path: "/t" }] });
+  const asFile = keyOf({ secretVariables: [], secretFiles: [{ ...secretFile, path: "/t" }] });
   const asInput = keyOf({ secretVariables: [], secretFiles: [], secretInput: token });
   expect(new Set([asVariable, asFile, asInput]).size).toBe(3);
 });

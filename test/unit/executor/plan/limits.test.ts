@@ -1,7 +1,8 @@
 /** What a plan may have of everything, whoever makes it. test/e2e/executor-bounds.test.ts has the texts. */
 import { expect, test } from "vitest";
+import { checkPlan } from "../../../../executor/plan/check.ts";
 import { checkStack } from "../../../../executor/plan/limits.ts";
-import { checkPlan, type PlanFields, plainStep, type Step } from "../../../../executor/plan/plan.ts";
+import { type PlanFields, plainStep, type Step } from "../../../../executor/plan/plan.ts";
 
 const storage = `/var/lib/containers/storage/overlay/${"0".repeat(64)}/merged`;
 const refusal = expect.objectContaining({ code: "invalid_plan" });

@@ -53,6 +53,33 @@ describe("an image", () => {
   );
 });
 
+/**
+ * Images' patterns had a matcher of their own, a regular expression. Where it and the policies' glob (shared/glob.ts)
+ * differ, this says what holds.
+ */
+const globs: [pattern: string, image: string, isLike: boolean, wins: "both" | "image" | "policy"][] = [
+  ["a/*", "a/b", true, "both"],
+  ["a/*", "a/b/c", false, "both"],
+  ["a/**", "a/b/c", true, "both"],
+  ["a/***", "a/b/c", true, "both"],
+  ["a.b", "axb", false, "both"],
+  ["a/*:1", "a/b:1", true, "both"],
+  // No wildcard stands for the @ before a digest.
+  ["a**6:0", "a@sha256:0", false, "image"],
+  ["a**@**", "a@sha256:0", true, "both"],
+  ["a@*", "a@sha256:0", true, "both"],
+  ["a@sha256:*", "a@sha256:0", true, "both"],
+  // No image's name has a #, so the narrower one costs nobody anything.
+  ["a*", "a#b", false, "policy"],
+  ["**", "a#b", true, "both"],
+];
+
+test.each(globs)("the pattern %s and the image %s: %s, as in %s", (pattern, image, isLike) => {
+  const images = [pattern];
+  if (isLike) permitted({}, image, { images });
+  else refused({}, image, { images });
+});
+
 const digest = `sha256:${"a".repeat(64)}`;
 
 describe("an image by its digest", () => {
