@@ -50,7 +50,7 @@ const auth = z.union(
         z.strictObject({
           id: described(
             z.string().check(z.regex(/^\w{4,128}$/)),
-            "The id of the access key, which is no secret.",
+            "The id of the access key. It is not a secret.",
           ),
           secret: described(credential, "The secret access key."),
           sessionToken: described(z.optional(credential), "The session token of keys that are temporary."),

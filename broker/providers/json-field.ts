@@ -29,7 +29,7 @@ export function fieldOf(json: Buffer, field: string, shown: string): Secret | Cl
     return fail("provider_failed", "has no fields, because it is not JSON: leave out ?field=");
   }
   if (typeof data !== "object" || data === null || Array.isArray(data)) {
-    return fail("provider_failed", "has no fields, because it is no JSON object: leave out ?field=");
+    return fail("provider_failed", "is not a JSON object and has no fields: leave out ?field=");
   }
   if (!Object.hasOwn(data, field)) return fail("secret_not_found", "does not have this field");
   const value = (data as Record<string, unknown>)[field];
