@@ -1,30 +1,24 @@
 #!/bin/sh
 # Takes a fresh Debian, installs the packages of `npm run package`, and does there what the documentation says:
-# starts broker and executor by their units' commands, runs a job, rotates the root key, upgrades from 0.1.0, asks doctor.
+# starts broker and executor by their units' commands, runs a job, rotates the root key, asks doctor.
 #
-#   npm run deploy-test            (root, Linux; 0.1.0 is built from the commit 1095231 of this repository)
+#   npm run package && npm run deploy-test            (root, Linux)
 #
 # The root is made once and kept in .tools; each test works on a copy of it that is laid over it.
 set -eu
 cd "$(dirname "$0")/../.."
 base=$PWD/.tools/debian
-first=1095231
 
 if [ ! -e "$base/etc/debian_version" ]; then
+  command -v debootstrap >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap >&2
   rm -rf "$base.new"
   debootstrap --variant=minbase --include=ca-certificates bookworm "$base.new" http://deb.debian.org/debian >&2
   mv "$base.new" "$base"
 fi
-[ -e packages/claimcheck_*_all.deb ] || sh deploy/package.sh >&2
-if [ ! -e .tools/first/claimcheck-0.1.0.tgz ]; then
-  old=$(mktemp -d)
-  git archive "$first" | tar -x -C "$old"
-  (cd "$old" && npm ci --loglevel=error >&2 && npm pack --silent >&2)
-  mkdir -p .tools/first
-  cp "$old"/claimcheck-0.1.0.tgz .tools/first/
-  rm -rf "$old"
-fi
-
+ls packages/claimcheck_*_all.deb >/dev/null || {
+  echo "fresh-root: there is no package; run 'npm run package' first" >&2
+  exit 1
+}
 work=$(mktemp -d)
 export base work project="$PWD"
 # In a mount and a process namespace of its own: what it starts and mounts ends with it.

@@ -76,7 +76,7 @@ rootKey: { file: root-key }
 policy: policy.yaml
 audit: /var/lib/claimcheck-broker/audit.jsonl
 sources:
-  files: { provider: file, tenants: [acme], root: /etc/claimcheck/secrets }
+  files: { provider: file, tenants: [acme], roots: [/etc/claimcheck/secrets] }
 YAML
 mkdir $etc/secrets
 echo guessme >$etc/secrets/token
@@ -88,7 +88,7 @@ images: ["localhost/base:*"]
 YAML
 # The policy names the executor's key, and the executor the broker's: each is made first.
 keys() { setpriv --reuid claimcheck --regid claimcheck --clear-groups claimcheck broker keys --config $etc/broker.yaml; }
-sed -i "s/KEYS/$(printf %043d 0)/" $etc/executor.yaml
+sed -i "s/KEYS/$(printf 'A%.0s' $(seq 43))/" $etc/executor.yaml
 jkt=$(claimcheck executor key --config $etc/executor.yaml)
 cat >$etc/policy.yaml <<YAML
 version: 1
@@ -108,4 +108,40 @@ chown -R claimcheck:claimcheck $etc/root-key $etc/secrets
 chgrp -R claimcheck $etc
 chmod 640 $etc/*.yaml
 chmod 600 $etc/root-key
-echo "$(keys)"
+start_unit broker serving
+pins() { sed -n 's/.*keys \([A-Za-z0-9_,-]*\).*/\1/p' /tmp/broker.log | head -n 1; }
+sed -i "s/keys: \[[^]]*\]/keys: [$(pins)]/" $etc/executor.yaml
+start_unit executor "executor at"
+export CLAIMCHECK_EXECUTOR=/run/claimcheck/executor.sock CLAIMCHECK_TOKEN_FILE=/root/tokens/job.token
+export CLAIMCHECK_BROKER_KEYS="$(pins)"
+uri=file:///etc/claimcheck/secrets/token
+# shellcheck disable=SC2016
+job() { claimcheck run --secret-env "TOKEN=$uri" localhost/base:latest -- sh -c 'echo deploying with $TOKEN'; }
+expect "deploying with ***" job
+expect "ok    token" claimcheck doctor --config $etc/executor.yaml
+
+step "rotate the root key"
+cp -p $etc/root-key $etc/old-root-key
+head -c 32 /dev/urandom >$etc/new-root-key
+chown claimcheck:claimcheck $etc/new-root-key $etc/old-root-key
+chmod 600 $etc/new-root-key $etc/old-root-key
+# A handle of before the rotation is redeemed after it.
+expect . claimcheck issue --broker http://127.0.0.1:7878 --audience executor --jkt "$jkt" "$uri"
+printf '%s\n' "$printed" >/root/handle
+sed -i 's/^rootKey: .*/rootKey: { file: new-root-key }\npreviousRootKey: { file: old-root-key }/' $etc/broker.yaml
+stop "$broker"
+start_unit broker serving
+sed -i "s/keys: \[[^]]*\]/keys: [$CLAIMCHECK_BROKER_KEYS,$(pins)]/" $etc/executor.yaml
+export CLAIMCHECK_BROKER_KEYS="$CLAIMCHECK_BROKER_KEYS,$(pins)"
+stop "$executor"
+start_unit executor "executor at"
+expect "deploying with ***" job
+
+step "everything is in order"
+expect "ok    token" claimcheck doctor --config $etc/executor.yaml
+case $printed in *FAIL*) fail "doctor says: $printed" ;; esac
+printf '%s\n' "$printed"
+expect "" claimcheck audit verify --config $etc/broker.yaml
+stop "$executor"
+stop "$broker"
+echo "fresh-root: all is well"
