@@ -3,7 +3,7 @@ import { readDuration } from "../../shared/duration.ts";
 import { asClaimcheckError, ClaimcheckError, type ItemFailure } from "../../shared/errors.ts";
 import { Secret } from "../../shared/secret.ts";
 import { withSource } from "../../shared/source-name.ts";
-import { head, shownName, splitParameters, splitUri } from "../../shared/uri.ts";
+import { head, splitParameters, splitUri } from "../../shared/uri.ts";
 import type { Provider, ReadResult, SecretReference } from "../providers/provider.ts";
 import { schemes } from "../providers/schemes.ts";
 import { type Account, requestValueLimit, valuesTooLarge } from "../quota/budget.ts";
@@ -34,6 +34,9 @@ const locateLimit = 5_000;
 
 export type Resolver = ReturnType<typeof createResolver>;
 
+/** Of what a scheme may be, what no password is: a misspelt one is shown whole. */
+const likeScheme = /^[a-z]{1,9}(\+[a-z]{2})?$/;
+
 /** @param sources providers are sources without a name, for every tenant. */
 export function createResolver(
   sources: readonly (Source | Provider)[],
@@ -51,7 +54,7 @@ export function createResolver(
     if (!first) {
       const names = [...new Set(known.map(({ source }) => `${source.scheme}://`))];
       throw new ClaimcheckError("unknown_scheme", {
-        detail: `${shownName(scheme)}://; known here: ${names.join(", ")}`,
+        detail: `${likeScheme.test(scheme) ? scheme : head(scheme)}://; known here: ${names.join(", ")}`,
       });
     }
     const { parameters: own, freeParameters } = first.providerOf(tenant);

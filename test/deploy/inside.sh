@@ -76,10 +76,10 @@ rootKey: { file: root-key }
 policy: policy.yaml
 audit: /var/lib/claimcheck-broker/audit.jsonl
 sources:
-  files: { provider: file, tenants: [acme], roots: [/etc/claimcheck/secrets] }
+  files: { provider: file, tenants: [acme], roots: [/srv/secrets] }
 YAML
-mkdir $etc/secrets
-echo guessme >$etc/secrets/token
+mkdir -m 0700 /srv/secrets
+echo guessme >/srv/secrets/token
 cat >$etc/executor.yaml <<YAML
 listen: { socket: /run/claimcheck/executor.sock }
 broker: { url: "http://127.0.0.1:7878", keys: [KEYS], principal: executor, tokenFile: /root/tokens/executor.token }
@@ -101,10 +101,10 @@ tenants:
       - { issuer: hosts, claims: { sub: executor }, roles: [executor], proofKeys: [$jkt] }
       - { issuer: hosts, claims: { sub: auditor }, roles: [operator] }
     rules:
-      - { name: jobs, actions: [issue], who: { sub: job }, secrets: ["file:///etc/claimcheck/secrets/**"], limits: { keyBinding: true } }
-      - { name: executors, actions: [redeem, check], who: { sub: executor }, secrets: ["file:///etc/claimcheck/secrets/**"] }
+      - { name: jobs, actions: [issue], who: { sub: job }, secrets: ["file:///srv/secrets/**"], limits: { keyBinding: true } }
+      - { name: executors, actions: [redeem, check], who: { sub: executor }, secrets: ["file:///srv/secrets/**"] }
 YAML
-chown -R claimcheck:claimcheck $etc/root-key $etc/secrets
+chown -R claimcheck:claimcheck $etc/root-key /srv/secrets
 chgrp -R claimcheck $etc
 chmod 640 $etc/*.yaml
 chmod 600 $etc/root-key
@@ -114,7 +114,7 @@ sed -i "s/keys: \[[^]]*\]/keys: [$(pins)]/" $etc/executor.yaml
 start_unit executor "executor at"
 export CLAIMCHECK_EXECUTOR=/run/claimcheck/executor.sock CLAIMCHECK_TOKEN_FILE=/root/tokens/job.token
 export CLAIMCHECK_BROKER_KEYS="$(pins)"
-uri=file:///etc/claimcheck/secrets/token
+uri=file:///srv/secrets/token
 # shellcheck disable=SC2016
 job() { claimcheck run --secret-env "TOKEN=$uri" localhost/base:latest -- sh -c 'echo deploying with $TOKEN'; }
 expect "deploying with ***" job

@@ -257,6 +257,6 @@ test("a file or a key set that cannot be read is a mistake of use", async () => 
   const none = await claimcheck(["audit", "verify", "--keys", path, path]);
   expect(none).toMatchObject({
     code: 125,
-    stderr: expect.stringContaining(`${basename(path)} is no broker's`),
+    stderr: expect.stringContaining(`${basename(path)} is not a broker's`),
   });
 });

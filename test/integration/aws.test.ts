@@ -100,7 +100,7 @@ describe("Secrets Manager", () => {
         code: "secret_not_found",
         detail: expect.stringMatching(/^aws\+sm:\/\/app.* does not have this field$/),
       },
-      { code: "provider_failed", detail: expect.stringContaining("it is no JSON object") },
+      { code: "provider_failed", detail: expect.stringContaining("is not a JSON object") },
       { code: "provider_failed", detail: expect.stringContaining("it is not JSON") },
     ]);
   });

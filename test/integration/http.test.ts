@@ -223,6 +223,7 @@ describe("a route", () => {
       "POST /v1/receipts": await broker.attest(executor, [handle!.handle]),
       "DELETE /v1/handles/:jti": await ask("DELETE", `/v1/handles/${jti}`),
       "POST /v1/revocations": await ask("POST", "/v1/revocations", { subject: "ci" }),
+      "GET /v1/whoami": await ask("GET", "/v1/whoami"),
       "GET /v1/audit": await ask("GET", "/v1/audit"),
       "GET /v1/audit/head": await ask("GET", "/v1/audit/head"),
     };

@@ -170,7 +170,7 @@ describe("its form", () => {
   test("everything that is wrong is said at once, in the order of the lines", () => {
     expect(
       faultsOf(
-        `${head.replace("version: 1", "version: 2")}${rule("unless: 1")}${rule("limits: { ttl: 1 }")}`,
+        `${head.replace("version: 1", "version: 0")}${rule("unless: 1")}${rule("limits: { ttl: 1 }")}`,
       ).map((fault) => fault.split(":")[0]),
     ).toEqual(["1", "12", "13"]);
   });
