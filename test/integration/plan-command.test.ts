@@ -53,7 +53,7 @@ test("plan check prints every fault of every kind, with its line and field", asy
     9: steps[0].memory: "lots" is not a size: write a number and its unit, such as 512m
     10: steps[0].cpus: "0" is not a number of CPUs: write a number such as 1.5, and at least 0.01
     11: steps[0].timeout: "soon" is not a time: write a number and its unit, such as 90s or 10m, and at most 24d
-    13: steps[0].secretEnv.A: No provider knows this URI scheme: vualt://; known here: env://, file://, cmd://, op://, vault://
+    13: steps[0].secretEnv.A: No provider knows this URI scheme: vualt://; known here: env://, file://, cmd://, op://, vault://, aws+sm://, aws+ps://, libsecret://
     14: steps[0].secretEnv.B: The secret URI is invalid: env://NOT…: a variable's name is letters, digits and "_"
     15: steps[0].secretEnv.C: The secret URI is invalid: "no-…" has no "://"; write scheme://…
     16: steps[0].secretEnv.D: "cacheKey" appears twice
