@@ -89,6 +89,7 @@ async function forExecutor(path: string): Promise<Check[]> {
     ...brokerChecks({
       url: broker.url,
       pinned: broker.keys,
+      named: broker.principal,
       whoAmI: async () => (await connectRequester(requester, environment, state)).whoAmI(),
     }),
   ];

@@ -15,11 +15,13 @@ const patience = 10_000;
 interface Connection {
   readonly url: string;
   readonly pinned: readonly string[];
+  /** What an executor's configuration says that the broker calls it: handles are made for that name. */
+  readonly named?: string;
   /** Asks the broker who we are, with the token that a run would send. */
   readonly whoAmI: () => Promise<WhoAmI>;
 }
 
-export function brokerChecks({ url: given, pinned, whoAmI }: Connection): Check[] {
+export function brokerChecks({ url: given, pinned, named, whoAmI }: Connection): Check[] {
   const signal = () => AbortSignal.timeout(patience);
   const get = async (path: string) =>
     directFetch(`${brokerUrl(given)}${path}`, { method: "GET", signal: signal() });
@@ -81,10 +83,13 @@ export function brokerChecks({ url: given, pinned, whoAmI }: Connection): Check[
       remedy: "bring a token of an issuer that the broker's policy names: --token-file, CLAIMCHECK_TOKEN",
       async look() {
         const { tenant, principal, roles, rules } = await whoAmI();
-        const named = printable(`${principal} of ${tenant}, ${roles.join(" and ")}`);
+        const caller = printable(`${principal} of ${tenant}, ${roles.join(" and ")}`);
+        if (named !== undefined && named !== principal) {
+          throw new Error(`${caller}: broker.principal in the configuration is ${printable(named)}`);
+        }
         const allowing = rules.filter(({ effect }) => effect === "allow");
-        if (allowing.length === 0) throw new Error(`${named}: no rule allows it anything`);
-        return `${named}; rules that allow it something: ${allowing.length} (claimcheck whoami lists them)`;
+        if (allowing.length === 0) throw new Error(`${caller}: no rule allows it anything`);
+        return `${caller}; rules that allow it something: ${allowing.length} (claimcheck whoami lists them)`;
       },
     },
   ];

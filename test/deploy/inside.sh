@@ -6,7 +6,7 @@ export DEBIAN_FRONTEND=noninteractive HOME=/root PATH=/usr/local/sbin:/usr/local
 cd /root
 
 step() { echo "== $*"; }
-fail() { echo "fresh-root: $*" >&2; exit 1; }
+fail() { echo "fresh-root: $*" >&2; tail -n 5 /tmp/broker.log /tmp/executor.log >&2 2>/dev/null; exit 1; }
 # The value is masked, and the command's status is the container's.
 expect() { # TEXT COMMAND…
   wanted=$1
@@ -66,7 +66,7 @@ step "a broker, an executor, a job"
 mkdir /root/tokens
 node=/usr/lib/claimcheck/node
 $node $project/test/deploy/issuer.mjs 7900 http://127.0.0.1:7878 /root/tokens job executor auditor >/tmp/issuer.log &
-until grep -q serving /tmp/issuer.log; do sleep 0.1; done
+until grep -qs serving /tmp/issuer.log; do sleep 0.1; done
 etc=/etc/claimcheck
 head -c 32 /dev/urandom >$etc/root-key
 cat >$etc/broker.yaml <<YAML
@@ -82,7 +82,7 @@ mkdir -m 0700 /srv/secrets
 echo guessme >/srv/secrets/token
 cat >$etc/executor.yaml <<YAML
 listen: { socket: /run/claimcheck/executor.sock }
-broker: { url: "http://127.0.0.1:7878", keys: [KEYS], principal: executor, tokenFile: /root/tokens/executor.token }
+broker: { url: "http://127.0.0.1:7878", keys: [KEYS], principal: "hosts:executor", tokenFile: /root/tokens/executor.token }
 state: /var/lib/claimcheck
 images: ["localhost/base:*"]
 YAML
@@ -125,9 +125,8 @@ cp -p $etc/root-key $etc/old-root-key
 head -c 32 /dev/urandom >$etc/new-root-key
 chown claimcheck:claimcheck $etc/new-root-key $etc/old-root-key
 chmod 600 $etc/new-root-key $etc/old-root-key
-# A handle of before the rotation is redeemed after it.
-expect . claimcheck issue --broker http://127.0.0.1:7878 --audience executor --jkt "$jkt" "$uri"
-printf '%s\n' "$printed" >/root/handle
+# The audit log of before is verified by the keys of before.
+curl -sf http://127.0.0.1:7878/.well-known/jwks.json >/root/old-keys.json
 sed -i 's/^rootKey: .*/rootKey: { file: new-root-key }\npreviousRootKey: { file: old-root-key }/' $etc/broker.yaml
 stop "$broker"
 start_unit broker serving
@@ -141,7 +140,14 @@ step "everything is in order"
 expect "ok    token" claimcheck doctor --config $etc/executor.yaml
 case $printed in *FAIL*) fail "doctor says: $printed" ;; esac
 printf '%s\n' "$printed"
-expect "" claimcheck audit verify --config $etc/broker.yaml
+curl -sf http://127.0.0.1:7878/.well-known/jwks.json >/root/new-keys.json
+$node -e '
+  const [old, now] = process.argv.slice(1).map((file) => JSON.parse(require("node:fs").readFileSync(file)));
+  const known = new Set(now.keys.map(({ kid }) => kid));
+  console.log(JSON.stringify({ keys: [...now.keys, ...old.keys.filter(({ kid }) => !known.has(kid))] }));
+' /root/old-keys.json /root/new-keys.json >/root/keys.json
+expect "" claimcheck audit verify --keys /root/keys.json /var/lib/claimcheck-broker/audit.jsonl
+printf '%s\n' "$printed"
 stop "$executor"
 stop "$broker"
 echo "fresh-root: all is well"

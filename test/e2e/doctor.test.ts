@@ -1,6 +1,6 @@
 /** claimcheck doctor: a host in order is all "ok"; what is missing is one line with what to do, and stops no other check. */
 import { once } from "node:events";
-import { readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -34,6 +34,13 @@ test("an executor's host in order, with its broker, token and socket", async () 
   expect(stdout).toMatch(
     /^ok {4}token {7}ci:executor-1 of acme, executor; rules that allow it something: 1 /m,
   );
+
+  const renamed = readFileSync(host.config, "utf8").replace("ci:executor-1", "executor-1");
+  writeFileSync(join(host.folder, "renamed.yaml"), renamed, { mode: 0o600 });
+  const other = await claimcheck(["doctor", "--config", join(host.folder, "renamed.yaml")]);
+  expect(failing(other.stdout)).toEqual([
+    "FAIL  token       ci:executor-1 of acme, executor: broker.principal in the configuration is executor-1",
+  ]);
 
   host.executor.child.kill("SIGTERM");
   await host.executor.finished;

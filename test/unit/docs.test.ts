@@ -105,6 +105,7 @@ describe("snippets that the tests do not run", () => {
     expect(counts).toEqual({
       "README.md": 2,
       "CONTRIBUTING.md": 1,
+      "docs/install.md": 3,
       "sdk/go/README.md": 1,
       "sdk/python/README.md": 1,
       "sdk/typescript/README.md": 1,
