@@ -109,6 +109,9 @@ test.each([["-c", "set-secret token hunter2"], ["core"]])(
 
 test("the help lists all verbs", async () => {
   const { stdout } = await claimcheck(["shell", "--help"]);
-  for (const { name, summary } of verbs)
-    expect(stdout).toMatch(new RegExp(`^  ${name}( .*)?\n      ${summary}$`, "m"));
+  const shown = [...stdout.matchAll(/^ {2}([\w-]+)(?: .*)?\n {6}(.+)$/gm)].map(([, name, summary]) => ({
+    name,
+    summary,
+  }));
+  for (const { name, summary } of verbs) expect(shown).toContainEqual({ name, summary });
 });

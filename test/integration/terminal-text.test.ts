@@ -72,7 +72,7 @@ test.each<[string, object, object, string]>([
   ],
   ["a principal", { name: "r", secrets: ["env://**"] }, { sub: "a\u202eb" }, "allowed"],
   ["the name of a claim", { name: "r", secrets: ["env://**"], who: { [evil]: "x" } }, {}, "close"],
-  ["an issuer", { name: "r", secrets: ["env://**"] }, { iss: evil }, "no issuer here"],
+  ["an issuer", { name: "r", secrets: ["env://**"] }, { iss: evil }, "the policy has no issuer"],
   ["a tenant's claim", { name: "r", secrets: ["env://**"] }, { owner: evil }, "acme wants owner"],
 ])("policy explain of %s", async (_, rule, claims, says) => {
   const token = { iss: "https://ci.example", sub: "job", owner: "acme", ...claims };

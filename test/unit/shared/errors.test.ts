@@ -23,6 +23,7 @@ const statuses = {
   redemption_conflict: 409,
   handle_expired: 410,
   handle_outdated: 410,
+  handle_newer: 410,
   handle_spent: 410,
   not_redeemed: 409,
   handle_void: 410,
