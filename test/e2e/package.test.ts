@@ -29,10 +29,20 @@ beforeAll(() => {
   execFileSync("npm", ["install", "--no-audit", "--no-fund", archive], { cwd: folder });
 });
 
-/** The Node.js that runs the tests, and those on the path, among which the system's may be an older one. */
+/** The Node.js that runs the tests, and those on the path that are new enough. */
 const onPath = (process.env.PATH ?? "").split(":").map((path) => join(path, "node"));
+const isNewEnough = (node: string) => {
+  const [major = 0, minor = 0] = execFileSync(node, ["-p", "process.versions.node"])
+    .toString()
+    .split(".")
+    .map(Number);
+  return major > 22 || (major === 22 && minor >= 18);
+};
 const nodes = new Set(
-  [process.execPath, ...onPath].filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+  [process.execPath, ...onPath]
+    .filter((path) => existsSync(path))
+    .map((path) => realpathSync(path))
+    .filter(isNewEnough),
 );
 
 test.each([...nodes])("the main job runs with %s", async (node) => {
@@ -186,6 +196,7 @@ test("nothing is in it but what is needed to run, and to read", () => {
     "dist/runs.pl",
     "dist/scrubber.js",
     "dist/sdk.js",
+    "dist/storage.pl",
     "dist/supervisor.pl",
     "dist/system-calls.pl",
     "dist/terminal.pl",
