@@ -166,7 +166,7 @@ test("each secret that fails has a line of its own, with what it is for", async 
 
 test.each([
   ["full", "size=8k,nr_inodes=5", /No space left on device/],
-  ["read-only", "ro", /cannot be made/],
+  ["read-only", "ro", /cannot be locked \(EROFS\)/],
 ])("a state folder whose disk is %s", async (_, options, says) => {
   const folder = "/var/lib/claimcheck";
   mkdirSync(folder, { recursive: true });

@@ -31,6 +31,8 @@ async function outputOf(program: string, args: readonly string[], input = ""): P
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     printed += text;
   });
+  // It may have ended before it reads.
+  child.stdin.on("error", () => {});
   child.stdin.end(input);
   await once(child, "close");
   return printed;
