@@ -1,4 +1,4 @@
-/** claimcheck whoami: how the broker knows whoever holds this token, and what its policy says about them. */
+/** claimcheck whoami: which principal the broker sees in a token, and which rules of its policy are about that principal. */
 import { Command } from "commander";
 import { printable, printableJson } from "../../shared/printable.ts";
 import type { WhoAmI } from "../../shared/wire.ts";

@@ -1,4 +1,4 @@
-/** What has the form of a code or of a class: causes are whatever was thrown. */
+/** The form of an error code or a class name. A cause can be any value that code has thrown. */
 const word = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 
 /** What an operator's log says of a cause: its code or its name, because a message may quote what it was given. */

@@ -20,7 +20,7 @@ export type AwsLogIn =
       readonly method: "webIdentity";
       readonly role: string;
       readonly sessionName: string;
-      /** Read again for each log-in: whoever projects it replaces it. */
+      /** Read again for each log-in, because Kubernetes replaces the file before the token expires. */
       readonly token: () => Promise<string>;
       /** Of STS, instead of AWS's own. */
       readonly endpoint?: string | undefined;

@@ -72,7 +72,7 @@ export function awsSmProvider({ server, regions }: Settings): Provider<SmReferen
     }
   }
 
-  /** By name: what one call brings. Whatever it does not bring is asked for alone, which also says why. */
+  /** The values that one call returns, by name. The caller asks for a missing one alone, and so learns why it is missing. */
   async function readBatch(
     names: readonly string[],
     region: string | undefined,

@@ -19,7 +19,7 @@ export type LogIn =
       readonly method: "jwt" | "kubernetes";
       readonly mount: string;
       readonly role: string;
-      /** Read again for each log-in: whoever projects it replaces it. */
+      /** Read again for each log-in, because Kubernetes replaces the file before the token expires. */
       readonly jwt: () => Promise<string>;
     };
 

@@ -3,7 +3,7 @@ import { Secret } from "../../shared/secret.ts";
 import { wrapValue } from "../../shared/wrapping.ts";
 import type { BrokerKeys } from "./keys.ts";
 
-/** By source; read again for each request, because whoever projects a token replaces it. */
+/** By source. Read again for each request, because Kubernetes replaces a token's file before the token expires. */
 export type FindSourceTokens = () => Promise<ReadonlyMap<string, string>>;
 
 /** @returns what a request for handles says of them: nothing where there are none. */

@@ -16,7 +16,7 @@ export interface Member {
 /** More than what a file system lets a file have of names and attributes, and of extents in a map. */
 const extendedLimit = 16 * 1024 * 1024;
 
-/** Who stops reading half-way has the source end too: whatever writes it waits for nobody. */
+/** A reader that stops half-way also ends the source, so that the program behind it does not wait for a reader. */
 export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerator<Member> {
   const reader = createReader(source);
   try {

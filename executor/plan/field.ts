@@ -1,6 +1,6 @@
 /**
  * What there is to know of a field of a plan or of a step beside what it does in a container. A row of step-table.ts and
- * plan-table.ts says all of it, so that whoever adds a field decides all of it: a row without a column does not compile.
+ * plan-table.ts says all of it, and a row without one of the columns does not compile, so a new field has all of them decided.
  */
 import type * as z from "zod/mini";
 import type { ReadField } from "./faults.ts";
@@ -72,7 +72,7 @@ export interface Flag<Value> {
 export type Meaning<Value> =
   /** Another value is another result. */
   | "counts"
-  /** The result is the same whatever it is. */
+  /** The field does not change the result. */
   | "ignored"
   /** This of it can change the result, as JSON. */
   | { readonly counts: (value: Value, cacheIdOf: CacheIdOf) => unknown }
@@ -88,7 +88,7 @@ export type Permission =
   | "ceiling"
   /** By a rule of its own. */
   | "decided"
-  /** Whoever asks; the text says what was asked for. */
+  /** Refused to every job; the text says what the job asked for. */
   | { readonly never: string };
 
 /** The fields of a table with this in a column. */

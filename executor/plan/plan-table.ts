@@ -87,7 +87,7 @@ export const planTable = {
       isHosts: true,
       choices: leakActions,
     },
-    cache: "ignored", // What leaked is not kept, whatever else is done about it.
+    cache: "ignored", // A layer with a leaked value is never kept, with any of the three actions.
     bound: undefined,
     permission: "free",
     needsRoot: true,

@@ -1,6 +1,6 @@
 /**
  * Every field of a step, in the order of the document and of the help: how it is said, and what it means to the cache, to
- * a host's executor and without root. Whoever adds one adds a row here; spec.ts makes a container of it.
+ * a host's executor and without root. A new field is a new row here; spec.ts makes a container of it.
  */
 import { createHash } from "node:crypto";
 import * as z from "zod/mini";

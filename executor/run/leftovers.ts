@@ -64,7 +64,7 @@ export function createLeftovers({ plan, state, environment, signal, masking, tel
   }
 
   return {
-    /** Whether the run has to look at what its steps leave, whatever the cache wants. */
+    /** Whether the run looks at the files that its steps leave, even without a cache. */
     isLookedAt,
 
     /** The layers that the next step would find on the image; undefined where they are not known. */

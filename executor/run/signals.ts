@@ -1,4 +1,4 @@
-/** How a run ends before its time: by signals, by whoever cancels it, and because a step's time is over. */
+/** How a run ends early: by a signal, by its client, or at a step's time limit. */
 import type { Supervisor } from "../supervisor/supervisor.ts";
 
 const SIGKILL = 9;
@@ -29,7 +29,7 @@ export function createSignals() {
     /** Ends everything that the run waits for beside its supervisor. */
     stopped: stop.signal,
 
-    /** From here on nobody waits for whoever reads the output. */
+    /** From here on the run does not wait for the reader of its output. */
     cut: cut.signal,
 
     /** The same for a run that is over. */
@@ -50,7 +50,7 @@ export function createSignals() {
     /** By which signal the run was ended, and not its command. */
     interruption: (): number | undefined => interruption,
 
-    /** Ends the run, whatever it is doing. */
+    /** Ends the run at any point. */
     cancel(): void {
       interruption = SIGKILL;
       end();

@@ -46,7 +46,7 @@ interface StepContext {
   readonly supervisor: Supervisor;
   readonly seccomp: SeccompProfile;
   readonly cache: StepCache | undefined;
-  /** Whether what it leaves is searched or kept afterwards, whatever the cache wants. */
+  /** Whether the run searches or keeps the files that it leaves, even without a cache. */
   readonly isLookedAt: boolean;
 }
 
@@ -148,10 +148,10 @@ export function createSteps(parts: Parts) {
       },
     });
     if (wasLate || signals.cut.aborted) limit.check();
-    // Its exit code is no answer to whoever has not got its output.
+    // A client that did not get all of the output must not get an exit code.
     if (signals.cut.aborted) throw cutShort();
     parts.onExit?.(index, exitCode);
-    // What somebody cut short is no result, whatever the command made of it.
+    // A command that was cut short has no result to keep, even if it exited with 0.
     const isWhole = exitCode === 0 && signals.first() === undefined && isRead;
     return { exitCode, output: isWhole ? recording?.output() : undefined };
   }

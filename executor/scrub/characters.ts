@@ -29,7 +29,7 @@ const dollar = 0x24;
 const percent = 0x25;
 /** So many bytes of a dump's line may follow its digits: blanks, bars and what they stand for as text. */
 const asideLimit = 24;
-/** So many bytes of a pattern are no chance, whatever they end. */
+/** A match of so many bytes is no chance, whichever pattern it belongs to. */
 const surely = 8;
 /** A pattern that goes on behind white space is also kept for a line that goes on without, if so much of it was read at most. */
 const longestKept = 256;

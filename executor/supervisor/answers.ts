@@ -49,7 +49,7 @@ export function createAnswers(stream: Socket, { explain, kill }: Means) {
   return {
     fail,
 
-    /** What follows the word in the supervisor's answer. Whoever waits for another answer learns of a failure too. */
+    /** The text behind the word in the supervisor's answer. A failure also rejects all who wait for another answer. */
     answer(word: string): Promise<string> {
       if (failed) return Promise.reject(failed);
       const answered = new Promise<string>((resolve, reject) => waiting.set(word, { resolve, reject }));

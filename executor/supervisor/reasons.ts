@@ -57,7 +57,7 @@ export async function explain(
 const reasonLimit = 1024 * 1024;
 
 /**
- * Reads from the start, because whoever writes into a full pipe waits, and the end of it is kept.
+ * Reads from the start, because a program that writes into a full pipe waits. Only the end is kept.
  *
  * @returns the `msg` of the last line of a runtime's JSON log; a line that is none, as it is.
  */

@@ -232,7 +232,7 @@ describe("an executor", () => {
       .filter((line) => /^\d+$/.test(line));
     expect(written.reduce((sum, bytes) => sum + Number(bytes), 0)).toBeLessThan(64 * mib);
 
-    // Whoever fills it takes nothing from the others.
+    // A job that fills its storage takes nothing from the others.
     const fill = "dd if=/dev/zero of=/x bs=1M count=100 2> /dev/null; echo full; exec sleep 1000";
     const running = start(["run", "--executor", host.socket, image, "--", "sh", "-c", fill]);
     await printed(running, "full");

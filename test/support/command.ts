@@ -39,7 +39,7 @@ const waits = "select,pselect6,poll,ppoll,epoll_wait,epoll_pwait,wait4,waitid,re
 
 /**
  * The command with all that it starts, its supervisors and runtimes among it, and each of their waits begins so many
- * microseconds late: what comes just before a wait is missed by whoever can miss it. strace is no parent of it.
+ * microseconds late, so that a program which can miss a signal or a child's end just before a wait misses it. strace is not its parent.
  */
 export function startDelayed(args: readonly string[], delay: number, settings: Settings = {}) {
   const tracing = ["-D", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null"];
