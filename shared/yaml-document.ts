@@ -2,6 +2,7 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type * as z from "zod/mini";
 import en from "zod/v4/locales/en.js";
+import { type Path, spell } from "./field-path.ts";
 import { newerDocument } from "./newer.ts";
 import { soundPart } from "./sound-part.ts";
 
@@ -10,8 +11,6 @@ export interface Fault {
   readonly line: number;
   readonly message: string;
 }
-
-export type Path = readonly PropertyKey[];
 
 /** A document that its schema accepts. */
 export interface Sound<T> {
@@ -122,13 +121,3 @@ function oddKeys(contents: unknown, lineOf: (offset: number) => number): Fault[]
 }
 
 export const inOrder = (faults: readonly Fault[]): Fault[] => [...faults].sort((a, b) => a.line - b.line);
-
-/** `tenants.acme.rules[2].secrets`, as people would say it. */
-export function spell(path: Path): string {
-  return (
-    path
-      .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
-      .join("")
-      .slice(1) || "the file"
-  );
-}

@@ -1,7 +1,7 @@
 /** claimcheck plan: what a plan file says, without running it. */
 import { Command } from "commander";
 import type { PlanFields, SecretSource } from "../../executor/plan/plan.ts";
-import type { Path } from "../../shared/yaml-document.ts";
+import type { Path } from "../../shared/field-path.ts";
 import { printFaults } from "../host/print-faults.ts";
 
 export function planCommand(): Command {

@@ -1,8 +1,8 @@
 /** What can be wrong with sources that have the right form. */
 import { envUri } from "../../broker/providers/env.ts";
+import type { Path } from "../../shared/field-path.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import { splitSource } from "../../shared/source-name.ts";
-import type { Path } from "../../shared/yaml-document.ts";
 import { addressesOfAws } from "./aws-source.ts";
 import { credentialsOf, isByRequester, type SourceEntries } from "./source-schema.ts";
 

@@ -4,8 +4,8 @@
  * are compared, with each other and with those whose claim says none of it.
  */
 
+import type { Path } from "../../shared/field-path.ts";
 import type { Glob } from "../../shared/glob.ts";
-import type { Path } from "../../shared/yaml-document.ts";
 import { type Condition, excludes } from "../authn/claims.ts";
 import { emptyTree, nodeAt, type PrefixTree, visitBeginnings } from "./prefix-tree.ts";
 

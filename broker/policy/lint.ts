@@ -1,8 +1,9 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 
+import type { Path } from "../../shared/field-path.ts";
 import { covers } from "../../shared/glob.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
-import type { Fault, Path } from "../../shared/yaml-document.ts";
+import type { Fault } from "../../shared/yaml-document.ts";
 import { type Condition, compileWho, coversWho, excludes } from "../authn/claims.ts";
 import { actions } from "../authn/roles.ts";
 import { findAlike, type Member } from "./alike.ts";

@@ -1,5 +1,5 @@
 /** What no form of a plan can rule out by itself: what does not go together, and what cannot be in a container. */
-import type { Path } from "../../shared/yaml-document.ts";
+import type { Path } from "../../shared/field-path.ts";
 import { type Report, throwFault } from "./faults.ts";
 import { checkSizes } from "./limits.ts";
 import type { Plan, PlanFields, Step } from "./plan.ts";

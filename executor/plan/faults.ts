@@ -1,6 +1,6 @@
 /** Faults of a plan: each with its place in the document. A run throws the first one; `plan check` collects all of them. */
 import { Failure } from "../../shared/failure.ts";
-import { type Path, spell } from "../../shared/yaml-document.ts";
+import { type Path, spell } from "../../shared/field-path.ts";
 
 /** Reads the field at a place of the document; a collector reports what this throws, and goes on with `otherwise`. */
 export type ReadField = <T>(at: Path, read: () => T, otherwise: T) => T;

@@ -3,7 +3,7 @@
  * before anything of it has run; the rest bounds what somebody else's plan can make this process hold and do.
  */
 import { Failure } from "../../shared/failure.ts";
-import type { Path } from "../../shared/yaml-document.ts";
+import type { Path } from "../../shared/field-path.ts";
 import { type Report, throwFault } from "./faults.ts";
 import type { AnyField } from "./field.ts";
 import { type Plan, type PlanFields, type SecretSource, type Step, secretsOf } from "./plan.ts";

@@ -91,6 +91,15 @@ test.each([...nodes])("what is loaded only for op:// and vault:// is there, with
   await Promise.all([onePassword.close(), bao.close()]);
 });
 
+test("what every run loads has no reader of YAML in it: only a plan's file and a configuration need one", () => {
+  const within = (name: string) =>
+    readFileSync(join(installed, "dist", name), "utf8").includes("YAMLParseError");
+  expect(within("main.cjs")).toBe(false);
+  expect(
+    readdirSync(join(installed, "dist")).filter((name) => name.endsWith(".cjs") && within(name)),
+  ).not.toEqual([]);
+});
+
 test("npm puts the command on the path", () => {
   const help = execFileSync(join(folder, "node_modules", ".bin", "claimcheck"), ["--help"]).toString();
   expect(help).toContain("Usage: claimcheck");
