@@ -1,4 +1,4 @@
-/** Sources of AWS: in broker.yaml, and as the user's variables and files have them. */
+/** Sources of AWS in broker.yaml. */
 import { readFile } from "node:fs/promises";
 import * as z from "zod/mini";
 import { type AwsServer, regionForm } from "../../broker/providers/aws-client.ts";
@@ -119,19 +119,4 @@ function logInOf(auth: AwsEntry["auth"], credential: Credential): AwsLogIn {
     secret: credential(secret),
     ...(sessionToken !== undefined && { sessionToken: credential(sessionToken) }),
   };
-}
-
-/** With the user's own log-in: the variables `AWS_…`, and the files of AWS's command line. */
-export function userAws(environment: Readonly<Record<string, string | undefined>>): Provider[] {
-  const named = (name: string) => environment[name]?.trim() || undefined;
-  const region = named("AWS_REGION") ?? named("AWS_DEFAULT_REGION");
-  const server = (service: string): AwsServer => ({
-    region: region !== undefined && regionForm.test(region) ? region : undefined,
-    endpoint: named(`AWS_ENDPOINT_URL_${service}`) ?? named("AWS_ENDPOINT_URL"),
-    logIn: { method: "user" },
-  });
-  return [
-    awsSmProvider({ server: server("SECRETS_MANAGER") }),
-    awsPsProvider({ server: server("SSM") }),
-  ] as unknown as Provider[];
 }

@@ -14,8 +14,8 @@ import type { Provider } from "../../broker/providers/provider.ts";
 import { vaultProvider } from "../../broker/providers/vault.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { withBytes } from "../host/bytes.ts";
-import { userAws } from "./aws-source.ts";
 import { lineShower } from "./show-line.ts";
+import { userAws } from "./user-aws.ts";
 import { vaultServer } from "./vault-server.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -19,17 +19,19 @@ const valueLimit = 64 * 1024;
 
 /** @returns a function that shows a line; `printed` is what the program gave as the secret before it failed. */
 export function lineShower(variables: Variables): (line: string, printed?: Uint8Array) => string {
-  const encoder = new TextEncoder();
-  const own = Object.entries(variables)
-    .filter(([name, value]) => value && !harmless.test(name))
-    .map(([, value]) => (typeof value === "string" ? encoder.encode(value) : (value as Uint8Array)));
   return (line, printed = new Uint8Array()) => {
     if (printed.length > valueLimit) return "(not shown: the command has printed too much of a value)";
-    const values = [...own, printed].flatMap(linesOf);
+    // Only now: no run has copies of its values for a failure that does not come.
+    const encoder = new TextEncoder();
+    const own = Object.entries(variables)
+      .filter(([name, value]) => value && !harmless.test(name))
+      .map(([, value]) => (typeof value === "string" ? encoder.encode(value) : Uint8Array.from(value ?? [])));
+    const values = [...own, Uint8Array.from(printed)].flatMap(linesOf);
     const scrubber = createScrubber(values, { shortValues: "show" });
     const stream = scrubber.stream();
     const masked = Buffer.concat([stream.push(encoder.encode(line)), stream.end()]).toString();
     scrubber.wipe();
+    for (const value of values) value.fill(0);
     const text = [...printable(masked)];
     return text.length > shownLimit ? `${text.slice(0, shownLimit).join("")}…` : text.join("");
   };
