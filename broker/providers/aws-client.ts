@@ -1,4 +1,5 @@
 /** Calls of AWS's JSON protocol, each signed for its region (Signature Version 4). */
+import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
 import { type AwsKeys, type AwsLogIn, createAwsSession, refusedTime } from "./aws-log-in.ts";
 import { parseJson } from "./json-field.ts";
 import { SourceFailure } from "./provider.ts";
@@ -29,6 +30,13 @@ export interface AwsCall {
   readonly input: object;
   readonly signal: AbortSignal;
   readonly tenant: string;
+}
+
+/** What a scheme of AWS is opened with. */
+export interface AwsSettings {
+  readonly server: AwsServer;
+  /** What a URI may name besides the server's own; every region where it is missing. */
+  readonly regions?: readonly string[] | undefined;
 }
 
 /** What a URI may name. */
@@ -65,6 +73,18 @@ export class AwsRefusal extends Error {
   }
 }
 
+/** Refusals that a scheme knows: our code, and what the error says behind the secret's name. */
+export type AwsReasons = Readonly<Record<string, readonly [ErrorCode, why: string]>>;
+
+export function failureOf(
+  { code: refusal }: AwsRefusal,
+  shown: string,
+  reasons: AwsReasons,
+): ClaimcheckError {
+  const [code, why] = reasons[refusal] ?? ["provider_failed", `cannot be read (${refusal})`];
+  return new ClaimcheckError(code, { detail: `${shown} ${why}` });
+}
+
 export const regionForm = /^[a-z]{2,5}(-[a-z]+){1,3}-\d{1,2}$/;
 
 export type AwsClient = ReturnType<typeof createAwsClient>;
@@ -87,19 +107,28 @@ export function createAwsClient(service: AwsService, server: AwsServer) {
     return upstream.send({ method: "POST", path: "/", origin, headers: signed, body, signal, tenant });
   }
 
+  /**
+   * @throws {AwsRefusal} where it is about what was asked for.
+   * @throws {SourceFailure} where it is not.
+   */
+  async function call(call: AwsCall): Promise<unknown> {
+    const region = call.region ?? (await home());
+    const keys = await session.keys(region);
+    const answer = await send(keys, region, call);
+    if (!isAboutKeys(answer)) return read(answer);
+    session.drop(keys);
+    const next = await session.keys(region);
+    return read(next.secretAccessKey === keys.secretAccessKey ? answer : await send(next, region, call));
+  }
+
   return {
-    /**
-     * @throws {AwsRefusal} where it is about what was asked for.
-     * @throws {SourceFailure} where it is not.
-     */
-    async call(call: AwsCall): Promise<unknown> {
-      const region = call.region ?? (await home());
-      const keys = await session.keys(region);
-      const answer = await send(keys, region, call);
-      if (!isAboutKeys(answer)) return read(answer);
-      session.drop(keys);
-      const next = await session.keys(region);
-      return read(next.secretAccessKey === keys.secretAccessKey ? answer : await send(next, region, call));
+    call,
+
+    /** Asks for something that is not there: where AWS knows who asks, it says so, or that it may not be read. */
+    async logIn(asked: Pick<AwsCall, "operation" | "input" | "signal">): Promise<void> {
+      await call({ ...asked, region: undefined, tenant: "" }).catch((thrown: unknown) => {
+        if (!(thrown instanceof AwsRefusal)) throw thrown;
+      });
     },
 
     close: () => upstream.close(),

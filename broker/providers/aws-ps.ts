@@ -8,16 +8,18 @@
  * A parameter's name begins with a slash, so both aws+ps://prod/db and aws+ps:///prod/db are the parameter /prod/db, and
  * the second is canonical. Below /aws/reference/ the store shows secrets of Secrets Manager: these have a scheme of their own.
  */
-import { ClaimcheckError, type ErrorCode } from "../../shared/errors.ts";
+import { ClaimcheckError } from "../../shared/errors.ts";
 import type { PatternDemands } from "../../shared/pattern-demands.ts";
 import { Secret } from "../../shared/secret.ts";
 import { head, shownName } from "../../shared/uri.ts";
 import {
   type AwsCall,
+  type AwsReasons,
   AwsRefusal,
-  type AwsServer,
+  type AwsSettings,
   createAwsClient,
   denied,
+  failureOf,
   type Regions,
   regionIn,
 } from "./aws-client.ts";
@@ -32,16 +34,10 @@ interface PsReference extends SecretReference {
   readonly region: string | undefined;
 }
 
-interface Settings {
-  readonly server: AwsServer;
-  /** What a URI may name besides the server's own; every region where it is missing. */
-  readonly regions?: readonly string[] | undefined;
-}
-
 /** As many as one call takes. */
 const batchSize = 10;
 
-export function awsPsProvider({ server, regions }: Settings): Provider<PsReference> {
+export function awsPsProvider({ server, regions }: AwsSettings): Provider<PsReference> {
   const client = createAwsClient({ name: "ssm", target: "AmazonSSM" }, server);
 
   type Where = Pick<AwsCall, "signal" | "tenant">;
@@ -62,7 +58,7 @@ export function awsPsProvider({ server, regions }: Settings): Provider<PsReferen
         const each = references.map((reference) => readTogether([reference], where));
         return (await Promise.all(each)).flat();
       }
-      return [failureOf(thrown.code, shown)];
+      return [failureOf(thrown, shown, reasons)];
     }
   }
 
@@ -84,14 +80,8 @@ export function awsPsProvider({ server, regions }: Settings): Provider<PsReferen
       return references.map((reference) => results.get(reference) as ReadResult);
     },
 
-    /** Where AWS knows who asks, it says that there is no such parameter, or that it may not be read. */
-    async logIn(signal) {
-      const input = { Names: ["/claimcheck/log-in"] };
-      const call = { operation: "GetParameters", input, region: undefined, signal, tenant: "" };
-      await client.call(call).catch((thrown: unknown) => {
-        if (!(thrown instanceof AwsRefusal)) throw thrown;
-      });
-    },
+    logIn: (signal) =>
+      client.logIn({ operation: "GetParameters", input: { Names: ["/claimcheck/log-in"] }, signal }),
 
     close: () => client.close(),
   };
@@ -131,18 +121,13 @@ function pick(parameters: readonly Parameter[], { name, version, shown }: PsRefe
   return new ClaimcheckError("secret_not_found", { detail });
 }
 
-const reasons: Readonly<Record<string, readonly [ErrorCode, why: string]>> = {
+const reasons: AwsReasons = {
   [denied]: [
     "provider_denied",
     "may not be read: the role needs ssm:GetParameters for it, and kms:Decrypt if its key is the customer's",
   ],
   InvalidKeyId: ["provider_denied", "cannot be decrypted: the role needs kms:Decrypt for its key"],
 };
-
-function failureOf(refusal: string, shown: string): ClaimcheckError {
-  const [code, why] = reasons[refusal] ?? ["provider_failed", `cannot be read (${refusal})`];
-  return new ClaimcheckError(code, { detail: `${shown} ${why}` });
-}
 
 const pathForm = /^\/?[\w.-]+(?:\/[\w.-]+)*$/;
 

@@ -14,10 +14,12 @@ import { Secret } from "../../shared/secret.ts";
 import { head, shownName } from "../../shared/uri.ts";
 import {
   type AwsCall,
+  type AwsReasons,
   AwsRefusal,
-  type AwsServer,
+  type AwsSettings,
   createAwsClient,
   denied,
+  failureOf,
   type Regions,
   regionIn,
 } from "./aws-client.ts";
@@ -40,17 +42,11 @@ interface SmReference extends SecretReference {
   readonly region: string | undefined;
 }
 
-interface Settings {
-  readonly server: AwsServer;
-  /** What a URI may name besides the server's own; every region where it is missing. */
-  readonly regions?: readonly string[] | undefined;
-}
-
 /** As many as one call takes. */
 const batchSize = 20;
 const current = "AWSCURRENT";
 
-export function awsSmProvider({ server, regions }: Settings): Provider<SmReference> {
+export function awsSmProvider({ server, regions }: AwsSettings): Provider<SmReference> {
   const client = createAwsClient({ name: "secretsmanager", target: "secretsmanager" }, server);
   /** Reading several with one call takes a permission of its own. */
   let batchesDenied = false;
@@ -129,14 +125,8 @@ export function awsSmProvider({ server, regions }: Settings): Provider<SmReferen
       );
     },
 
-    /** Where AWS knows who asks, it says that there is no such secret, or that it may not be read. */
-    async logIn(signal) {
-      const input = { SecretId: "claimcheck/log-in" };
-      const call = { operation: "GetSecretValue", input, region: undefined, signal, tenant: "" };
-      await client.call(call).catch((thrown: unknown) => {
-        if (!(thrown instanceof AwsRefusal)) throw thrown;
-      });
-    },
+    logIn: (signal) =>
+      client.logIn({ operation: "GetSecretValue", input: { SecretId: "claimcheck/log-in" }, signal }),
 
     close: () => client.close(),
   };
@@ -207,11 +197,10 @@ function parse(name: string, parameters: ReadonlyMap<string, string>, regions: R
 function asFailure(thrown: unknown, shown: string): ClaimcheckError {
   if (thrown instanceof ClaimcheckError) return thrown;
   if (!(thrown instanceof AwsRefusal)) throw thrown;
-  const [code, why] = reasons[thrown.code] ?? ["provider_failed", `cannot be read (${thrown.code})`];
-  return new ClaimcheckError(code, { detail: `${shown} ${why}` });
+  return failureOf(thrown, shown, reasons);
 }
 
-const reasons: Readonly<Record<string, readonly [ErrorCode, why: string]>> = {
+const reasons: AwsReasons = {
   ResourceNotFoundException: ["secret_not_found", "does not exist, or not in this version, stage or region"],
   [denied]: [
     "provider_denied",
