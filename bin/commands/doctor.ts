@@ -1,40 +1,31 @@
 /** claimcheck doctor: whether this host can run containers and reach its broker, and what to do where it cannot. */
 import { existsSync } from "node:fs";
 import { request } from "node:http";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { Failure } from "../../shared/failure.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
 import { pinnedKeysOf } from "../connect/connection.ts";
+import { connectRequester, type RequesterOptions, withBroker } from "../connect/requester.ts";
 import { brokerChecks } from "../doctor/broker.ts";
 import { type Check, examine, type Finding } from "../doctor/check.ts";
 import { hostChecks } from "../doctor/host.ts";
 import { containerFolder, toolEnvironment } from "../host/environment.ts";
 import { printFaults } from "../host/print-faults.ts";
 
-interface Options {
+interface Options extends RequesterOptions {
   readonly config?: string;
-  readonly broker?: string;
-  readonly tokenFile?: string;
-  readonly format: "text" | "json";
 }
 
 /** As of a test that did not pass. */
 const negative = 1;
 
 export function doctorCommand(): Command {
-  return new Command("doctor")
+  const command = new Command("doctor")
     .description(
       "Check this host and its connection to a broker: a line for each, with what to do; exit code 1 if one fails.",
     )
-    .option("--config <FILE>", "check for the executor with this configuration")
-    .option("--broker <URL>", "the broker's URL (CLAIMCHECK_BROKER)")
-    .option("--token-file <FILE>", "the file with the token for the broker")
-    .addOption(
-      new Option("--format <FORMAT>", "text for people, json for programs")
-        .choices(["text", "json"])
-        .default("text"),
-    )
-    .action(diagnose);
+    .option("--config <FILE>", "check for the executor with this configuration");
+  return withBroker(command).action(diagnose);
 }
 
 async function diagnose(options: Options): Promise<void> {
@@ -59,7 +50,6 @@ async function forUser({ broker, tokenFile }: Options): Promise<Check[]> {
     tools: toolEnvironment(process.env),
   });
   if (!url) return host;
-  const { connectRequester } = await import("../connect/requester.ts");
   const requester = { broker: url, ...(tokenFile && { tokenFile }) };
   const whoAmI = async () => (await connectRequester(requester, process.env)).whoAmI();
   return [...host, ...brokerChecks({ url, pinned: pinsIn(process.env), whoAmI })];
@@ -71,10 +61,7 @@ function pinsIn(environment: NodeJS.ProcessEnv): string[] {
 }
 
 async function forExecutor(path: string): Promise<Check[]> {
-  const [{ readExecutorConfig }, { connectRequester }] = await Promise.all([
-    import("../serve-executor/config.ts"),
-    import("../connect/requester.ts"),
-  ]);
+  const { readExecutorConfig } = await import("../serve-executor/config.ts");
   const config = await readExecutorConfig(path);
   if ("faults" in config) {
     printFaults(path, config.faults);

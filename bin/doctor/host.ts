@@ -6,6 +6,7 @@ import { release, userInfo } from "node:os";
 import { promisify } from "node:util";
 import { loadSeccomp, type SeccompProfile } from "../../executor/container/seccomp.ts";
 import { isRootless } from "../../executor/host/rootless.ts";
+import { findCgroupRoot } from "../../executor/supervisor/cgroup.ts";
 import type { Check } from "./check.ts";
 
 const run = promisify(execFile);
@@ -130,13 +131,12 @@ function only(holds: boolean, says: string, otherwise: string): string {
 }
 
 async function findCgroups(): Promise<string> {
-  const mounts = readFileSync("/proc/self/mountinfo", "utf8");
-  const two = /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounts)?.[1];
-  const one = / - cgroup /.test(mounts);
+  const two = findCgroupRoot();
+  const one = / - cgroup /.test(readFileSync("/proc/self/mountinfo", "utf8"));
   if (!two && !one) throw new Error("none is mounted");
   const version = one ? "version 1" : "version 2";
   if (isRootless()) throw new Error(`${version}, which only root divides up`);
-  await access(two ?? "/sys/fs/cgroup", constants.W_OK).catch(() => {
+  await access(two || "/sys/fs/cgroup", constants.W_OK).catch(() => {
     throw new Error(`${version}, mounted so that nobody can write to it`);
   });
   return version;

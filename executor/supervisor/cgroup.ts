@@ -7,8 +7,8 @@ import { writeFile } from "node:fs/promises";
 
 let root: string | undefined;
 
-/** Where version 2 is mounted; it stays there. */
-function findRoot(): string {
+/** Where version 2 is mounted; it stays there. Empty where it is not. */
+export function findCgroupRoot(): string {
   const mounts = readFileSync("/proc/self/mountinfo", "utf8");
   return /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounts)?.[1] ?? "";
 }
@@ -19,7 +19,7 @@ function findRoot(): string {
  */
 export function hastenMove(): void {
   try {
-    root ??= findRoot();
+    root ??= findCgroupRoot();
     // Asked each time: whoever moved this process meanwhile would find it moved back.
     const [, path = ""] = /^0::(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8")) ?? [];
     void writeFile(`${root}${path}/cgroup.procs`, "0", { flag: "r+" }).catch(() => {});

@@ -34,7 +34,14 @@ const rooms: Record<string, readonly string[]> = {
     "shared",
   ],
   "bin/connect": ["bin/host", "bin/serve-broker", "broker/http", "executor/broker-client", "shared"],
-  "bin/doctor": ["bin/connect", "executor/broker-client", "executor/container", "executor/host", "shared"],
+  "bin/doctor": [
+    "bin/connect",
+    "executor/broker-client",
+    "executor/container",
+    "executor/host",
+    "executor/supervisor",
+    "shared",
+  ],
   "bin/host": ["broker/health.ts", "broker/keys", "broker/providers", "sdk/typescript", "shared"],
   "bin/main.ts": ["bin/commands", "bin/host", "bin/run", "shared"],
   "bin/run": [
