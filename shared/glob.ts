@@ -7,7 +7,13 @@
  * Everything else stands for itself, and there is no escape: a text with a star in it is given as `exact`.
  * Requesters choose the texts, so matching takes time in proportion to pattern times text, never more.
  */
+import { printable } from "./printable.ts";
+
 export type Pattern = string | { readonly exact: string };
+
+/** For people to read. */
+export const showPattern = (pattern: Pattern): string =>
+  printable(typeof pattern === "string" ? pattern : `exactly ${pattern.exact}`);
 
 export interface Glob {
   readonly pattern: Pattern;

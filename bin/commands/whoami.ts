@@ -1,5 +1,6 @@
 /** claimcheck whoami: which principal the broker sees in a token, and which rules of its policy are about that principal. */
 import { Command } from "commander";
+import { showPattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
 import type { WhoAmI } from "../../shared/wire.ts";
 import { connectRequester, type RequesterOptions, withBroker } from "../connect/requester.ts";
@@ -31,9 +32,7 @@ function show({ tenant, principal, roles, proven, rules, more }: WhoAmI): string
 }
 
 function showRule({ name, effect, actions, secrets }: WhoAmI["rules"][number]): string {
-  const shown = secrets?.map((secret) =>
-    printable(typeof secret === "string" ? secret : `exactly ${secret.exact}`),
-  );
+  const shown = secrets?.map(showPattern);
   const verb = effect === "allow" ? "may" : "may not";
   return `${verb} ${actions.join(", ")} ${shown ? shown.join(" or ") : "all secrets"} (rule "${printable(name)}")`;
 }

@@ -1,6 +1,6 @@
 /** Why the policy decides as it does, in words, for people who write rules: the decision itself is the broker's own. */
 import { asClaimcheckError } from "../../shared/errors.ts";
-import type { Pattern } from "../../shared/glob.ts";
+import { showPattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
 import { splitSource, withSource } from "../../shared/source-name.ts";
 import { prepare, recognise, subjectForm } from "../authn/authenticate.ts";
@@ -150,20 +150,17 @@ const rolesFor = (action: Action) =>
     .map(([role]) => `role ${role}`)
     .join(" or ");
 
-const show = (pattern: Pattern) =>
-  printable(typeof pattern === "string" ? pattern : `exactly ${pattern.exact}`);
-
 /** As it stands in the file. */
 function showSecret(secret: SecretPattern | undefined): string {
   if (!secret) return "";
   const { glob, source } = secret;
-  const text = show(glob.pattern);
+  const text = showPattern(glob.pattern);
   if (!source) return text;
   const name = typeof source.pattern === "string" ? source.pattern : source.pattern.exact;
   return withSource(text, name);
 }
 
-const patternsOf = ({ globs }: Condition) => globs.map(({ pattern }) => show(pattern)).join(" or ");
+const patternsOf = ({ globs }: Condition) => globs.map(({ pattern }) => showPattern(pattern)).join(" or ");
 
 function wants(condition: Condition, claims: Claims): string {
   const values = valuesOf(claims, condition.path);
@@ -180,9 +177,9 @@ function describe({ ttl, uses, audience, keyBinding, cacheKeys, cache, totpSeeds
   return [
     `at most ${ttl} seconds`,
     `${uses} use${uses === 1 ? "" : "s"}`,
-    `for ${audience ? audience.map(show).join(" or ") : "any principal of the tenant"}`,
+    `for ${audience ? audience.map(showPattern).join(" or ") : "any principal of the tenant"}`,
     keyBinding ? "bound to a key" : "bound to a key or not",
-    cacheKeys ? `cache keys ${cacheKeys.map(show).join(" or ")}` : "no cache key",
+    cacheKeys ? `cache keys ${cacheKeys.map(showPattern).join(" or ")}` : "no cache key",
     ...(cache ? ["results never cached"] : []),
     ...(totpSeeds ? ["seeds of one-time passwords too"] : []),
   ].join(", ");
