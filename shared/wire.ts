@@ -1,5 +1,6 @@
 /** The bodies of the broker's HTTP interface. openapi.yaml says the same, and a test holds the two together. */
 import * as z from "zod/mini";
+import { actions, roleNames } from "./actions.ts";
 import { errorCodes } from "./errors.ts";
 import { record } from "./record.ts";
 import { sourceName } from "./source-name.ts";
@@ -128,13 +129,13 @@ const patterns = z.array(z.union([z.string(), z.strictObject({ exact: z.string()
 export const WhoAmI = z.strictObject({
   tenant: z.string(),
   principal: z.string(),
-  roles: z.array(z.enum(["requester", "executor", "operator"])),
+  roles: z.array(z.enum(roleNames)),
   proven: z.boolean(),
   rules: z.array(
     z.strictObject({
       name: z.string(),
       effect: z.enum(["allow", "deny"]),
-      actions: z.array(z.enum(["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"])),
+      actions: z.array(z.enum(actions)),
       secrets: z.optional(patterns),
     }),
   ),

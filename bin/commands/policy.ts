@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { readClaims } from "../../broker/authn/claims.ts";
-import { type Action, actions } from "../../broker/authn/roles.ts";
+import { type Action, actions } from "../../shared/actions.ts";
 import { Failure } from "../../shared/failure.ts";
 import { printable } from "../../shared/printable.ts";
 import { printFaults } from "../host/print-faults.ts";

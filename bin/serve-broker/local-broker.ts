@@ -4,7 +4,6 @@
  */
 
 import { createAuthenticator, throwawayIssuer } from "../../broker/authn/authenticate.ts";
-import { actions } from "../../broker/authn/roles.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import { type BrokerApp, createApp } from "../../broker/http/app.ts";
 import { createKeys } from "../../broker/keys/keys.ts";
@@ -12,6 +11,7 @@ import { createPolicy, type Rule } from "../../broker/policy/decide.ts";
 import type { Provider } from "../../broker/providers/provider.ts";
 import { createResolver } from "../../broker/resolve/resolver.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
+import { actions } from "../../shared/actions.ts";
 import type { Secret } from "../../shared/secret.ts";
 import { type AuditSinks, openAudit } from "./audit-sinks.ts";
 import { secretPatterns } from "./secret-patterns.ts";

@@ -57,8 +57,8 @@
  */
 import { hash } from "node:crypto";
 import * as z from "zod/mini";
+import { actions } from "../../shared/actions.ts";
 import { peekPayload } from "../../shared/jws-peek.ts";
-import { actions } from "../authn/roles.ts";
 
 /** What this program writes, and the newest that it reads. */
 export const auditVersion = 2;

@@ -1,12 +1,13 @@
 /** Who is asking: the bearer token of a request, checked against the issuers that this broker trusts. */
 import { createHash } from "node:crypto";
 import * as jose from "jose";
+import type { Role } from "../../shared/actions.ts";
 import { boundAudience, keyOf } from "../../shared/bound-token.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { isSealed } from "../../shared/sealed-token.ts";
 import type { Caller } from "./caller.ts";
 import { type Claims, compileWho, holdsAlone, readClaims, type Who } from "./claims.ts";
-import { type Confinement, confinements, type Role, roles } from "./roles.ts";
+import { type Confinement, confinements, roles } from "./roles.ts";
 
 /** Tokens whose claims are such belong to this tenant. */
 export interface Membership {

@@ -1,5 +1,6 @@
+import type { Role } from "../../shared/actions.ts";
 import type { Claims } from "./claims.ts";
-import type { Confinement, Role } from "./roles.ts";
+import type { Confinement } from "./roles.ts";
 
 /** A principal, known. No path to plaintext goes without one. */
 export interface Caller {

@@ -1,7 +1,4 @@
-/** What there is to do, and who can be allowed to do it. */
-export const actions = ["issue", "wrap", "redeem", "check", "inspect", "revoke", "audit.read"] as const;
-
-export type Action = (typeof actions)[number];
+import type { Action, Role } from "../../shared/actions.ts";
 
 /** What each kind of principal can be allowed at all; a rule has to allow it as well. */
 export const roles = {
@@ -11,9 +8,7 @@ export const roles = {
   executor: ["redeem", "check", "inspect"],
   /** A person or a program that looks after the broker. */
   operator: ["inspect", "revoke", "audit.read"],
-} as const satisfies Record<string, readonly Action[]>;
-
-export type Role = keyof typeof roles;
+} as const satisfies Record<Role, readonly Action[]>;
 
 /** Who ties a confined principal's token to a key: the issuer, by its signature; or the client, who seals it to the broker. The strictest first. */
 export const confinements = ["issuer", "sealed"] as const;

@@ -2,12 +2,14 @@
  * Who may do what with which secrets, and within which limits. Nothing is allowed that no rule allows; a rule
  * that denies beats all that allow. Among several that allow, the first in the file sets the limits.
  */
+
+import type { Action } from "../../shared/actions.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { compileGlob, matches, type Pattern } from "../../shared/glob.ts";
 import { splitSource } from "../../shared/source-name.ts";
 import type { Caller } from "../authn/caller.ts";
 import { type Condition, compileWho, holds, valuesOf, type Who } from "../authn/claims.ts";
-import { type Action, roles } from "../authn/roles.ts";
+import { roles } from "../authn/roles.ts";
 import { atOnce } from "./paced.ts";
 import { buildIndex, type RuleIndex } from "./rule-index.ts";
 import type { SecretPattern, SecretPatterns } from "./secret-pattern.ts";

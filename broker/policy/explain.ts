@@ -1,4 +1,6 @@
 /** Why the policy decides as it does, in words, for people who write rules: the decision itself is the broker's own. */
+
+import type { Action } from "../../shared/actions.ts";
 import { asClaimcheckError } from "../../shared/errors.ts";
 import { showPattern } from "../../shared/glob.ts";
 import { printable, printableJson } from "../../shared/printable.ts";
@@ -6,7 +8,7 @@ import { splitSource, withSource } from "../../shared/source-name.ts";
 import { prepare, recognise, subjectForm } from "../authn/authenticate.ts";
 import type { Caller } from "../authn/caller.ts";
 import { type Claims, type Condition, holds, holdsAlone, valuesOf } from "../authn/claims.ts";
-import { type Action, roles } from "../authn/roles.ts";
+import { roles } from "../authn/roles.ts";
 import { type CompiledRule, guarded, isAbout, isPermitted, type Limits, type Rule } from "./decide.ts";
 import type { LoadedPolicy } from "./file.ts";
 import type { SecretPattern } from "./secret-pattern.ts";

@@ -1,11 +1,11 @@
 /** What can be wrong with a policy file that has the right form: rules that never decide, tokens of two tenants. */
 
+import { actions } from "../../shared/actions.ts";
 import type { Path } from "../../shared/field-path.ts";
 import { covers } from "../../shared/glob.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
 import type { Fault } from "../../shared/yaml-document.ts";
 import { type Condition, compileWho, coversWho, excludes } from "../authn/claims.ts";
-import { actions } from "../authn/roles.ts";
 import { findAlike, type Member } from "./alike.ts";
 import { type CompiledRule, caretaking, guarded, isPermitted } from "./decide.ts";
 import { atOnce } from "./paced.ts";

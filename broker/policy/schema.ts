@@ -1,10 +1,11 @@
 /** The policy file. This is its one definition: the loader, `claimcheck policy schema` and its readers go by it. */
 
 import * as z from "zod/mini";
+import { actions, type Role } from "../../shared/actions.ts";
 import { described } from "../../shared/described.ts";
 import { readDuration } from "../../shared/duration.ts";
 import { record } from "../../shared/record.ts";
-import { actions, confinements, type Role, roles } from "../authn/roles.ts";
+import { confinements, roles } from "../authn/roles.ts";
 
 const duration = described(
   z.string().check(z.regex(/^[1-9][0-9]{0,5}[smhd]$/, { error: "a number and its unit, such as 15m" })),

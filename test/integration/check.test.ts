@@ -1,9 +1,9 @@
 /** Checks of handles for cache hits: what is good, for whom, and that nothing is consumed. */
 import { describe, expect, test } from "vitest";
 import { throwawayIssuer } from "../../broker/authn/authenticate.ts";
-import type { Action } from "../../broker/authn/roles.ts";
 import { memoryStore } from "../../broker/store/memory.ts";
 import { createIdentity } from "../../executor/broker-client/identity.ts";
+import type { Action } from "../../shared/actions.ts";
 import { signHandle } from "../../shared/handle.ts";
 import type { Problem } from "../../shared/wire.ts";
 import { allow, brokerUrl, type Executor, startBroker, type TestBroker } from "../support/broker.ts";

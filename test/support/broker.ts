@@ -14,7 +14,6 @@ import {
 import { type AuditEntry, type AuditLine, type Decision, hashLine } from "../../broker/audit/record.ts";
 import type { AuditSink, OpenedChain } from "../../broker/audit/sink.ts";
 import { createAuthenticator, type Issuer, throwawayIssuer } from "../../broker/authn/authenticate.ts";
-import { actions } from "../../broker/authn/roles.ts";
 import type { RequestEntry } from "../../broker/broker.ts";
 import { createApp } from "../../broker/http/app.ts";
 import { createKeys, type Rotation } from "../../broker/keys/keys.ts";
@@ -30,6 +29,7 @@ import type { Fetch } from "../../executor/broker-client/call.ts";
 import { type BrokerClient, createBrokerClient } from "../../executor/broker-client/client.ts";
 import type { KeepHeads } from "../../executor/broker-client/heads.ts";
 import { createIdentity, type Identity } from "../../executor/broker-client/identity.ts";
+import { actions } from "../../shared/actions.ts";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { makeProof, type ProvenRequest } from "../../shared/proof.ts";
 import { Secret } from "../../shared/secret.ts";

@@ -1,7 +1,8 @@
 /** What broker/policy/decide.ts promises, in the plainest way: every rule asked, one after the other. Oracle and measure. */
 import type { Caller } from "../../broker/authn/caller.ts";
-import { type Action, roles } from "../../broker/authn/roles.ts";
+import { roles } from "../../broker/authn/roles.ts";
 import type { Decision, Rule } from "../../broker/policy/decide.ts";
+import type { Action } from "../../shared/actions.ts";
 
 type Node = string | { readonly exact: string } | readonly Node[] | { readonly [claim: string]: Node };
 

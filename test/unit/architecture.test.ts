@@ -96,7 +96,7 @@ const rooms: Record<string, readonly string[]> = {
     "broker/store",
   ],
   "broker/health.ts": [],
-  "broker/audit": ["broker/authn", "broker/health.ts", "shared"],
+  "broker/audit": ["broker/health.ts", "shared"],
   "broker/authn": ["shared"],
   "broker/http": [
     "broker/audit",

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { Caller } from "../../../../broker/authn/caller.ts";
 import type { Claims, Who } from "../../../../broker/authn/claims.ts";
-import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
 import { allowsCacheKey, type Rule } from "../../../../broker/policy/decide.ts";
+import { type Action, actions, type Role } from "../../../../shared/actions.ts";
 import { allow, deny } from "../../../support/broker.ts";
 import { createPolicy } from "../../../support/policy.ts";
 

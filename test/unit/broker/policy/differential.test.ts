@@ -7,10 +7,10 @@ import { expect, test } from "vitest";
 import { prepare, recognise } from "../../../../broker/authn/authenticate.ts";
 import type { Caller } from "../../../../broker/authn/caller.ts";
 import { remoteKeys } from "../../../../broker/authn/issuer-keys.ts";
-import { type Action, actions, type Role } from "../../../../broker/authn/roles.ts";
 import type { Rule } from "../../../../broker/policy/decide.ts";
 import { explain } from "../../../../broker/policy/explain.ts";
 import type { LoadedPolicy } from "../../../../broker/policy/file.ts";
+import { type Action, actions, type Role } from "../../../../shared/actions.ts";
 import { createLinearPolicy } from "../../../support/linear-policy.ts";
 import { loadPolicy } from "../../../support/policy.ts";
 

@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Caller } from "../../../../broker/authn/caller.ts";
 import type { Who } from "../../../../broker/authn/claims.ts";
-import { actions, type Role, roles } from "../../../../broker/authn/roles.ts";
+import { roles } from "../../../../broker/authn/roles.ts";
 import type { Rule } from "../../../../broker/policy/decide.ts";
+import { actions, type Role } from "../../../../shared/actions.ts";
 import { createLinearPolicy } from "../../../support/linear-policy.ts";
 import { createPolicy } from "../../../support/policy.ts";
 
