@@ -1,4 +1,5 @@
 /** Who may import whom, and which names stay in which files. ARCHITECTURE.md shows the same table. */
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -400,6 +401,35 @@ function findCircle(graph: Graph): readonly string[] | undefined {
 
 const graph = graphOf(sources, (path) => roomOf(path, rooms));
 const testGraph = graphOf(tests, testRoomOf);
+
+/** What lies beside the rooms, each with its reason: what people read first, and files of tools. */
+const topLevel = [
+  ...["bench", "bin", "broker", "deploy", "docs", "executor", "sdk", "shared", "test"],
+  ...[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "openapi.yaml",
+  ],
+  ...["Containerfile", "package-lock.json", "package.json", "quickstart.sh", "setup.sh"],
+  ...[
+    "biome.json",
+    "redocly.yaml",
+    "rolldown.config.ts",
+    "tsconfig.build.json",
+    "tsconfig.json",
+    "vitest.config.ts",
+  ],
+  ...[".ci", ".containerignore", ".gitattributes", ".gitignore", ".npmrc"],
+];
+
+test("nothing lies beside the rooms without a reason", () => {
+  const files = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).trim().split("\n");
+  expect([...new Set(files.map((file) => file.split("/")[0]))].sort()).toEqual([...topLevel].sort());
+});
 
 test("every file lies in a room that has a row", () => {
   expect(sources.map(({ path }) => path).filter((path) => roomOf(path, rooms) === undefined)).toEqual([]);
