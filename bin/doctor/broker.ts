@@ -1,5 +1,5 @@
 /** What a connection to a central broker needs, looked at in the order in which a run would fail. */
-import { createBrokerCall } from "../../executor/broker-client/call.ts";
+import { createBrokerCall, understand } from "../../executor/broker-client/call.ts";
 import { createBrokerKeys } from "../../executor/broker-client/keys.ts";
 import { printable } from "../../shared/printable.ts";
 import { Readiness, type WhoAmI } from "../../shared/wire.ts";
@@ -25,6 +25,8 @@ export function brokerChecks({ url: given, pinned, named, whoAmI }: Connection):
   const signal = () => AbortSignal.timeout(patience);
   const get = async (path: string) =>
     directFetch(`${brokerUrl(given)}${path}`, { method: "GET", signal: signal() });
+  const call = (method: string, path: string) =>
+    createBrokerCall({ url: brokerUrl(given), fetch: directFetch, signal: signal() })(method, path);
   return [
     {
       name: "broker",
@@ -43,10 +45,7 @@ export function brokerChecks({ url: given, pinned, named, whoAmI }: Connection):
       after: "broker",
       remedy: "tell the broker's operator; its log says more",
       async look() {
-        const answer = await get("/readyz");
-        const said: unknown = JSON.parse(await answer.text());
-        if (!answer.ok) throw new Error(printable(String((said as { detail?: unknown }).detail)));
-        const { status, complaints } = Readiness.parse(said);
+        const { status, complaints } = understand(Readiness, await call("GET", "/readyz"));
         const each = complaints.map(({ part, message }) => printable(`${part}: ${message}`));
         if (status !== "ready") throw new Error(each.join("; "));
         return status;
@@ -71,7 +70,6 @@ export function brokerChecks({ url: given, pinned, named, whoAmI }: Connection):
       remedy: "set CLAIMCHECK_BROKER_KEYS to what `claimcheck broker keys` prints there",
       async look() {
         if (pinned.length === 0) throw new Error("no key of the broker is pinned");
-        const call = createBrokerCall({ url: brokerUrl(given), fetch: directFetch, signal: signal() });
         await createBrokerKeys(call, pinned).wrappingKey();
         return `the broker's keys are among the ${pinned.length} pinned`;
       },

@@ -32,6 +32,27 @@ interface Contents {
 /** For one answer of the broker, in milliseconds. */
 const timeLimit = 30_000;
 
+/** Of one answer, in bytes: 16 MiB of values, encrypted and encoded, take half of it. */
+const answerLimit = 64 * 1024 * 1024;
+
+/** @throws {Failure} `broker_untrusted` for more: who ends TLS on the way could otherwise fill this process's memory. */
+async function readText(response: Response): Promise<string> {
+  const { body } = response as { readonly body: AsyncIterable<Uint8Array> | string | null };
+  // An embedded broker's answer is a text already.
+  if (body === null || typeof body === "string") return response.text();
+  const decoder = new TextDecoder();
+  let text = "";
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > answerLimit) {
+      throw new Failure("broker_untrusted", { detail: `its answer is longer than ${answerLimit} bytes` });
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
 export type BrokerCall = ReturnType<typeof createBrokerCall>;
 
 /** Its requests are one trace (W3C Trace Context), so that the broker's log shows which belong together. */
@@ -60,8 +81,9 @@ export function createBrokerCall({ url, fetch, signal }: Way) {
         ...(body !== undefined && { body }),
         signal: AbortSignal.any([signal, AbortSignal.timeout(timeLimit)]),
       });
-      text = await response.text();
+      text = await readText(response);
     } catch (cause) {
+      if (cause instanceof Failure) throw cause;
       throw new Failure("broker_unreachable", { detail: `${url} (${reasonOf(cause)})`, cause });
     }
     const json = parseJson(text);
