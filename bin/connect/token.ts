@@ -9,10 +9,13 @@ import { boundAudience } from "../../shared/bound-token.ts";
 import { Failure } from "../../shared/failure.ts";
 import { peekPayload } from "../../shared/jws-peek.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
+import { readBounded } from "../../shared/read-bounded.ts";
 
 /** A token from GitHub is used again until so little of its life is left, in seconds. */
 const margin = 60;
 const timeLimit = 10_000;
+/** Of GitHub's answer, in bytes. */
+const sizeLimit = 64 * 1024;
 
 /** The token that the user brings; undefined where there is none. */
 export function broughtToken(
@@ -94,7 +97,8 @@ async function requestToken(url: string, credential: string, audience: string): 
       signal: AbortSignal.timeout(timeLimit),
     });
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    const { value } = (await response.json()) as { value?: unknown };
+    const body = await readBounded(response.body, sizeLimit, () => new Error("the answer is too large"));
+    const { value } = JSON.parse(body.toString()) as { value?: unknown };
     if (typeof value !== "string" || value === "") throw new Error("no token in the answer");
     return value;
   } catch (cause) {

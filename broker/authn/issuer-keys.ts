@@ -7,6 +7,7 @@
 import * as jose from "jose";
 import { ClaimcheckError } from "../../shared/errors.ts";
 import { isTrustworthy } from "../../shared/origin.ts";
+import { readBounded } from "../../shared/read-bounded.ts";
 
 /** For one fetch, discovery included, in milliseconds. */
 const timeLimit = 5_000;
@@ -111,12 +112,6 @@ async function discover(issuer: string, options: RequestInit): Promise<string> {
 async function fetchJson(url: string, options: RequestInit): Promise<unknown> {
   const response = await fetch(url, options);
   if (response.status !== 200) throw new Error(`HTTP status ${response.status}`);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > sizeLimit) throw new Error("the document is too large");
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString());
+  const body = await readBounded(response.body, sizeLimit, () => new Error("the document is too large"));
+  return JSON.parse(body.toString());
 }

@@ -3,6 +3,7 @@
  * not followed (they would carry the credentials), answers bounded, and for each tenant connections of its own.
  */
 import type { Agent } from "undici";
+import { readBounded } from "../../shared/read-bounded.ts";
 import { SourceFailure } from "./provider.ts";
 
 /** A value of 1 MiB can take six times that as JSON, and it is not alone in its answer. */
@@ -92,16 +93,8 @@ export async function readCa(ca: (() => Promise<string>) | undefined): Promise<s
  * @throws {SourceFailure} where it is too large.
  */
 export async function readText(name: string, body: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > answerLimit) {
-      throw new SourceFailure("provider_failed", { detail: `${name}'s answer is too large` });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length).toString();
+  const tooMuch = () => new SourceFailure("provider_failed", { detail: `${name}'s answer is too large` });
+  return (await readBounded(body, answerLimit, tooMuch)).toString();
 }
 
 /** RFC 9110, 10.2.3: seconds or a date. In milliseconds from now. */

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { Failure } from "../../shared/failure.ts";
+import { readBounded } from "../../shared/read-bounded.ts";
 import { Problem } from "../../shared/wire.ts";
 
 /** The part of the Fetch standard that is needed here. */
@@ -40,17 +41,9 @@ async function readText(response: Response): Promise<string> {
   const { body } = response as { readonly body: AsyncIterable<Uint8Array> | string | null };
   // An embedded broker's answer is a text already.
   if (body === null || typeof body === "string") return response.text();
-  const decoder = new TextDecoder();
-  let text = "";
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > answerLimit) {
-      throw new Failure("broker_untrusted", { detail: `its answer is longer than ${answerLimit} bytes` });
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+  const tooMuch = () =>
+    new Failure("broker_untrusted", { detail: `its answer is longer than ${answerLimit} bytes` });
+  return (await readBounded(body, answerLimit, tooMuch)).toString();
 }
 
 export type BrokerCall = ReturnType<typeof createBrokerCall>;

@@ -130,6 +130,9 @@ export function openRegistry(reference: string, { findLogin }: RegistrySettings)
   };
 }
 
+/** Of the token service's answer, in bytes. */
+const tokenLimit = 1024 * 1024;
+
 /** The registry's token service (distribution's "Token Authentication"), asked with the log-in, if there is one. */
 async function fetchToken(challenge: string, login: string | undefined): Promise<string> {
   const { realm = "", ...about } = Object.fromEntries(
@@ -146,9 +149,17 @@ async function fetchToken(challenge: string, login: string | undefined): Promise
   const answer = await fetch(url as URL, init).catch((cause) => {
     throw new RegistryError(reasonOf(cause), cause);
   });
-  const { token, access_token = token } = (await answer.json().catch(() => ({}))) as Record<string, unknown>;
+  const { token, access_token = token } = parseFields((await read(answer, tokenLimit)).toString());
   if (typeof access_token !== "string") throw new RegistryError(`no token, HTTP status ${answer.status}`);
   return access_token;
+}
+
+function parseFields(text: string): Record<string, unknown> {
+  try {
+    return { ...(JSON.parse(text) as object) };
+  } catch {
+    return {};
+  }
 }
 
 async function read(response: Response, limit: number): Promise<Buffer> {
