@@ -129,6 +129,10 @@ func run(ctx context.Context, request *Request) (result, error) {
 	child.Cancel = stdin.Close
 	child.WaitDelay = grace
 	if err := child.Start(); err != nil {
+		// Start refuses a context that is over, too: then nothing is missing on this machine.
+		if over := ctx.Err(); over != nil {
+			return result{}, over
+		}
 		return result{}, notStarted(command, err)
 	}
 	// It may end without having read everything; then its last event, or its exit code, says why.
